@@ -11,15 +11,16 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 
 from .audio import HubertLlamaError
 
 # %% auto #0
-__all__ = ['ALIASES', 'Progress', 'ModelError', 'ModelNotFoundError', 'ModelAccessError', 'ModelOfflineError',
-           'ModelDownloadError', 'ModelDiskError', 'ModelMemoryError', 'ModelFormatError', 'canonical', 'has_token',
-           'missing_files', 'cached', 'fetch', 'wanted_files', 'explained', 'explain', 'out_of_memory', 'weight_bytes',
-           'check_memory']
+__all__ = ['HUBERT_MINI', 'LLAMA_MINI', 'BUNDLED', 'ALIASES', 'Progress', 'ModelError', 'ModelNotFoundError', 'ModelAccessError',
+           'ModelOfflineError', 'ModelDownloadError', 'ModelDiskError', 'ModelMemoryError', 'ModelFormatError',
+           'canonical', 'has_token', 'missing_files', 'cached', 'fetch', 'wanted_files', 'explained', 'explain',
+           'out_of_memory', 'weight_bytes', 'check_memory']
 
 # %% ../nbs/00a_hub.ipynb #74f77a2b
 class ModelError(HubertLlamaError):
@@ -47,6 +48,8 @@ class ModelFormatError(ModelError):
     "The files are there but cannot be loaded."
 
 # %% ../nbs/00a_hub.ipynb #9e90cc41
+HUBERT_MINI, LLAMA_MINI = "bundled/hubert-mini", "bundled/llama-mini"
+BUNDLED = {name: Path(str(files("hubert_llama"))) / "mini" / part for name, part in ((HUBERT_MINI, "hubert"), (LLAMA_MINI, "llama"))}
 ALIASES = {
     "meta-llama/Llama-3-8B-Instruct": "meta-llama/Meta-Llama-3-8B-Instruct",
     "meta-llama/Llama-3-70B-Instruct": "meta-llama/Meta-Llama-3-70B-Instruct",
@@ -85,6 +88,8 @@ def cached(
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
+    if name in BUNDLED:
+        return BUNDLED[name]
     try:
         config = try_to_load_from_cache(canonical(name), "config.json")
     except HFValidationError:
@@ -100,6 +105,8 @@ def fetch(
     on_progress: Progress | None = None,  # called with ("downloading", fraction, message)
 ) -> Path:  # a folder with the model's files
     "Make a model's files available locally; `ModelError` says why not."
+    if name in BUNDLED:
+        return _local(BUNDLED[name], name)
     if os.path.isdir(name):
         return _local(Path(name), name)
     name = canonical(name)
