@@ -240,9 +240,9 @@ def stream(
         logits = _prefill(llama, [token], should_stop)
     return Completion("".join(pieces), reason, len(ids), n_cached, made)
 
-def complete(llama: ChatLlama, messages: Sequence[Message], sampling: Sampling = Sampling()) -> Completion:
+def complete(llama: ChatLlama, messages: Sequence[Message], sampling: Sampling = Sampling(), should_stop: Callable[[], bool] = lambda: False) -> Completion:
     "The assistant's next turn, whole."
-    turn = stream(llama, messages, sampling)
+    turn = stream(llama, messages, sampling, should_stop)
     while True:
         try:
             next(turn)

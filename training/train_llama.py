@@ -1,0 +1,232 @@
+"""Train the mini Llama from scratch on tutoring turns, on two CPU cores or on CUDA.
+
+    python training/train_llama.py --minutes 45 --out hubert_llama/mini/llama
+    python training/train_llama.py --evaluate hubert_llama/mini/llama
+
+It sees the very conversations that the service builds (`hubert_llama.pipeline.conversation`) and
+learns the two assistant turns in them: the transcript and the answer. The learning rate follows the
+time spent, so that the schedule ends whatever else the machine does. A checkpoint in --work-dir lets
+a training that was stopped go on.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import time
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from tutor import make_turns
+
+from hubert_llama.hubert import cpu_multiplies_bf16
+from hubert_llama.pipeline import conversation
+
+SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>", "<|python_tag|>"]
+# how Llama 3 splits text before byte pairs are merged: contractions, words, numbers up to three digits, punctuation, spaces
+SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+TEMPLATE = (
+    "{% for message in messages %}{% if loop.first %}{{ bos_token }}{% endif %}"
+    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the weights depend on; saved beside them."""
+
+    minutes: float = 45.0  # training time; the schedule ends with it
+    seed: int = 0
+    turns: int = 60_000  # drawn once, then reshuffled
+    vocab_size: int = 1600
+    hidden_size: int = 256
+    layers: int = 4
+    heads: int = 4
+    kv_heads: int = 2
+    intermediate_size: int = 640
+    window: int = 2048
+    batch_tokens: int = 2048
+    peak_lr: float = 2e-3
+    warmup: int = 200  # steps
+    weight_decay: float = 0.02
+
+
+def make_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE with Llama 3's control tokens and chat template."""
+    bpe = Tokenizer(models.BPE(ignore_merges=True))
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    bpe.decoder = decoders.ByteLevel()
+    bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, bos_token=SPECIAL[0], eos_token="<|eot_id|>", pad_token="<|finetune_right_pad_id|>", chat_template=TEMPLATE, clean_up_tokenization_spaces=False)
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast, s: Settings) -> LlamaForCausalLM:
+    """A small random Llama."""
+    torch.manual_seed(s.seed)
+    model = LlamaForCausalLM(LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=s.hidden_size, intermediate_size=s.intermediate_size, num_hidden_layers=s.layers, num_attention_heads=s.heads,
+        num_key_value_heads=s.kv_heads, max_position_embeddings=s.window, tie_word_embeddings=True, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(["<|end_of_text|>", "<|eot_id|>"])
+    return model
+
+
+# Examples
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, turn) -> tuple[list[int], list[int]]:
+    """Token ids of a whole conversation, and its labels: -100 but for the assistant's two turns."""
+    ids, labels = [], []
+    for transcript, answer in ((None, turn.transcript), (turn.transcript, turn.response)):
+        messages = conversation(turn.heard, turn.context, transcript)
+        prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"][len(ids) :]
+        answer_ids = tokenizer(answer + "<|eot_id|>", add_special_tokens=False)["input_ids"]
+        ids += prompt_ids + answer_ids
+        labels += [-100] * len(prompt_ids) + answer_ids
+    return ids, labels
+
+
+def batches(examples: list, batch_tokens: int, rng: random.Random):
+    """Padded batches of similar lengths, for ever: input_ids, attention_mask, labels, each (B, T)."""
+    while True:
+        pool = rng.sample(examples, min(len(examples), 4000))
+        pool.sort(key=lambda e: len(e[0]) + rng.random() * 8)
+        groups, group = [], []
+        for example in pool:
+            if group and len(example[0]) * (len(group) + 1) > batch_tokens:
+                groups.append(group)
+                group = []
+            group.append(example)
+        rng.shuffle(groups)
+        for g in groups:
+            T = max(len(ids) for ids, _ in g)
+            pad = lambda rows, value: torch.tensor([r + [value] * (T - len(r)) for r in rows])  # noqa: E731
+            yield pad([i for i, _ in g], 0), pad([[1] * len(i) for i, _ in g], 0), pad([l for _, l in g], -100)
+
+
+# Training
+
+
+def lr_at(fraction: float, step: int, s: Settings) -> float:
+    """Warm-up by steps, then a cosine over the time budget down to nearly nothing."""
+    return s.peak_lr * min(1.0, step / s.warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction))))
+
+
+def train(s: Settings, work: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, list[dict]]:
+    """Train until the time is spent; resumes from `work` when there is a checkpoint."""
+    work.mkdir(parents=True, exist_ok=True)
+    turns = make_turns(s.turns, s.seed)
+    tokenizer = make_tokenizer([m["content"] for t in turns[:20_000] for m in [*conversation(t.heard, t.context, t.transcript), {"content": t.response}]], s.vocab_size)
+    examples = [encode(tokenizer, t) for t in turns]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = make_model(tokenizer, s).to(device)
+    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": s.weight_decay}, {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0}], betas=(0.9, 0.98), fused=True)
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(examples)} turns, {sum(len(i) for i, _ in examples) / len(examples):.0f} tokens each", flush=True)
+
+    spent, step, log, losses = 0.0, 0, [], []
+    if (work / "checkpoint.pt").exists():
+        state = torch.load(work / "checkpoint.pt", map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        spent, step, log = state["spent"], state["step"], json.loads(state["log"])
+    stream = batches(examples, s.batch_tokens, random.Random(s.seed + step))
+    last = saved = time.monotonic()
+    while spent < s.minutes * 60:
+        for group in optimizer.param_groups:
+            group["lr"] = lr_at(spent / (s.minutes * 60), step, s)
+        input_ids, mask, labels = (t.to(device) for t in next(stream))
+        with half:
+            loss = model(input_ids, attention_mask=mask, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.item())
+        step, now = step + 1, time.monotonic()
+        spent, last = spent + now - last, now
+        if step % 50 == 0:
+            log.append({"step": step, "loss": round(sum(losses) / len(losses), 4), "minutes": round(spent / 60, 2)})
+            print(json.dumps(log[-1]), flush=True)
+            losses = []
+        if now - saved > 180:
+            save_checkpoint(work, model, optimizer, spent, step, log)
+            saved = now
+    save_checkpoint(work, model, optimizer, spent, step, log)
+    return model, tokenizer, log
+
+
+def save_checkpoint(work: Path, model, optimizer, spent: float, step: int, log: list[dict]) -> None:
+    """Write a checkpoint in one move."""
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "spent": spent, "step": step, "log": json.dumps(log)}, work / "checkpoint.new")
+    os.replace(work / "checkpoint.new", work / "checkpoint.pt")
+
+
+def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, log: list[dict], s: Settings, out: Path) -> None:
+    """Save weights in bf16 with the tokenizer, the settings and the loss curve."""
+    model = model.to("cpu", torch.bfloat16)
+    model.config.dtype = torch.bfloat16
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    (out / "training_args.json").write_text(json.dumps(asdict(s), indent=1) + "\n")
+    (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+
+
+# Measuring
+
+
+def evaluate(folder: Path, n: int = 300) -> None:
+    """Ask held-out phrasings and count the answers that carry what they must, by kind."""
+    from hubert_llama.hubert import DeviceConfig
+    from hubert_llama.llama import ChatLlama, Sampling, complete
+    from hubert_llama.pipeline import is_faithful, tidy
+
+    llama = ChatLlama.from_pretrained(str(folder), DeviceConfig("cpu", "float32"))
+    right, asked, failures, same, spoken_right = Counter(), Counter(), [], 0, 0
+    for turn in make_turns(n, seed=10_001, held_out=True):
+        said = complete(llama, conversation(turn.heard, turn.context), Sampling(max_new_tokens=60)).text
+        said = said if is_faithful(turn.heard, said) else tidy(turn.heard)
+        answer = complete(llama, conversation(turn.heard, turn.context, said), Sampling(max_new_tokens=120)).text
+        asked[turn.kind] += 1
+        right[turn.kind] += turn.key.lower() in answer.lower()
+        same += said == turn.transcript
+        spoken_right += tidy(turn.heard).rstrip("?.") == turn.transcript.rstrip("?.")
+        if turn.key.lower() not in answer.lower():
+            failures.append(f"[{turn.kind}] heard: {turn.heard}\n   transcript: {said}\n   answer:     {answer}\n   wanted:     {turn.key}")
+    print("\n".join(failures[:25]))
+    for kind in sorted(asked):
+        print(f"{kind:12s} {right[kind]:4d} of {asked[kind]:4d}  {right[kind] / asked[kind]:.0%}")
+    print(f"transcripts exactly right: {same} of {n}; words of the raw hearing exactly right: {spoken_right} of {n}")
+
+
+def main() -> None:
+    """Read the command line, then train or evaluate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--evaluate", type=Path, metavar="FOLDER", help="measure the weights in this folder instead of training")
+    parser.add_argument("--out", type=Path, default=Path("hubert_llama/mini/llama"), help="where the weights go")
+    parser.add_argument("--work-dir", type=Path, default=Path("work/llama"), help="where checkpoints go")
+    parser.add_argument("--minutes", type=float, default=Settings.minutes, help="training time")
+    parser.add_argument("--seed", type=int, default=Settings.seed)
+    parser.add_argument("--turns", type=int, default=Settings.turns, help="how many turns to draw")
+    parser.add_argument("--export-only", action="store_true", help="export the checkpoint as it is, without training on")
+    args = parser.parse_args()
+    if args.evaluate:
+        return evaluate(args.evaluate)
+    settings = Settings(minutes=0 if args.export_only else args.minutes, seed=args.seed, turns=args.turns)
+    model, tokenizer, log = train(settings, args.work_dir)
+    export(model, tokenizer, log, settings, args.out)
+
+
+if __name__ == "__main__":
+    main()
