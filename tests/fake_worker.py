@@ -1,0 +1,91 @@
+"""A worker without models, for tests of the server: speaks the worker's wire and fails on request.
+
+Behaviour comes from the environment (FAKE_START, FAKE_LOAD) and, per job, from the context:
+"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel), "garbage", "huge", "fail", "words".
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+
+out = sys.stdout.buffer
+jobs: queue.Queue = queue.Queue()
+cancelled = set()
+
+
+def send(**event):
+    out.write(json.dumps(event).encode() + b"\n")
+    out.flush()
+
+
+def read():
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        cancelled.add(request["job"]) if request["op"] == "cancel" else jobs.put(request)
+    os._exit(0)
+
+
+def wait(job, seconds, deaf=False):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if job in cancelled and not deaf:
+            send(event="error", job=job, kind="cancelled", error="Cancelled.")
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def result(job, text, **more):
+    send(event="transcript", job=job, transcript=text, raw_transcript=text.upper())
+    send(event="delta", job=job, text="Well, ")
+    send(event="delta", job=job, text=text)
+    send(event="result", job=job, transcript=text, response="Well, " + text, speech_features_shape=[1, 49, 8], profile="fake", **more)
+
+
+def transcribe(job, audio_path, context):
+    word, _, number = context.partition(" ")
+    if "missing" in audio_path:
+        send(event="error", job=job, kind="request", error=f"Audio file not found: {audio_path}. Check the path.")
+    elif word == "crash":
+        os._exit(9)
+    elif word in ("hang", "deaf"):
+        wait(job, 3600, word == "deaf")
+    elif word == "fail":
+        send(event="error", job=job, kind="pipeline", error="Out of memory with x. Choose a smaller profile.")
+    elif word == "garbage":
+        out.write(b"not json\n[1]\n{\"event\": 7}\n\xff\xfe\n")
+        result(job, audio_path)
+    elif word == "huge":
+        result(job, "x" * int(number))
+    elif word != "sleep" or wait(job, float(number)):
+        result(job, audio_path)
+
+
+def main():
+    if os.environ.get("FAKE_START") == "die":
+        sys.exit(3)
+    send(event="started", pid=os.getpid())
+    threading.Thread(target=read, daemon=True).start()
+    loads = 0
+    while True:
+        request = jobs.get()
+        if request["op"] == "transcribe":
+            transcribe(request["job"], request["audio_path"], request["context"])
+            continue
+        loads += 1
+        kind, _, number = os.environ.get("FAKE_LOAD", "").partition(" ")
+        send(event="progress", stage="loading", fraction=0.5, message="Loading fake")
+        time.sleep(float(number or 0))
+        if kind == "crash":
+            os._exit(9)
+        if kind == "fail" or (kind == "fail-once" and loads == 1):
+            send(event="loaded", success=False, error="Access refused: x is gated. Set HF_TOKEN.")
+        else:
+            send(event="loaded", success=True, profile="fake", loads=loads)
+
+
+if __name__ == "__main__":
+    main()

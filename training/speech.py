@@ -1,0 +1,440 @@
+"""Speech to train and measure HuBERT-mini on: sentences, synthetic voices, real recordings, augmentation.
+
+    python training/speech.py --work-dir build/speech --utterances 18000
+    python training/speech.py --work-dir build/speech --utterances 18000 --speech-manifest recordings/manifest.jsonl
+
+It writes "parts" into the folder: NAME.pcm holds 16-bit samples at 16 kHz, one clip after another, and
+NAME.jsonl says where each clip lies, what it says and who said it. Parts named `train-*` are trained on; parts
+named `test-*` and `dev-*` are only measured on. It needs espeak-ng, flite and festival with the voices
+kal_diphone, ked_diphone and cmu_us_slt_arctic_hts (Debian: espeak-ng flite festival festvox-kallpc16k
+festvox-kdlpc16k festvox-us-slt-hts) and reads WordNet's glosses where Debian's `wordnet` put them.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import random
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tutor import load_concepts, number
+
+from hubert_llama.audio import SAMPLING_RATE, load_audio
+
+WORDNET = Path("/usr/share/wordnet")
+
+# Sentences
+
+TERMS = {
+    "mathematics": """number, whole number, natural number, integer, fraction, decimal, percentage, ratio, proportion, prime number, square root, cube root, exponent, power of ten, equation, inequality, variable,
+        constant, coefficient, term, expression, formula, function, slope, intercept, derivative, integral, limit, infinity, matrix, determinant, vector, scalar, triangle, right triangle, circle, rectangle, square,
+        polygon, hexagon, cube, sphere, cylinder, cone, pyramid, angle, right angle, parallel line, perpendicular line, area, volume, perimeter, circumference, diameter, radius, symmetry, the pythagorean theorem,
+        probability, chance, mean, median, mode, average, range, standard deviation, variance, statistics, algebra, geometry, calculus, trigonometry, sine, cosine, tangent, logarithm, polynomial,
+        quadratic equation, linear equation, sequence, series, proof, theorem, axiom, set, subset, union, intersection, factor, multiple, greatest common divisor, remainder, division, multiplication,
+        subtraction, addition, permutation, combination, factorial, complex number, imaginary number, negative number, absolute value, coordinate, graph, axis, parabola, long division, rounding, estimation""",
+    "physics": """gravity, force, mass, weight, velocity, speed, acceleration, momentum, inertia, friction, energy, kinetic energy, potential energy, heat, temperature, work, power, pressure, density, buoyancy,
+        electricity, electric current, voltage, resistance, circuit, battery, charge, conductor, insulator, semiconductor, magnet, magnetic field, electromagnet, wave, frequency, wavelength, amplitude,
+        sound, echo, light, reflection, refraction, lens, mirror, prism, colour, spectrum, conduction, convection, radiation, thermodynamics, entropy, the speed of light, relativity, quantum mechanics,
+        nuclear energy, nuclear fusion, nuclear fission, radioactivity, half life, newton's first law, newton's second law, newton's third law, lever, pulley, inclined plane, torque, gear, spring,
+        pendulum, vacuum, laser, photon, particle, conservation of energy, free fall, air resistance, centripetal force, static electricity, efficiency, engine, transformer, generator""",
+    "chemistry": """atom, molecule, electron, proton, neutron, nucleus, ion, isotope, element, compound, mixture, acid, base, salt, alkali, chemical reaction, oxidation, reduction, combustion, rust, catalyst,
+        the periodic table, covalent bond, ionic bond, metallic bond, hydrogen bond, solution, solvent, solute, concentration, distillation, filtration, evaporation, condensation, crystal, gas, liquid, solid,
+        plasma, melting point, boiling point, freezing, oxygen, hydrogen, nitrogen, carbon, carbon dioxide, helium, sodium, chlorine, calcium, iron, copper, gold, silver, mercury, lead, zinc, aluminium, sulphur,
+        phosphorus, methane, ammonia, ethanol, sugar, polymer, plastic, alloy, electrolysis, noble gas, metal, atomic number, valence electron, organic chemistry, fermentation, soap, chemical formula, mole""",
+    "biology": """photosynthesis, respiration, chlorophyll, evolution, natural selection, adaptation, mutation, gene, chromosome, dna, heredity, cell, cell wall, cell membrane, nucleus, mitochondria, tissue,
+        organ, organism, species, osmosis, diffusion, mitosis, meiosis, enzyme, protein, carbohydrate, fat, vitamin, mineral, hormone, insulin, bacteria, virus, fungus, parasite, immune system, antibody, vaccine,
+        antibiotic, disease, infection, ecosystem, habitat, food chain, food web, predator, prey, producer, consumer, decomposer, biodiversity, extinction, heart, lung, liver, kidney, stomach, brain, neuron,
+        nervous system, digestion, blood, red blood cell, artery, vein, oxygen, muscle, bone, skeleton, skin, eye, ear, reflex, plant, root, stem, leaf, flower, seed, pollen, pollination, germination, animal, mammal,
+        reptile, amphibian, insect, bird, fish, vertebrate, invertebrate, hibernation, migration, camouflage, metabolism, homeostasis, symbiosis, embryo, egg, reproduction, stem cell, clone, fossil record""",
+    "earth and space": """earthquake, volcano, plate tectonics, continent, continental drift, erosion, weathering, rock, the rock cycle, igneous rock, sedimentary rock, metamorphic rock, mineral, fossil, soil,
+        magma, lava, mountain, valley, river, delta, glacier, desert, rainforest, ocean, tide, ocean current, weather, climate, climate change, atmosphere, ozone layer, the greenhouse effect, global warming,
+        the water cycle, precipitation, humidity, cloud, thunder, lightning, hurricane, tornado, season, equator, latitude, longitude, time zone, the moon, the sun, planet, star, galaxy, the milky way,
+        the solar system, comet, asteroid, meteor, orbit, eclipse, black hole, supernova, the big bang, light year, telescope, satellite, space station, rocket, mars, venus, jupiter, saturn, renewable energy,
+        solar panel, wind turbine, fossil fuel, coal, oil, natural gas, recycling, pollution, acid rain, drought, flood, earth's core, earth's crust, mantle, gravity on the moon""",
+    "computing": """algorithm, program, programming language, variable, loop, condition, function, recursion, array, list, stack, queue, tree, graph, hash table, linked list, string, integer, boolean, database,
+        table, query, network, internet, web page, browser, server, client, protocol, binary number, bit, byte, compiler, interpreter, operating system, file, folder, memory, processor, keyboard, hardware,
+        software, bug, debugging, testing, encryption, password, firewall, computer virus, machine learning, artificial intelligence, neural network, training data, language model, speech recognition,
+        data structure, sorting, bubble sort, binary search, big o notation, object, class, inheritance, interface, pixel, image, cloud computing, robot, sensor, open source, version control, logic gate""",
+    "history": """democracy, monarchy, republic, constitution, parliament, election, revolution, the french revolution, the american revolution, the industrial revolution, the roman empire, the british empire,
+        the ottoman empire, the renaissance, the reformation, the enlightenment, world war one, world war two, the cold war, the berlin wall, slavery, colonialism, feudalism, the middle ages, the black death,
+        the crusades, ancient egypt, ancient greece, ancient rome, mesopotamia, pharaoh, pyramid, emperor, knight, castle, treaty, citizenship, civil war, civil rights, human rights, suffrage, nationalism,
+        communism, socialism, capitalism, fascism, dictatorship, propaganda, the silk road, the printing press, the steam engine, julius caesar, napoleon, primary source, timeline, archaeology, bronze age,
+        iron age, stone age, independence, the united nations, immigration, trade route, viking, samurai, dynasty, philosophy""",
+    "economics": """inflation, deflation, supply and demand, market, market economy, price, tax, income tax, trade, import, export, tariff, money, currency, exchange rate, bank, central bank, interest, interest rate,
+        compound interest, loan, debt, saving, investment, stock, stock market, bond, profit, loss, revenue, cost, budget, deficit, unemployment, recession, economic growth, gross domestic product, scarcity,
+        opportunity cost, monopoly, competition, consumer, producer, goods and services, labour, wage, minimum wage, productivity, incentive, public good, subsidy, globalization, insurance, risk, poverty""",
+    "language": """noun, proper noun, pronoun, verb, irregular verb, auxiliary verb, adjective, adverb, preposition, conjunction, article, interjection, subject, object, predicate, clause, phrase, sentence, paragraph,
+        essay, thesis statement, introduction, conclusion, metaphor, simile, irony, sarcasm, alliteration, rhyme, rhythm, syllable, vowel, consonant, synonym, antonym, homophone, prefix, suffix, grammar, spelling,
+        punctuation, comma, semicolon, colon, apostrophe, quotation mark, question mark, capital letter, poem, sonnet, novel, short story, narrator, point of view, theme, plot, setting, character, dialogue,
+        conflict, past tense, present tense, future tense, present perfect, passive voice, active voice, plural, comparative, superlative, idiom, proverb, accent, dialect, translation, vocabulary, pronunciation,
+        biography, fable, myth, legend, play, shakespeare, tone, mood, imagery, symbolism, personification""",
+    "study skills": """spaced repetition, active recall, note taking, mind map, flash card, revision, summary, study plan, timetable, deadline, concentration, motivation, memory, mnemonic, reading strategy,
+        skimming, scanning, proofreading, quotation, citation, plagiarism, bibliography, group work, presentation, exam, multiple choice, homework, critical thinking, argument, evidence, hypothesis, experiment,
+        control group, observation, scientific method, measurement, unit of measurement, data, diagram, bar chart, pie chart, feedback, goal setting, time management, learning by doing, self test""",
+}
+ASK_ONE = """what is {}; what is {}; what is {}; what's {}; what are {}; explain {}; explain {} to me; can you explain {}; could you explain {} please; please explain {} again; please explain {}; what does {} mean;
+    what do you mean by {}; how does {} work; how do we use {}; how do i calculate {}; how is {} measured; why is {} important; why do we need {}; why do we study {}; why does {} matter; where do we find {};
+    when do we use {}; who discovered {}; who invented {}; tell me about {}; tell me more about {}; tell me something about {}; give me an example of {}; can you give me an example of {}; can you give me a simple example of {};
+    i don't understand {}; i do not understand {}; i still don't get {}; i'm confused about {}; i have a question about {}; could you help me with {}; can you help me understand {}; i need help with {};
+    do you know what {} is; is {} hard to learn; how do i remember {}; what should i know about {}; what are the parts of {}; what causes {}; what happens without {}; define {}; describe {};
+    let's talk about {}; let's practise {}; quiz me on {}; ask me a question about {}; i forgot what {} means; what is the definition of {}; what is the meaning of {}; what is an example of {};
+    is there a formula for {}; what do people get wrong about {}; how would you explain {} to a child; my teacher asked me about {}; we learned about {} today; i think {} is interesting;
+    i have a test on {} tomorrow; the next chapter is about {}; what is the history of {}; how big is {}; how many kinds of {} are there; what is {} used for; where does {} come from;
+    in one sentence what is {}; so {} is what exactly; what is a {}; what is the {}; show me how {} works; can we go over {} once more""".replace("\n", " ").split(";")
+ASK_TWO = """what's the difference between {} and {}; what is the difference between {} and {}; how are {} and {} different; compare {} and {}; how is {} related to {}; is {} the same as {};
+    what do {} and {} have in common; does {} cause {}; how does {} affect {}; i mixed up {} and {}; should i learn {} before {}; is {} part of {}; what comes first {} or {}; explain {} and {}""".replace("\n", " ").split(";")
+SMALL_TALK = """hello; hi there; good morning; good afternoon; thank you; thank you very much; thanks that helps; thanks a lot; can you help me; i need help; who are you; what can you do; what is your name; how are you;
+    how are you today; i am not sure; i don't know; i am confused; could you repeat that; could you say that again; please speak slowly; yes please; no thank you; yes; no; okay; that was too fast; what did you say;
+    can you say that in other words; i did not hear you; let's start the lesson; let's begin; let's go on; next question please; i want to practise; i am ready; wait a moment; stop; goodbye; see you later;
+    see you tomorrow; that is all for today; that makes sense; i understand now; i see; that is right; that is wrong; is that correct; is my answer right; why not; what happens next; how do you know that; tell me more;
+    give me a hint; give me another example; make it shorter; make it simpler; explain it again; start again; what should i do next; i finished my homework; when is the exam; which page is it on;
+    can you read that to me; how do you spell that; how do you say that in english; what was the question; i have one more question; are you sure; good idea; never mind; excuse me; i am sorry""".replace("\n", " ").split(";")
+THINGS = "apples books pages pencils minutes hours days weeks students teachers cells atoms planets words letters steps points questions answers coins metres miles grams litres degrees people cars trees houses chairs cats dogs".split()
+NUMBERS = """what is {a} plus {b}; what is {a} minus {b}; what is {a} times {b}; what is {a} divided by {b}; how much is {a} plus {b}; how much is {a} times {b}; what's {a} plus {b}; {a} plus {b} is {c};
+    {a} times {b} is {c}; is {a} bigger than {b}; what is {a} percent of {b}; the answer is {a}; i got {a}; my answer is {a}; is it {a} or {b}; count from {a} to {b}; turn to page {a}; it was in the year {year};
+    in the year {year}; what happened in {year}; what is half of {a}; what is the square root of {a}; what is {a} squared; {a} comes after {b}; i am {a} years old; exercise number {a}; question {a} please;
+    there are {a} {things}; i have {a} {things}; how many {things} are in {a} {things}; she bought {a} {things} and {b} {things}; we need {a} more {things}; is {a} a prime number; round {a} to the nearest ten;
+    what is {a} over {b}; write {a} as a fraction""".replace("\n", " ").split(";")
+
+
+def plain(text: str) -> str:
+    """Lower-case letters, apostrophes and single spaces: all that a CTC recogniser writes."""
+    return " ".join(re.sub(r"[^a-z' ]", " ", text.lower().replace("’", "'")).split())
+
+
+def terms() -> list[str]:
+    """Every academic term: this file's and the curriculum's concepts."""
+    own = [" ".join(term.split()) for words in TERMS.values() for term in words.split(",")]
+    return sorted({*own, *(plain(c["concept"]) for c in load_concepts())})
+
+
+def curriculum_sentences() -> list[str]:
+    """The curriculum's definitions, examples and misconceptions."""
+    sentences = [plain(c[key]) for c in load_concepts() for key in ("definition", "example", "misconception")]
+    return sorted({s for s in sentences if 2 <= len(s.split()) <= 16})
+
+
+def glosses(folder: Path = WORDNET) -> list[str]:
+    """WordNet's definitions and examples of 3 to 14 words, none when it is not installed."""
+    found = set()
+    for part in ("noun", "verb", "adj", "adv"):
+        path = folder / f"data.{part}"
+        for line in path.read_text(encoding="latin-1").splitlines() if path.exists() else []:
+            _, bar, gloss = line.partition("|")
+            for piece in re.split(r'[;:()"]', gloss) if bar and not line.startswith("  ") else []:
+                if re.fullmatch(r"[A-Za-z' ,-]+", piece) and 3 <= len(plain(piece).split()) <= 14:
+                    found.add(plain(piece).strip("' "))
+    return sorted(found)
+
+
+def number_sentence(rng: random.Random) -> str:
+    """A question or statement with numbers in words."""
+    a, b = rng.randrange(rng.choice([13, 100, 1000])), rng.randrange(1, rng.choice([13, 100]))
+    year = number(rng.randrange(10, 21)) + " " + number(rng.randrange(10, 100))
+    sentence = rng.choice(NUMBERS).format(a=number(a), b=number(b), c=number(rng.choice([a + b, rng.randrange(200)])), year=year, things="{}")
+    return plain(sentence.format(*[rng.choice(THINGS) for _ in range(sentence.count("{}"))]))
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Draws sentences of two kinds: what students ask, and broad English."""
+
+    terms: list[str]
+    curriculum: list[str]
+    glosses: list[str]
+    rare: list[str]  # words of glosses, so that questions are not only about the terms
+
+    def question(self, rng: random.Random) -> str:
+        """A student's question or statement."""
+        u = rng.random()
+        if u < 0.07:
+            return plain(rng.choice(SMALL_TALK))
+        if u < 0.22:
+            return number_sentence(rng)
+        if u < 0.34:
+            return rng.choice(self.curriculum)
+        pattern = rng.choice(ASK_ONE if u < 0.82 else ASK_TWO)
+        words = self.terms if rng.random() < 0.75 else self.rare
+        return plain(pattern.format(*[rng.choice(words) for _ in range(pattern.count("{}"))]))
+
+    def gloss(self, rng: random.Random) -> str:
+        """A definition or example out of WordNet; a question where WordNet is missing."""
+        return rng.choice(self.glosses) if self.glosses else self.question(rng)
+
+
+def load_sentences() -> Sentences:
+    """Everything sentences are drawn from."""
+    broad = glosses()
+    return Sentences(terms(), curriculum_sentences(), broad, [w for g in broad for w in g.split() if len(w) > 4] or terms())
+
+
+def is_test(sentence: str) -> bool:
+    """Whether a sentence is kept for measuring: one in twelve, decided by its hash."""
+    return int(hashlib.sha256(sentence.encode()).hexdigest()[:8], 16) % 12 == 0
+
+
+def draw(sentences: Sentences, n: int, seed: int | str, kind: str, test: bool) -> list[str]:
+    """`n` sentences of the test or the training side; `kind` is "question", "gloss" or "mixed". Test sentences differ."""
+    rng, drawn = random.Random(f"{seed}-{kind}-{test}"), []
+    while len(drawn) < n:
+        question = kind == "question" or kind == "mixed" and rng.random() < 0.6
+        sentence = sentences.question(rng) if question else sentences.gloss(rng)
+        if is_test(sentence) == test and not (test and sentence in drawn):
+            drawn.append(sentence)
+    return drawn
+
+
+# Voices
+
+ACCENTS = ["en-us", "en-us", "en-us", "en-gb", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-gb-x-gbclan", "en-us-nyc"]
+VARIANTS = ["", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m8", "+f1", "+f2", "+f3", "+f4", "+Annie", "+Andy", "+Lee", "+Mario", "+Michael", "+linda", "+steph", "+Alex", "+Denis", "+belinda", "+Gene", "+rob", "+anika", "+victor"]
+FLITE = ["kal", "kal16", "awb", "rms"]
+FESTIVAL = ["ked_diphone", "kal_diphone"]
+# never trained on, only measured on
+HELD_OUT_ESPEAK = [accent + variant for accent in ("en-us", "en-gb") for variant in ("+f5", "+m7", "+klatt", "+klatt4")] + ["en-gb-x-gbcwmd", "en-gb-x-gbcwmd+f5", "en-gb-x-gbcwmd+m3"]
+HELD_OUT_FESTIVAL = ["cmu_us_slt_arctic_hts"]  # nor flite's slt: the same speaker
+
+
+@dataclass(frozen=True)
+class Job:
+    """Sentences for one voice of one synthesiser."""
+
+    engine: str  # "espeak", "flite" or "festival"
+    voice: str
+    sentences: tuple[str, ...]
+    seed: int
+
+
+def training_voice(rng: random.Random) -> tuple[str, str]:
+    """An engine and one of its voices: 75 % espeak-ng, 15 % flite, 10 % festival."""
+    u = rng.random()
+    if u < 0.75:
+        return "espeak", rng.choice(ACCENTS) + rng.choice(VARIANTS)
+    return ("flite", rng.choice(FLITE)) if u < 0.9 else ("festival", rng.choice(FESTIVAL))
+
+
+def training_jobs(sentences: list[str], seed: int, batch: int = 20) -> list[Job]:
+    """Each batch of sentences in a training voice."""
+    rng = random.Random(seed)
+    return [Job(*training_voice(rng), tuple(sentences[i : i + batch]), seed * 10**6 + i) for i in range(0, len(sentences), batch)]
+
+
+def speak_espeak(voice: str, sentence: str, path: Path, rng: random.Random) -> None:
+    """One sentence by espeak-ng, at a random speed (words a minute) and pitch."""
+    subprocess.run(["espeak-ng", "-v", voice, "-s", str(rng.randint(125, 190)), "-p", str(rng.randint(25, 75)), "-w", str(path), sentence], check=True, capture_output=True, timeout=60)
+
+
+def speak_flite(voice: str, sentence: str, path: Path, rng: random.Random) -> None:
+    """One sentence by flite, at a random speed."""
+    subprocess.run(["flite", "-voice", voice, "--setf", f"duration_stretch={rng.uniform(0.85, 1.2):.2f}", "-t", sentence, "-o", str(path)], check=True, capture_output=True, timeout=60)
+
+
+def speak_festival(voice: str, sentences: tuple[str, ...], paths: list[Path], rng: random.Random) -> None:
+    """Many sentences by one run of festival, which is slow to start."""
+    lines = [f"(voice_{voice})"]
+    for sentence, path in zip(sentences, paths, strict=True):
+        lines.append(f"(Parameter.set 'Duration_Stretch {rng.uniform(0.85, 1.15):.2f})")
+        lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{sentence}")) "{path}" \'riff)')
+    script = paths[0].with_suffix(".scm")
+    script.write_text("\n".join(lines), encoding="utf-8")
+    subprocess.run(["festival", "-b", str(script)], check=True, capture_output=True, timeout=60 + 5 * len(sentences))
+
+
+def speak(job: Job) -> list[tuple[np.ndarray, str, str]]:
+    """The clips of a job: (samples, text, voice)."""
+    rng = random.Random(job.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{i}.wav" for i in range(len(job.sentences))]
+        if job.engine == "festival":
+            speak_festival(job.voice, job.sentences, paths, rng)
+        else:
+            for sentence, path in zip(job.sentences, paths, strict=True):
+                (speak_espeak if job.engine == "espeak" else speak_flite)(job.voice, sentence, path, rng)
+        clips = [(trim(load_audio(path)), text) for path, text in zip(paths, job.sentences, strict=True)]
+    return [(to_int16(waveform), text, f"{job.engine} {job.voice}") for waveform, text in clips if len(waveform) > SAMPLING_RATE // 5]
+
+
+def trim(waveform: np.ndarray, keep: float = 0.1) -> np.ndarray:
+    """The waveform without its silent ends, but for `keep` seconds."""
+    loud = np.flatnonzero(np.abs(waveform) > 0.01)
+    margin = int(keep * SAMPLING_RATE)
+    return waveform[max(0, loud[0] - margin) : loud[-1] + margin] if len(loud) else waveform[:0]
+
+
+def to_int16(waveform: np.ndarray) -> np.ndarray:
+    """16-bit samples whose peak is 0.7 of full scale."""
+    return (waveform / max(1e-4, float(np.abs(waveform).max())) * 0.7 * 32767).astype(np.int16)
+
+
+# Parts on disk
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A recording of a part, and its words."""
+
+    samples: np.ndarray  # int16 (n,), a view into the part's file
+    text: str
+    voice: str
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return len(self.samples) / SAMPLING_RATE
+
+
+def write_part(folder: Path, name: str, clips: Iterable[tuple[np.ndarray, str, str]]) -> None:
+    """Append clips to a file, and where they lie to another."""
+    at = 0
+    with open(folder / f"{name}.pcm", "wb") as pcm, open(folder / f"{name}.jsonl", "w", encoding="utf-8") as index:
+        for samples, text, voice in clips:
+            pcm.write(samples.tobytes())
+            index.write(json.dumps([at, len(samples), text, voice]) + "\n")
+            at += len(samples)
+    print(f"{name}: {at / SAMPLING_RATE / 3600:.2f} h", flush=True)
+
+
+def read_part(folder: Path, name: str) -> list[Clip]:
+    """The clips of a part; their samples stay on disk until used."""
+    samples = np.memmap(folder / f"{name}.pcm", dtype=np.int16, mode="r")
+    rows = (json.loads(line) for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines())
+    return [Clip(samples[at : at + n], text, voice) for at, n, text, voice in rows]
+
+
+def parts(folder: Path, prefix: str) -> list[str]:
+    """Names of the parts that begin so."""
+    return sorted(path.stem for path in folder.glob(f"{prefix}*.jsonl"))
+
+
+def recordings(manifest: Path, split: str, corpus: str = "") -> Iterator[tuple[np.ndarray, str, str]]:
+    """Real recordings of a manifest: lines with `audio` (a path beside it), `text`, `corpus` and `split`."""
+    for line in manifest.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        if row["split"] == split and corpus in ("", row["corpus"]):
+            yield to_int16(load_audio(manifest.parent / row["audio"])), plain(row["text"]), row["corpus"]
+
+
+# Augmentation
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How often, and how far, a training clip is changed."""
+
+    speed: float = 0.5  # chance of another speed, which moves the pitch too
+    speed_range: tuple[float, float] = (0.88, 1.12)
+    reverb: float = 0.2  # chance of a room's echo
+    reverb_seconds: tuple[float, float] = (0.05, 0.25)
+    lowpass: float = 0.1  # chance of a narrow band
+    lowpass_range: tuple[float, float] = (0.4, 0.7)  # what is kept, of 8 kHz
+    noise: float = 0.6  # chance of noise
+    snr_range: tuple[float, float] = (8.0, 40.0)  # dB
+    silence: float = 0.3  # seconds at most before and after
+
+
+def augment(samples: np.ndarray, rng: np.random.Generator, a: Augmentation) -> np.ndarray:
+    """A changed copy of a clip: int16 (n,) -> float32 (m,)."""
+    x = samples.astype(np.float32) / 32768
+    if rng.random() < a.speed:
+        x = change_speed(x, rng.uniform(*a.speed_range))
+    room = rng.random()
+    if room < a.reverb:
+        x = add_reverb(x, rng, rng.uniform(*a.reverb_seconds))
+    elif room < a.reverb + a.lowpass:
+        x = cut_high(x, rng.uniform(*a.lowpass_range))
+    x = np.pad(x, [int(rng.uniform(0, a.silence) * SAMPLING_RATE) for _ in range(2)])
+    return add_noise(x, rng, rng.uniform(*a.snr_range)) if rng.random() < a.noise else x
+
+
+def change_speed(x: np.ndarray, factor: float) -> np.ndarray:
+    """The waveform read `factor` times as fast."""
+    return np.interp(np.linspace(0, len(x) - 1, int(len(x) / factor)), np.arange(len(x)), x).astype(np.float32)
+
+
+def add_reverb(x: np.ndarray, rng: np.random.Generator, seconds: float) -> np.ndarray:
+    """The waveform in a room: a direct sound and a decaying noise after it."""
+    n = int(seconds * SAMPLING_RATE)
+    room = rng.standard_normal(n) * np.exp(-5 * np.arange(n) / n)
+    room[0] = rng.uniform(3, 10)
+    size = 1 << (len(x) + n).bit_length()
+    wet = np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(room, size), size)[: len(x)]
+    return (wet / np.sqrt(np.square(room).sum())).astype(np.float32)
+
+
+def cut_high(x: np.ndarray, keep: float) -> np.ndarray:
+    """The waveform without the highest frequencies."""
+    spectrum = np.fft.rfft(x)
+    spectrum[int(len(spectrum) * keep) :] = 0
+    return np.fft.irfft(spectrum, len(x)).astype(np.float32)
+
+
+def add_noise(x: np.ndarray, rng: np.random.Generator, snr: float) -> np.ndarray:
+    """The waveform with white or low noise, `snr` dB below it."""
+    noise = rng.standard_normal(len(x)).astype(np.float32)
+    if rng.random() < 0.5:
+        noise = np.cumsum(noise)
+        noise -= np.convolve(noise, np.full(400, 1 / 400, np.float32), "same")  # no drift
+    return x + noise * (x.std() / (noise.std() + 1e-6) * 10 ** (-snr / 20)).astype(np.float32)
+
+
+# Command line
+
+TESTS = {  # name: (voices, kind of sentence, clips)
+    "test-held-out-espeak-questions": ([("espeak", v) for v in HELD_OUT_ESPEAK], "question", 132),
+    "test-held-out-espeak-glosses": ([("espeak", v) for v in HELD_OUT_ESPEAK], "gloss", 66),
+    "test-held-out-festival-questions": ([("festival", v) for v in HELD_OUT_FESTIVAL], "question", 60),
+    "test-held-out-festival-glosses": ([("festival", v) for v in HELD_OUT_FESTIVAL], "gloss", 30),
+    "test-training-voices-questions": ([training_voice(random.Random(i)) for i in range(40)], "question", 80),
+    "test-training-voices-glosses": ([training_voice(random.Random(i)) for i in range(40, 60)], "gloss", 40),
+}
+
+
+def test_jobs(name: str, sentences: Sentences, seed: int) -> list[Job]:
+    """The unseen sentences of a test, dealt out to its voices."""
+    voices, kind, n = TESTS[name]
+    drawn = draw(sentences, n, f"{seed}-{name}", kind, test=True)
+    return [Job(engine, voice, tuple(drawn[i :: len(voices)]), seed * 10**6 + i) for i, (engine, voice) in enumerate(voices)]
+
+
+def synthesise(jobs: list[Job], processes: int) -> Iterator[tuple[np.ndarray, str, str]]:
+    """The clips of all jobs, in order."""
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for clips in pool.imap(speak, jobs, chunksize=2):
+            yield from clips
+
+
+def main() -> None:
+    """Write the training and test parts into the work folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work-dir", type=Path, required=True, help="folder for the audio; never commit it")
+    synthetic = parser.add_argument_group("synthetic speech")
+    synthetic.add_argument("--utterances", type=int, default=18_000, help="sentences to speak for training; 18,000 are about 10 hours; 0 for none")
+    synthetic.add_argument("--part", default="synthetic", help="name of the training part: train-NAME")
+    synthetic.add_argument("--seed", type=int, default=1, help="another seed gives other sentences and voices")
+    synthetic.add_argument("--processes", type=int, default=2, help="synthesisers running at a time")
+    real = parser.add_argument_group("real speech")
+    real.add_argument("--speech-manifest", type=Path, help="manifest.jsonl of recordings with splits train and dev")
+    args = parser.parse_args()
+    args.work_dir.mkdir(parents=True, exist_ok=True)
+    sentences = load_sentences()
+    for name in TESTS:
+        if not (args.work_dir / f"{name}.jsonl").exists():
+            write_part(args.work_dir, name, synthesise(test_jobs(name, sentences, seed=7), args.processes))
+    if args.speech_manifest:
+        corpora = {json.loads(line)["corpus"] for line in args.speech_manifest.read_text(encoding="utf-8").splitlines()}
+        for corpus in sorted(corpora):
+            write_part(args.work_dir, f"dev-{corpus}", recordings(args.speech_manifest, "dev", corpus))
+        write_part(args.work_dir, "train-real", recordings(args.speech_manifest, "train"))
+    if args.utterances:
+        jobs = training_jobs(draw(sentences, args.utterances, args.seed, "mixed", test=False), args.seed)
+        write_part(args.work_dir, f"train-{args.part}", synthesise(jobs, args.processes))
+
+
+if __name__ == "__main__":
+    main()

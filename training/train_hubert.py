@@ -1,0 +1,381 @@
+"""Train HuBERT-mini from scratch with CTC, on two CPU cores or on CUDA; export it; measure it.
+
+    python training/speech.py --work-dir build/speech --utterances 18000 --speech-manifest recordings/manifest.jsonl
+    nice python training/train_hubert.py --work-dir build/speech --minutes 76 --out hubert_llama/mini/hubert
+    python training/train_hubert.py --work-dir build/speech --evaluate hubert_llama/mini/hubert
+
+The learning rate follows the time spent, so that the schedule ends whatever else the machine does. A
+checkpoint in --work-dir lets a training that was stopped go on; --init-from starts from a folder's weights;
+--export writes the checkpoint so far to --out without training.
+"""
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from speech import Augmentation, Clip, augment, parts, read_part
+from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Processor
+
+from hubert_llama.audio import SAMPLING_RATE
+from hubert_llama.hubert import cpu_multiplies_bf16
+
+SYMBOLS = "<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split()  # ids 0–31, those of facebook/hubert-large-ls960-ft
+IDS = {symbol: i for i, symbol in enumerate(SYMBOLS)}
+CONV_DIM = (24, 32, 64, 96, 128, 192, 256)  # tapered: the first convolutions run 5,000 times a second and cost most
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the weights depend on, besides the parts; saved beside them."""
+
+    minutes: float = 76.0  # training time; the schedule ends with it
+    seed: int = 0
+    # model
+    hidden_size: int = 256
+    layers: int = 5
+    heads: int = 4
+    intermediate_size: int = 1024
+    position_kernel: int = 64  # frames that the convolutional position embedding sees
+    conv_dim: tuple[int, ...] = CONV_DIM
+    # optimisation
+    batch_seconds: float = 20.0  # padded audio in a batch
+    peak_lr: float = 1e-3
+    warmup: int = 250  # steps
+    hold: float = 0.3  # fraction of the time at the peak, before the cosine
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    # data
+    pool: int = 1900  # clips drawn, sorted by length and cut into batches
+    real: float = 0.26  # share of real clips in a pool
+    real_early: float = 0.07  # the same until `real_from`
+    real_from: float = 0.12  # fraction of the time
+    short_until: float = 0.08  # fraction of the time when only short clips are read: CTC leaves its plateau of blanks sooner
+    short_seconds: float = 3.0
+    longest_seconds: float = 16.0
+    mask_from: float = 0.15  # fraction of the time when SpecAugment's masks begin
+    mask_time_prob: float = 0.05
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+# Model and letters
+
+
+def make_processor(folder: Path) -> Wav2Vec2Processor:
+    """The feature extractor and letters of facebook/hubert-large-ls960-ft; writes vocab.json into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps(IDS), encoding="utf-8")
+    extractor = Wav2Vec2FeatureExtractor(feature_size=1, sampling_rate=SAMPLING_RATE, padding_value=0.0, do_normalize=True, return_attention_mask=True)
+    tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>", word_delimiter_token="|")
+    return Wav2Vec2Processor(feature_extractor=extractor, tokenizer=tokenizer)
+
+
+def make_config(s: Settings) -> HubertConfig:
+    """A small HuBERT of hubert-large's make, without dropout: it underfits as it is."""
+    return HubertConfig(
+        vocab_size=len(SYMBOLS), hidden_size=s.hidden_size, num_hidden_layers=s.layers, num_attention_heads=s.heads, intermediate_size=s.intermediate_size,
+        conv_dim=list(s.conv_dim), conv_bias=True, feat_extract_norm="layer", feat_proj_layer_norm=True, do_stable_layer_norm=True,
+        num_conv_pos_embeddings=s.position_kernel, num_conv_pos_embedding_groups=16,
+        hidden_dropout=0.0, activation_dropout=0.0, attention_dropout=0.0, feat_proj_dropout=0.0, final_dropout=0.0, layerdrop=0.0,
+        mask_time_prob=0.0, mask_time_length=10, mask_feature_prob=0.0, ctc_loss_reduction="mean", ctc_zero_infinity=True, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+
+
+def encode(text: str) -> list[int]:
+    """Letter ids: "a b" -> [A, |, B]."""
+    return [IDS["|" if letter == " " else letter] for letter in text.upper()]
+
+
+# Batches
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Padded clips and their letters."""
+
+    input_values: torch.Tensor  # float32 (B, n), each row of zero mean and unit variance, 0 after its end
+    attention_mask: torch.Tensor  # int64 (B, n)
+    labels: torch.Tensor  # int64 (B, letters), -100 after the end
+    seconds: float  # of audio, without padding
+
+
+def load_clips(folder: Path, s: Settings) -> dict[str, list[Clip]]:
+    """The training clips, real and synthetic, that are neither too long nor too short for their letters."""
+    clips: dict[str, list[Clip]] = {"synthetic": [], "real": []}
+    for name in parts(folder, "train-"):
+        clips["real" if name == "train-real" else "synthetic"] += [c for c in read_part(folder, name) if c.text and c.seconds < s.longest_seconds and c.seconds > 0.03 * len(c.text)]
+    if not clips["synthetic"] and not clips["real"]:
+        raise SystemExit(f"No training parts in {folder}: make them with training/speech.py --work-dir {folder}.")
+    return clips
+
+
+def draw_pool(clips: dict[str, list[Clip]], phase: float, s: Settings, rng: random.Random) -> list[Clip]:
+    """Clips of about one length after another; `phase` is the fraction of the time that is spent."""
+    share = (s.real if phase > s.real_from else s.real_early) if clips["synthetic"] else 1.0
+    wanted = {"real": int(s.pool * share), "synthetic": int(s.pool * (1 - share))}
+    pool = [c for kind, n in wanted.items() for c in rng.sample(clips[kind], min(n, len(clips[kind])))]
+    short = [c for c in pool if c.seconds < s.short_seconds]
+    return sorted(short if phase < s.short_until and short else pool, key=lambda c: c.seconds + rng.uniform(0, 0.25))
+
+
+def cut(pool: list[Clip], batch_seconds: float) -> list[list[Clip]]:
+    """Neighbours of the pool, as many as fit into a batch."""
+    batches: list[list[Clip]] = [[]]
+    for clip in pool:  # each is longer than the one before, or nearly
+        if batches[-1] and (clip.seconds + 0.25) * (len(batches[-1]) + 1) > batch_seconds:
+            batches.append([])
+        batches[-1].append(clip)
+    return batches
+
+
+def collate(clips: list[Clip], rng: np.random.Generator, a: Augmentation) -> Batch:
+    """Augmented, normalised and padded clips."""
+    rows = [augment(c.samples, rng, a) for c in clips]
+    letters = [encode(c.text) for c in clips]
+    n, longest = max(map(len, rows)), max(map(len, letters))
+    values, mask, labels = np.zeros((len(rows), n), np.float32), np.zeros((len(rows), n), np.int64), np.full((len(rows), longest), -100)
+    for i, (row, ids) in enumerate(zip(rows, letters, strict=True)):
+        values[i, : len(row)] = (row - row.mean()) / np.sqrt(row.var() + 1e-7)
+        mask[i, : len(row)] = 1
+        labels[i, : len(ids)] = ids
+    return Batch(torch.from_numpy(values), torch.from_numpy(mask), torch.from_numpy(labels), sum(map(len, rows)) / SAMPLING_RATE)
+
+
+def batches(clips: dict[str, list[Clip]], s: Settings, seed: int, phase: Callable[[], float]) -> Iterator[Batch]:
+    """Batches for ever, each made by a thread while the one before it is learned."""
+    rng, noise = random.Random(seed), np.random.default_rng(seed)
+    with ThreadPoolExecutor(1) as thread:
+        ahead = None
+        while True:
+            groups = cut(draw_pool(clips, phase(), s, rng), s.batch_seconds)
+            for group in rng.sample(groups, len(groups)):
+                ready, ahead = ahead, thread.submit(collate, group, noise, s.augmentation)
+                if ready is not None:
+                    yield ready.result()
+
+
+# Training
+
+
+@dataclass
+class State:
+    """How far a training is; saved in its checkpoint."""
+
+    spent: float = 0.0  # seconds
+    step: int = 0
+    audio: float = 0.0  # seconds of speech learned from
+    log: list[dict] = field(default_factory=list)
+
+
+def lr_at(phase: float, step: int, s: Settings) -> float:
+    """Warm-up by steps, the peak for a while, then a cosine over what is left of the time."""
+    after = max(0.0, phase - s.hold) / (1 - s.hold)
+    return s.peak_lr * min(1.0, (step + 1) / s.warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, after))) + 1e-6
+
+
+def make_optimizer(model: HubertForCTC, s: Settings) -> torch.optim.AdamW:
+    """AdamW; biases and norms do not decay."""
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": s.weight_decay},
+        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=s.peak_lr, betas=(0.9, 0.98), fused=True)
+
+
+def save_checkpoint(path: Path, model: HubertForCTC, optimizer: torch.optim.AdamW, state: State) -> None:
+    """Write the checkpoint whole or not at all."""
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)
+
+
+def load_checkpoint(path: Path, model: HubertForCTC, optimizer: torch.optim.AdamW | None = None) -> State:
+    """Put a checkpoint's weights into the model, and its moments into the optimizer."""
+    saved = torch.load(path, map_location=model.device, weights_only=True)
+    model.load_state_dict(saved["model"])
+    if optimizer is not None:
+        optimizer.load_state_dict(saved["optimizer"])
+    return State(**json.loads(saved["state"]))
+
+
+def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path) -> tuple[HubertForCTC, State]:
+    """Train until the time is spent; goes on from `checkpoint` when it exists."""
+    torch.manual_seed(s.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = (HubertForCTC.from_pretrained(init_from, dtype=torch.float32) if init_from else HubertForCTC(make_config(s))).to(device).train()
+    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
+    optimizer = make_optimizer(model, s)
+    state = load_checkpoint(checkpoint, model, optimizer) if checkpoint.exists() else State()
+    clips, tests = load_clips(folder, s), load_tests(folder, at_most=40)
+    budget = s.minutes * 60
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, clips: { {k: len(v) for k, v in clips.items()} }", flush=True)
+
+    stream, losses = batches(clips, s, s.seed + state.step, phase=lambda: state.spent / budget), []
+    last = saved = measured = time.monotonic()
+    while state.spent < budget:
+        for group in optimizer.param_groups:
+            group["lr"] = lr_at(state.spent / budget, state.step, s)
+        model.config.mask_time_prob = s.mask_time_prob if state.spent / budget > s.mask_from else 0.0
+        batch = next(stream)
+        with half:
+            loss = model(batch.input_values.to(device), attention_mask=batch.attention_mask.to(device), labels=batch.labels.to(device)).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), s.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.item())
+        now = time.monotonic()
+        state.step, state.audio, state.spent, last = state.step + 1, state.audio + batch.seconds, state.spent + now - last, now
+        if state.step % 100 == 0:
+            report(state, float(np.mean(losses[-100:])), optimizer.param_groups[0]["lr"])
+        if now - measured > 300:
+            state.log[-1:] = [{**row, "wer": quick_wer(model, tests)} for row in state.log[-1:]]
+            print(state.log[-1:], flush=True)
+            measured = last = time.monotonic()  # measuring is not training time
+        if now - saved > 180:
+            save_checkpoint(checkpoint, model, optimizer, state)
+            saved = last = time.monotonic()
+    save_checkpoint(checkpoint, model, optimizer, state)
+    return model, state
+
+
+def report(state: State, loss: float, lr: float) -> None:
+    """Keep a row of the log, and print it."""
+    row = {"step": state.step, "minutes": round(state.spent / 60, 2), "hours": round(state.audio / 3600, 3), "loss": round(loss, 4), "lr": round(lr, 7)}
+    state.log.append(row)
+    print(row, f"{state.audio / state.spent:.1f} x real time", flush=True)
+
+
+# Measuring
+
+
+def load_tests(folder: Path, at_most: int = 10**9) -> dict[str, list[Clip]]:
+    """Every test part, without a sentence that any training part holds."""
+    trained = {clip.text for name in parts(folder, "train-") for clip in read_part(folder, name)}
+    tests = {name: [c for c in read_part(folder, name) if c.text and c.text not in trained] for prefix in ("test-", "dev-") for name in parts(folder, prefix)}
+    return {name: clips[:at_most] for name, clips in tests.items()}
+
+
+def edits(a: list, b: list) -> int:
+    """Levenshtein distance of two sequences."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
+    return row[-1]
+
+
+def greedy_text(ids: list[int]) -> str:
+    """The reading of the likeliest letter of each frame: repeats merged, blanks and marks dropped, in lower case."""
+    kept = [SYMBOLS[i] for at, i in enumerate(ids) if i > 3 and (at == 0 or ids[at - 1] != i)]
+    return " ".join("".join(kept).replace("|", " ").lower().split())
+
+
+@torch.inference_mode()
+def read_clips(model: HubertForCTC, clips: list[Clip]) -> list[str]:
+    """What the model hears, clip by clip."""
+    heard = []
+    for clip in clips:
+        x = clip.samples.astype(np.float32)
+        x = torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7))[None].to(model.device, model.dtype)  # (1, n)
+        heard.append(greedy_text(model(x).logits[0].argmax(-1).tolist()))  # (T, V) -> (T,)
+    return heard
+
+
+def score(clips: list[Clip], heard: list[str]) -> dict[str, float]:
+    """Word and letter error rates over all clips together, and the share of sentences heard without an error."""
+    words = sum(len(c.text.split()) for c in clips)
+    wrong_words = sum(edits(c.text.split(), h.split()) for c, h in zip(clips, heard, strict=True))
+    wrong_letters = sum(edits(list(c.text), list(h)) for c, h in zip(clips, heard, strict=True))
+    exact = sum(c.text == h for c, h in zip(clips, heard, strict=True))
+    return {"clips": len(clips), "words": words, "wer": round(100 * wrong_words / words, 1), "cer": round(100 * wrong_letters / sum(len(c.text) for c in clips), 1), "exact": round(100 * exact / len(clips), 1)}
+
+
+def quick_wer(model: HubertForCTC, tests: dict[str, list[Clip]]) -> dict[str, float]:
+    """Word error rate, in percent, of each test, in the midst of training."""
+    model.eval()
+    rates = {name: score(clips, read_clips(model, clips))["wer"] for name, clips in tests.items() if clips}
+    model.train()
+    return rates
+
+
+def evaluate(model_folder: Path, folder: Path, dtype: torch.dtype, examples: int) -> dict[str, dict]:
+    """Measure exported weights on every test part, as the service loads them."""
+    model = HubertForCTC.from_pretrained(model_folder, dtype=dtype).eval()
+    results = {}
+    for name, clips in load_tests(folder).items():
+        heard = read_clips(model, clips)
+        results[name] = score(clips, heard)
+        print(f"{name:36} {results[name]}", flush=True)
+        for clip, text in list(zip(clips, heard, strict=True))[:examples]:
+            print(f"    {clip.voice:22} {clip.text}\n    {'':22} {text}", flush=True)
+    return results
+
+
+# Export
+
+
+def export(model: HubertForCTC, state: State, s: Settings, out: Path) -> None:
+    """Save bf16 weights, letters, settings and log as the hub's checkpoints are laid out."""
+    make_processor(out).save_pretrained(out)
+    model.config.mask_time_prob = 0.05  # what transformers' HuBERT carries; unused in eval mode
+    model.to(torch.bfloat16).save_pretrained(out)
+    told = {"settings": asdict(s), "steps": state.step, "hours_of_speech_seen": round(state.audio / 3600, 2), "minutes_spent": round(state.spent / 60, 1), "torch": torch.__version__}
+    (out / "training_args.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in state.log), encoding="utf-8")
+
+
+def export_checkpoint(s: Settings, checkpoint: Path, out: Path) -> None:
+    """Export what a checkpoint holds."""
+    model = HubertForCTC(make_config(s))
+    export(model, load_checkpoint(checkpoint, model), s, out)
+
+
+# Command line
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line; every number of `Settings` has its flag."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    where = parser.add_argument_group("files")
+    where.add_argument("--work-dir", type=Path, required=True, help="folder of training/speech.py's parts; the checkpoint lies there too")
+    where.add_argument("--checkpoint", type=Path, help="checkpoint file (default: checkpoint.pt in --work-dir)")
+    where.add_argument("--out", type=Path, help="folder to export weights to")
+    where.add_argument("--init-from", type=Path, help="start from the weights of this folder, not from random ones")
+    do = parser.add_argument_group("instead of training")
+    do.add_argument("--export", action="store_true", help="only write the checkpoint to --out")
+    do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure the weights of FOLDER")
+    do.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="what --evaluate computes in")
+    do.add_argument("--examples", type=int, default=0, help="clips of each test that --evaluate shows")
+    settings = parser.add_argument_group("settings")
+    for f in fields(Settings):
+        if f.name not in ("conv_dim", "augmentation"):
+            settings.add_argument("--" + f.name.replace("_", "-"), type=type(f.default), default=f.default, help=f"default {f.default}")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train and export, or one of the two, or measure."""
+    args = parse_args()
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+    s = replace(Settings(), **{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)})
+    checkpoint = args.checkpoint or args.work_dir / "checkpoint.pt"
+    if args.evaluate:
+        evaluate(args.evaluate, args.work_dir, getattr(torch, args.dtype), args.examples)
+    elif args.export:
+        export_checkpoint(s, checkpoint, args.out)
+    else:
+        model, state = train(s, args.work_dir, args.init_from, checkpoint)
+        if args.out:
+            export(model, state, s, args.out)
+
+
+if __name__ == "__main__":
+    main()
