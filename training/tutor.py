@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CURRICULUM = Path(__file__).parent / "curriculum"
+PASSAGES = CURRICULUM / "passages.jsonl"
 UNKNOWN = "I do not know that yet. Could you ask it in other words, or give me the page of your course?"
 ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
@@ -53,7 +54,7 @@ class Turn:
 
 def load_concepts() -> list[dict]:
     """Every concept of the curriculum."""
-    return [json.loads(line) for path in sorted(CURRICULUM.glob("*.jsonl")) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for path in sorted(CURRICULUM.glob("*.jsonl")) if path != PASSAGES for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def number(n: int) -> str:

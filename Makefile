@@ -1,0 +1,46 @@
+# make serve   install into .venv and start the server on port 8766 with models that work offline
+# make test    install with development tools and run every test
+# make lab     open the notebooks in JupyterLab
+# Variables: PYTHON, VENV, PORT, ARGS (options of the server, e.g. ARGS="--profile llama3.2-1b"), PIP_ARGS
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8766
+ARGS ?=
+PIP_ARGS ?=
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
+STAMPS := settings.ini setup.py pyproject.toml constraints.txt
+
+.PHONY: serve test lab install dev clean
+
+serve: $(VENV)/installed
+	@exec $(BIN)/python -m hubert_llama.server $(PORT) $(ARGS)
+
+test: $(VENV)/installed-dev
+	$(BIN)/nbdev_test
+	$(BIN)/python -m pytest
+
+lab: $(VENV)/installed-dev
+	$(BIN)/python -m jupyter lab nbs
+
+install: $(VENV)/installed
+
+dev: $(VENV)/installed-dev
+
+$(VENV)/installed: $(STAMPS)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -q -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(STAMPS)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -q -e ".[dev]"
+	@touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
