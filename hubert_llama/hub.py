@@ -129,7 +129,7 @@ def _download(name: str, on_progress: Progress | None) -> Path:
     sizes = wanted_files({f.rfilename: f.size or 0 for f in info.siblings})
     _check_disk(name, sum(sizes.values()), constants.HF_HUB_CACHE)
     bar = None if on_progress is None else _bar(name, on_progress)
-    return Path(snapshot_download(name, revision=info.sha, allow_patterns=sorted(sizes), tqdm_class=bar))
+    return Path(snapshot_download(name, allow_patterns=sorted(sizes), tqdm_class=bar))
 
 def wanted_files(
     sizes: dict[str, int],  # every file of a repository -> bytes

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE', 'Audio', 'conversation',
            'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Understanding', 'PipelineConfig', 'Timer',
-           'SpeechUnderstanding', 'from_array']
+           'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 SYSTEM_PROMPT = (
@@ -131,8 +131,9 @@ class Timer:
     def stage(self, name: str) -> None:
         "What has passed since the last call was `name`."
         now = time.perf_counter()
+        self.seconds.pop("total", None)
         self.seconds[name] = round(now - self._last, 4)
-        self.seconds["total"] = round(now - self._start, 4)
+        self.seconds["total"] = round(now - self._start, 4)  # always the last
         self._last = now
 
 # %% ../nbs/03_pipeline.ipynb #d3693ef9
@@ -290,3 +291,24 @@ def _deltas(turn: Generator[str, None, Completion]) -> Generator[Event, None, Co
             yield ResponseDelta(next(turn))
         except StopIteration as end:
             return end.value
+
+# %% ../nbs/03_pipeline.ipynb #fe081de9
+def plot_timings(
+    results: Sequence[Understanding],
+    names: Sequence[str],
+    ax: Axes | None = None,
+) -> Axes:
+    "Stacked bars: the seconds of each stage of each result."
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(8, 0.5 + 0.45 * len(results)))[1]
+    for y, result in enumerate(results):
+        left = 0.0
+        for i, stage in enumerate(("audio", "vad", "hubert", "transcript", "response")):
+            seconds = result.timings.get(stage, 0.0)
+            ax.barh(y, seconds, left=left, color=f"C{i}", label=stage if y == 0 else None)
+            left += seconds
+    ax.set(yticks=range(len(names)), yticklabels=names, xlabel="seconds")
+    ax.invert_yaxis()
+    ax.legend(fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.35), frameon=False)
+    return ax

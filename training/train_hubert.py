@@ -56,13 +56,10 @@ class Settings:
     # data
     pool: int = 1900  # clips drawn, sorted by length and cut into batches
     real: float = 0.26  # share of real clips in a pool
-    real_early: float = 0.07  # the same until `real_from`
-    real_from: float = 0.12  # fraction of the time
-    short_until: float = 0.08  # fraction of the time when only short clips are read: CTC leaves its plateau of blanks sooner
-    short_seconds: float = 3.0
+    easy_until: float = 1.5  # loss: above it only short, clean, synthetic clips are read, with which CTC leaves its plateau sooner
+    easy_seconds: float = 3.0
     longest_seconds: float = 16.0
-    mask_from: float = 0.15  # fraction of the time when SpecAugment's masks begin
-    mask_time_prob: float = 0.05
+    mask_time_prob: float = 0.05  # SpecAugment, once it is no longer easy
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -95,6 +92,7 @@ def encode(text: str) -> list[int]:
 
 # Batches
 
+NO_AUGMENTATION = Augmentation(speed=0, reverb=0, lowpass=0, noise=0)
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -116,13 +114,13 @@ def load_clips(folder: Path, s: Settings) -> dict[str, list[Clip]]:
     return clips
 
 
-def draw_pool(clips: dict[str, list[Clip]], phase: float, s: Settings, rng: random.Random) -> list[Clip]:
-    """Clips of about one length after another; `phase` is the fraction of the time that is spent."""
-    share = (s.real if phase > s.real_from else s.real_early) if clips["synthetic"] else 1.0
+def draw_pool(clips: dict[str, list[Clip]], easy: bool, s: Settings, rng: random.Random) -> list[Clip]:
+    """Random clips, the shorter ones first."""
+    share = 0.0 if easy and clips["synthetic"] else s.real if clips["synthetic"] else 1.0
     wanted = {"real": int(s.pool * share), "synthetic": int(s.pool * (1 - share))}
     pool = [c for kind, n in wanted.items() for c in rng.sample(clips[kind], min(n, len(clips[kind])))]
-    short = [c for c in pool if c.seconds < s.short_seconds]
-    return sorted(short if phase < s.short_until and short else pool, key=lambda c: c.seconds + rng.uniform(0, 0.25))
+    short = [c for c in pool if c.seconds < s.easy_seconds]
+    return sorted(short if easy and short else pool, key=lambda c: c.seconds + rng.uniform(0, 0.25))
 
 
 def cut(pool: list[Clip], batch_seconds: float) -> list[list[Clip]]:
@@ -148,15 +146,18 @@ def collate(clips: list[Clip], rng: np.random.Generator, a: Augmentation) -> Bat
     return Batch(torch.from_numpy(values), torch.from_numpy(mask), torch.from_numpy(labels), sum(map(len, rows)) / SAMPLING_RATE)
 
 
-def batches(clips: dict[str, list[Clip]], s: Settings, seed: int, phase: Callable[[], float]) -> Iterator[Batch]:
+def batches(clips: dict[str, list[Clip]], s: Settings, seed: int, easy: Callable[[], bool]) -> Iterator[Batch]:
     """Batches for ever, each made by a thread while the one before it is learned."""
     rng, noise = random.Random(seed), np.random.default_rng(seed)
     with ThreadPoolExecutor(1) as thread:
         ahead = None
         while True:
-            groups = cut(draw_pool(clips, phase(), s, rng), s.batch_seconds)
+            plain = easy()
+            groups = cut(draw_pool(clips, plain, s, rng), s.batch_seconds)
             for group in rng.sample(groups, len(groups)):
-                ready, ahead = ahead, thread.submit(collate, group, noise, s.augmentation)
+                if plain != easy():
+                    break  # draw anew
+                ready, ahead = ahead, thread.submit(collate, group, noise, NO_AUGMENTATION if plain else s.augmentation)
                 if ready is not None:
                     yield ready.result()
 
@@ -170,6 +171,7 @@ class State:
 
     spent: float = 0.0  # seconds
     step: int = 0
+    easy: bool = True  # until the loss falls below `easy_until`
     audio: float = 0.0  # seconds of speech learned from
     log: list[dict] = field(default_factory=list)
 
@@ -216,12 +218,12 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path) -
     budget = s.minutes * 60
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, clips: { {k: len(v) for k, v in clips.items()} }", flush=True)
 
-    stream, losses = batches(clips, s, s.seed + state.step, phase=lambda: state.spent / budget), []
+    stream, losses = batches(clips, s, s.seed + state.step, easy=lambda: state.easy), []
     last = saved = measured = time.monotonic()
     while state.spent < budget:
         for group in optimizer.param_groups:
             group["lr"] = lr_at(state.spent / budget, state.step, s)
-        model.config.mask_time_prob = s.mask_time_prob if state.spent / budget > s.mask_from else 0.0
+        model.config.mask_time_prob = 0.0 if state.easy else s.mask_time_prob
         batch = next(stream)
         with half:
             loss = model(batch.input_values.to(device), attention_mask=batch.attention_mask.to(device), labels=batch.labels.to(device)).loss
@@ -232,6 +234,8 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path) -
         losses.append(loss.item())
         now = time.monotonic()
         state.step, state.audio, state.spent, last = state.step + 1, state.audio + batch.seconds, state.spent + now - last, now
+        if state.easy and len(losses) >= 50 and np.mean(losses[-50:]) < s.easy_until:
+            state.easy = False
         if state.step % 100 == 0:
             report(state, float(np.mean(losses[-100:])), optimizer.param_groups[0]["lr"])
         if now - measured > 400:

@@ -6,7 +6,7 @@
 It sees the very conversations that the service builds (`hubert_llama.pipeline.conversation`) and
 learns the two assistant turns in them: the transcript and the answer. The learning rate follows the
 time spent, so that the schedule ends whatever else the machine does. A checkpoint in --work-dir lets
-a training that was stopped go on.
+a training that was stopped go on; --export-only exports it as it is.
 """
 
 import argparse
@@ -16,19 +16,23 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from tutor import make_turns
+from torch.nn import functional as F
+from tutor import Turn, make_turns
 
 from hubert_llama.hubert import cpu_multiplies_bf16
 from hubert_llama.pipeline import conversation
 
-SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>", "<|python_tag|>"]
+# Llama 3's control tokens, in its order
+SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_2|>",
+           "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>", "<|python_tag|>"]
 # how Llama 3 splits text before byte pairs are merged: contractions, words, numbers up to three digits, punctuation, spaces
 SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 TEMPLATE = (
@@ -44,14 +48,15 @@ class Settings:
 
     minutes: float = 45.0  # training time; the schedule ends with it
     seed: int = 0
-    turns: int = 60_000  # drawn once, then reshuffled
-    vocab_size: int = 1600
+    turns: int = 60_000  # drawn once, then gone through in another order each time
+    hypotheses: str | None = None  # file of a recogniser's mishearings to mix in
+    vocab_size: int = 2000
     hidden_size: int = 256
     layers: int = 4
-    heads: int = 4
+    heads: int = 8
     kv_heads: int = 2
-    intermediate_size: int = 640
-    window: int = 2048
+    intermediate_size: int = 512
+    window: int = 2048  # tokens
     batch_tokens: int = 2048
     peak_lr: float = 2e-3
     warmup: int = 200  # steps
@@ -83,8 +88,11 @@ def make_model(tokenizer: PreTrainedTokenizerFast, s: Settings) -> LlamaForCausa
 # Examples
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, turn) -> tuple[list[int], list[int]]:
-    """Token ids of a whole conversation, and its labels: -100 but for the assistant's two turns."""
+Example = tuple[list[int], list[int]]  # token ids, and labels: -100 but for the assistant's two turns
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, turn: Turn) -> Example:
+    """A whole conversation as token ids and labels."""
     ids, labels = [], []
     for transcript, answer in ((None, turn.transcript), (turn.transcript, turn.response)):
         messages = conversation(turn.heard, turn.context, transcript)
@@ -96,25 +104,37 @@ def encode(tokenizer: PreTrainedTokenizerFast, turn) -> tuple[list[int], list[in
     return ids, labels
 
 
-def batches(examples: list, batch_tokens: int, rng: random.Random):
-    """Padded batches of similar lengths, for ever: input_ids, attention_mask, labels, each (B, T)."""
+def batches(examples: list[Example], batch_tokens: int, rng: random.Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of similar lengths, padded on the right, for ever: input_ids and labels, each (B, T)."""
     while True:
-        pool = rng.sample(examples, min(len(examples), 4000))
-        pool.sort(key=lambda e: len(e[0]) + rng.random() * 8)
-        groups, group = [], []
-        for example in pool:
-            if group and len(example[0]) * (len(group) + 1) > batch_tokens:
-                groups.append(group)
-                group = []
-            group.append(example)
-        rng.shuffle(groups)
-        for g in groups:
-            T = max(len(ids) for ids, _ in g)
-            pad = lambda rows, value: torch.tensor([r + [value] * (T - len(r)) for r in rows])  # noqa: E731
-            yield pad([i for i, _ in g], 0), pad([[1] * len(i) for i, _ in g], 0), pad([l for _, l in g], -100)
+        shuffled = rng.sample(examples, len(examples))
+        for start in range(0, len(shuffled), 4000):
+            pool = sorted(shuffled[start : start + 4000], key=lambda e: len(e[0]))
+            groups, group = [], []
+            for example in pool:
+                if group and len(example[0]) * (len(group) + 1) > batch_tokens:
+                    groups.append(group)
+                    group = []
+                group.append(example)
+            groups.append(group)
+            rng.shuffle(groups)
+            for g in groups:
+                yield padded([ids for ids, _ in g], 0), padded([labels for _, labels in g], -100)
+
+
+def padded(rows: list[list[int]], value: int) -> torch.Tensor:
+    """Rows of token ids as one tensor, (B, T)."""
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(r) for r in rows], batch_first=True, padding_value=value)
 
 
 # Training
+
+
+def loss_of(model: LlamaForCausalLM, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross entropy of the assistant's tokens. Padding stands on the right, where attention does not look."""
+    hidden = model.model(input_ids, use_cache=False).last_hidden_state[:, :-1]  # (B, T - 1, D)
+    wanted = labels[:, 1:] != -100
+    return F.cross_entropy(model.lm_head(hidden[wanted]).float(), labels[:, 1:][wanted])
 
 
 def lr_at(fraction: float, step: int, s: Settings) -> float:
@@ -125,7 +145,7 @@ def lr_at(fraction: float, step: int, s: Settings) -> float:
 def train(s: Settings, work: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, list[dict]]:
     """Train until the time is spent; resumes from `work` when there is a checkpoint."""
     work.mkdir(parents=True, exist_ok=True)
-    turns = make_turns(s.turns, s.seed)
+    turns = make_turns(s.turns, s.seed, hypotheses=Path(s.hypotheses) if s.hypotheses else None)
     tokenizer = make_tokenizer([m["content"] for t in turns[:20_000] for m in [*conversation(t.heard, t.context, t.transcript), {"content": t.response}]], s.vocab_size)
     examples = [encode(tokenizer, t) for t in turns]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -146,9 +166,9 @@ def train(s: Settings, work: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenize
     while spent < s.minutes * 60:
         for group in optimizer.param_groups:
             group["lr"] = lr_at(spent / (s.minutes * 60), step, s)
-        input_ids, mask, labels = (t.to(device) for t in next(stream))
+        input_ids, labels = (t.to(device) for t in next(stream))
         with half:
-            loss = model(input_ids, attention_mask=mask, labels=labels).loss
+            loss = loss_of(model, input_ids, labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
