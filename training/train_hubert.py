@@ -353,6 +353,7 @@ def parse_args() -> argparse.Namespace:
     where.add_argument("--checkpoint", type=Path, help="checkpoint file (default: checkpoint.pt in --work-dir)")
     where.add_argument("--out", type=Path, help="folder to export weights to")
     where.add_argument("--init-from", type=Path, help="start from the weights of this folder, not from random ones")
+    where.add_argument("--threads", type=int, default=1, help="CPU threads; these layers are so small that one is nearly as fast as two")
     do = parser.add_argument_group("instead of training")
     do.add_argument("--export", action="store_true", help="only write the checkpoint to --out")
     do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure the weights of FOLDER")
@@ -368,7 +369,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Train and export, or one of the two, or measure."""
     args = parse_args()
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    torch.set_num_threads(args.threads)
     s = replace(Settings(), **{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)})
     checkpoint = args.checkpoint or args.work_dir / "checkpoint.pt"
     if args.evaluate:

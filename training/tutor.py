@@ -322,7 +322,8 @@ def concept_question(rng: random.Random, m: Material) -> Question:
         return Question(kind, rng.choice(m.phrasings(ASK)).format(name), f"{definition} For example: {concept['example']}", definition)
     if kind == "compare":
         other = rng.choice([c for c in m.concepts if c["concept"] in concept["related"]] or [other])
-        return Question(kind, rng.choice(m.phrasings(COMPARE)).format(name, other["concept"]), f"{definition} {other['definition']}", definition)
+        both = f"{definition} {other['definition']}"
+        return Question(kind, rng.choice(m.phrasings(COMPARE)).format(name, other["concept"]), both, both)
     if kind == "check":
         return check_question(rng, m, concept, other)
     if kind == "detail":
@@ -407,7 +408,7 @@ def make_turn(rng: random.Random, m: Material) -> Turn:
     """A random turn."""
     q = rng.choices(list(KINDS), KINDS.values())[0](rng, m)
     text = q.text if q.kind in ("small talk", "check") or rng.random() < 0.88 else polite(rng, q.text, m)
-    rate = rng.choice([0, 0, 0.1, 0.2, 0.35])
+    rate = rng.choice([0, 0, 0.1, 0.2, 0.35, 0.5])
     heard = misheard(text, rng, rate, m.mishearings)
     return Turn(q.kind, any_context(rng, m) if q.context is None else q.context, heard, capital(text), q.answer, q.key)
 
