@@ -539,6 +539,7 @@ class Service:
             if len(client.slots) > 4 * self.config.max_pending:
                 return client.drop("sends nothing but errors")
             return client.fill(client.slot(), {"type": "error", "error": str(e)})
+        log.debug("received %s", request.type)
         if request.type == "ping":
             await client.outgoing.put(with_id({"type": "pong"}, request))
         elif request.type == "load_models":

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from speech import Augmentation, Clip, augment, parts, read_part
-from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Processor
+from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from hubert_llama.audio import SAMPLING_RATE
 from hubert_llama.hubert import cpu_multiplies_bf16
@@ -66,13 +66,14 @@ class Settings:
 # Model and letters
 
 
-def make_processor(folder: Path) -> Wav2Vec2Processor:
-    """The feature extractor and letters of facebook/hubert-large-ls960-ft; writes vocab.json into `folder`."""
+def save_processor(folder: Path) -> None:
+    """Write the feature extractor and letters of facebook/hubert-large-ls960-ft, in files named as its own."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(IDS), encoding="utf-8")
     extractor = Wav2Vec2FeatureExtractor(feature_size=1, sampling_rate=SAMPLING_RATE, padding_value=0.0, do_normalize=True, return_attention_mask=True)
     tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>", word_delimiter_token="|")
-    return Wav2Vec2Processor(feature_extractor=extractor, tokenizer=tokenizer)
+    for part in (extractor, tokenizer):  # preprocessor_config.json, tokenizer_config.json
+        part.save_pretrained(folder)
 
 
 def make_config(s: Settings) -> HubertConfig:
@@ -93,6 +94,7 @@ def encode(text: str) -> list[int]:
 # Batches
 
 NO_AUGMENTATION = Augmentation(speed=0, reverb=0, lowpass=0, noise=0)
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -328,9 +330,10 @@ def evaluate(model_folder: Path, folder: Path, dtype: torch.dtype, examples: int
 
 def export(model: HubertForCTC, state: State, s: Settings, out: Path) -> None:
     """Save bf16 weights, letters, settings and log as the hub's checkpoints are laid out."""
-    make_processor(out).save_pretrained(out)
+    save_processor(out)
     model.config.mask_time_prob = s.mask_time_prob
     model.to(torch.bfloat16).save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)  # written for the owner alone, but it goes into a package
     told = {"settings": asdict(s), "steps": state.step, "hours_of_speech_seen": round(state.audio / 3600, 2), "minutes_spent": round(state.spent / 60, 1), "torch": torch.__version__}
     (out / "training_args.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in state.log), encoding="utf-8")

@@ -1,0 +1,433 @@
+"""The protocol's rules and every fault, on real sockets, with a worker that has no models."""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from servers import running, serving, talking
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+
+def on_loop(test):
+    """Run an async test."""
+
+    def run(*args, **kwargs):
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    if hasattr(test, "pytestmark"):
+        run.pytestmark = test.pytestmark
+    import inspect
+
+    run.__signature__ = inspect.signature(test)
+    return run
+
+
+# The legacy layer
+
+
+@on_loop
+async def test_ping_while_models_load_and_while_a_job_hangs(monkeypatch):
+    monkeypatch.setenv("FAKE_LOAD", "slow 1")
+    async with serving() as service, talking(service) as client:
+        await client.say("load_models")
+        for _ in range(5):
+            await client.say("ping")
+            assert await client.hear() == {"type": "pong"}
+        assert (await client.hear())["type"] == "models_loaded"
+        await client.ask(context="hang", timeout=1)
+        await client.say("ping")
+        assert await client.hear() == {"type": "pong"}
+        assert (await client.hear())["type"] == "error"
+
+
+@on_loop
+async def test_several_who_load_share_one_loading(monkeypatch):
+    monkeypatch.setenv("FAKE_LOAD", "slow 0.3")
+    async with serving() as service, talking(service) as a, talking(service) as b:
+        await a.say("load_models", request_id=1)
+        await b.say("load_models")
+        await a.say("load_models")
+        got = [await a.hear(), await a.hear(), await b.hear()]
+        assert all(m["success"] and m["loads"] == 1 for m in got) and {m.get("request_id") for m in got} == {1, None}
+        await b.say("load_models")
+        assert (await b.hear())["loads"] == 1
+
+
+@on_loop
+async def test_a_failed_loading_can_be_tried_again(monkeypatch):
+    monkeypatch.setenv("FAKE_LOAD", "fail-once")
+    async with serving() as service, talking(service) as client:
+        await client.say("load_models")
+        failed = await client.hear()
+        assert failed["type"] == "models_loaded" and failed["success"] is False and "HF_TOKEN" in failed["error"]
+        await client.say("load_models")
+        assert (await client.hear())["success"] is True
+
+
+@on_loop
+async def test_replies_without_an_id_keep_their_order():
+    async with serving() as service, talking(service) as client:
+        await client.ask("a.wav", "sleep 0.3")
+        await client.socket.send("{")
+        await client.ask("missing.wav")
+        await client.say("dance")
+        await client.ask("b.wav")
+        await client.ask("c.wav", "fail")
+        got = await client.hear_all(6)
+        assert [(m["type"], m.get("transcript") or m["error"].split(":")[0].split(".")[0]) for m in got] == [
+            ("result", "a.wav"), ("error", "Not JSON"), ("error", "Audio file not found"), ("error", 'Unknown message type "dance"'), ("result", "b.wav"), ("result", "Out of memory with x")]
+        assert got[5]["success"] is False and isinstance(got[5]["error"], str)
+
+
+@on_loop
+async def test_replies_with_an_id_need_not_wait_and_carry_it():
+    async with serving() as service, talking(service) as client:
+        await client.ask("a.wav", "sleep 0.3")
+        await client.ask("b.wav", request_id="b", timeout=0.05)
+        first, second = await client.hear_all(2)
+        assert (first["type"], first["request_id"]) == ("error", "b") and second["transcript"] == "a.wav"
+        await client.ask("missing.wav", request_id=7)
+        assert (await client.hear())["request_id"] == 7
+
+
+@on_loop
+async def test_the_deadline_answers_once_and_counts_waiting():
+    async with serving(timeout=0.4) as service, talking(service) as client:
+        start = time.monotonic()
+        for name in "abc":
+            await client.ask(f"{name}.wav", "sleep 3")
+        got = await client.hear_all(3)
+        assert [m["type"] for m in got] == ["error"] * 3 and all("0.4 s" in m["error"] for m in got)
+        assert time.monotonic() - start < 2
+        await client.ask("next.wav")
+        assert (await client.hear())["transcript"] == "next.wav"
+
+
+@on_loop
+async def test_streamed_events_are_numbered_and_only_for_those_who_ask():
+    async with serving() as service, talking(service) as client:
+        await client.say("load_models", stream=True)
+        await client.ask(stream=True, request_id="s")
+        await client.ask()
+        got = await client.hear_all(7)
+        assert [m["type"] for m in got] == ["progress", "models_loaded", "transcription.done", "response.output_text.delta", "response.output_text.delta", "result", "result"]
+        assert [m["seq"] for m in got if "seq" in m] == [1, 2, 3, 4] and got[2]["request_id"] == "s"
+        assert got[3]["delta"] + got[4]["delta"] == got[5]["response"]
+
+
+# Faults of the worker
+
+
+@on_loop
+async def test_a_worker_killed_in_mid_request_costs_one_error():
+    async with serving() as service, talking(service) as client, talking(service) as other:
+        await client.ask(context="hang")
+        await other.ask("waiting.wav")
+        while service.dispatcher.running is None:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        service.dispatcher.worker.process.kill()
+        died = await client.hear()
+        assert died["type"] == "error" and "restarted" in died["error"]
+        assert (await other.hear())["transcript"] == "waiting.wav"
+        await client.ask("again.wav")
+        assert (await client.hear())["transcript"] == "again.wav"
+
+
+@on_loop
+async def test_a_worker_killed_when_idle_or_while_loading(monkeypatch):
+    monkeypatch.setenv("FAKE_LOAD", "slow 0.5")
+    async with serving() as service, talking(service) as client:
+        await client.say("load_models")
+        while service.dispatcher.running is None:
+            await asyncio.sleep(0.01)
+        service.dispatcher.worker.process.kill()
+        assert (await client.hear())["success"] is False
+        await client.say("load_models")
+        assert (await client.hear())["success"] is True
+        service.dispatcher.worker.process.kill()
+        await asyncio.sleep(0.3)
+        await client.ask("a.wav")
+        assert (await client.hear())["transcript"] == "a.wav"
+
+
+@on_loop
+async def test_a_worker_that_never_starts_is_told(monkeypatch):
+    monkeypatch.setenv("FAKE_START", "die")
+    async with serving() as service, talking(service) as client:
+        await client.say("load_models")
+        await client.ask()
+        got = await client.hear_all(2)
+        assert {m["type"] for m in got} == {"models_loaded", "error"} and all("ended with code 3" in m["error"] for m in got)
+    async with serving(worker=("/no/such/program",)) as service, talking(service) as client:
+        await client.ask()
+        assert "could not be started" in (await client.hear())["error"]
+
+
+@on_loop
+async def test_a_worker_that_does_not_give_up_is_killed():
+    async with serving(grace=0.3) as service, talking(service) as client:
+        await client.ask(context="deaf", timeout=0.2)
+        assert (await client.hear())["type"] == "error"
+        await client.ask("next.wav")
+        assert (await client.hear())["transcript"] == "next.wav"
+
+
+@on_loop
+async def test_garbage_and_long_lines_from_the_worker():
+    async with serving(max_line=100_000) as service, talking(service) as client:
+        await client.ask("a.wav", "garbage")
+        assert (await client.hear())["transcript"] == "a.wav"
+        await client.ask("a.wav", "huge 20000")
+        assert len((await client.hear())["transcript"]) == 20000
+        await client.ask("a.wav", "huge 1000000")
+        assert (await client.hear())["type"] == "error"
+        await client.ask("b.wav")
+        assert (await client.hear())["transcript"] == "b.wav"
+
+
+# Clients that behave badly
+
+
+@on_loop
+async def test_probes_that_connect_and_close():
+    async with serving() as service:
+        for host in ("127.0.0.1", "::1"):
+            for _ in range(10):
+                socket.create_connection((host, service.port)).close()
+                async with connect(f"ws://localhost:{service.port}"):
+                    pass
+        async with talking(service) as client:
+            await client.say("ping")
+            assert await client.hear() == {"type": "pong"}
+
+
+@on_loop
+async def test_who_hangs_up_frees_the_worker():
+    async with serving() as service, talking(service) as client:
+        async with talking(service) as leaver:
+            for _ in range(5):
+                await leaver.ask(context="hang")
+            while service.dispatcher.running is None:
+                await asyncio.sleep(0.01)
+        await client.ask("mine.wav")
+        assert (await client.hear())["transcript"] == "mine.wav"
+        assert not service.dispatcher.waiting
+
+
+@on_loop
+async def test_too_many_requests_are_refused_in_order():
+    async with serving(max_pending=3) as service, talking(service) as client:
+        for i in range(5):
+            await client.ask(f"{i}.wav", "sleep 0.1")
+        got = await client.hear_all(5)
+        assert [m["type"] for m in got] == ["result"] * 3 + ["error"] * 2 and "Too many" in got[4]["error"]
+
+
+@on_loop
+async def test_too_many_connections():
+    async with serving(max_connections=2) as service, talking(service), talking(service):
+        with pytest.raises(InvalidStatus) as refused:
+            async with talking(service):
+                pass
+        assert refused.value.response.status_code == 503
+
+
+@on_loop
+async def test_large_messages_and_many_fragments():
+    async with serving() as service:
+        async with talking(service) as client:
+            await client.ask("a.wav", "sleep 0.2")
+            await client.socket.send(json.dumps({"type": "ping", "pad": "x" * 300_000}))
+            assert (await client.hear())["transcript"] == "a.wav"  # the error waits its turn
+            assert "too large" in (await client.hear())["error"]
+            await client.socket.send(b"\0" * 1000)
+            assert "Binary" in (await client.hear())["error"]
+            await client.socket.send(['{"type"', ': "ping"}'])
+            assert await client.hear() == {"type": "pong"}
+        async with talking(service) as client:  # a message of empty frames without end
+            await client.ask("a.wav", "hang")
+            with pytest.raises(ConnectionClosed):
+                await client.socket.send([""] * 1000)
+                await client.hear()
+                await client.hear()
+                await client.hear()
+        async with talking(service) as client:
+            with pytest.raises(ConnectionClosed):
+                await client.socket.send("x" * 2_000_000)
+                await client.hear()
+
+
+@on_loop
+async def test_a_client_that_does_not_read_is_dropped_and_costs_nobody():
+    async with serving(send_timeout=0.5) as service, talking(service) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(f"GET / HTTP/1.1\r\nHost: localhost:{service.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        reader._transport.pause_reading()
+        body = json.dumps({"type": "transcribe", "audio_path": "a.wav", "context": "huge 4000000"}).encode()
+        for _ in range(6):
+            writer.write(bytes([0x81, 0x80 | 126]) + len(body).to_bytes(2, "big") + b"\0\0\0\0" + body)
+        await writer.drain()
+        for _ in range(200):
+            await asyncio.sleep(0.05)
+            if len(service.clients) == 1:
+                break
+        assert len(service.clients) == 1
+        await client.ask("b.wav")
+        assert (await client.hear())["transcript"] == "b.wav"
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Origin": "https://evil.example"}, 403), ({"Origin": "null"}, 403), ({"Host": "evil.example"}, 403), ({}, 101)],
+)
+@on_loop
+async def test_web_pages_and_other_names_are_refused(headers, status):
+    async with serving() as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        lines = {"Host": f"localhost:{service.port}", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13", **headers}
+        lines["Sec-WebSocket-Extensions"] = "permessage-deflate"
+        writer.write(("GET / HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items()) + "\r\n").encode())
+        answer = (await reader.readuntil(b"\r\n\r\n")).decode()
+        assert answer.startswith(f"HTTP/1.1 {status} ") and "deflate" not in answer
+        writer.close()
+
+
+@on_loop
+async def test_a_token_is_asked_for():
+    async with serving(token="s3cret") as service:
+        with pytest.raises(InvalidStatus):
+            async with talking(service):
+                pass
+        async with talking(service, additional_headers={"Authorization": "Bearer s3cret"}) as client:
+            await client.say("ping")
+            assert await client.hear() == {"type": "pong"}
+
+
+MESSAGES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20), lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=8), x, max_size=4))
+FIELDS = {"type": st.sampled_from(["ping", "load_models", "transcribe", "x"]) | MESSAGES, "audio_path": st.text(max_size=20) | MESSAGES, "context": st.text(max_size=20) | MESSAGES, "timeout": st.floats() | MESSAGES, "request_id": st.text(max_size=9) | MESSAGES}
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.text(max_size=60) | st.binary(max_size=60) | st.fixed_dictionaries({}, optional=FIELDS).map(json.dumps), max_size=12))
+def test_whatever_is_sent_the_socket_lives(frames):
+    async def scenario():
+        async with serving(max_pending=100) as service, talking(service) as client:
+            for frame in frames:
+                await client.socket.send(frame)
+            await client.say("ping", request_id="last")
+            while (await client.hear()).get("request_id") != "last":
+                pass
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
+# Closing
+
+
+@on_loop
+async def test_shutting_down_answers_what_is_pending_first():
+    async with serving() as service, talking(service) as client:
+        await client.ask(context="hang")
+        await client.ask("waiting.wav")
+        await client.say("ping")
+        assert await client.hear() == {"type": "pong"}
+        closing = asyncio.create_task(service.close())
+        assert ["shutting down" in m["error"] for m in await client.hear_all(2)] == [True, True]
+        with pytest.raises(ConnectionClosed) as closed:
+            await client.hear()
+        assert closed.value.rcvd.code == 1001
+        await closing
+    gc.collect()
+
+
+# The process
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.parametrize("how", ["stdin closed", "SIGTERM", "SIGINT"])
+def test_the_process_ends_with_its_parent_or_when_told(how):
+    if how != "stdin closed" and os.name == "nt":
+        pytest.skip("POSIX signals")
+    with running("--profile", "mini") as (process, port):
+        process.stdin.close() if how == "stdin closed" else process.send_signal(getattr(signal, how))
+        assert process.wait(5) == 0 and port_is_free(port)
+
+
+def test_a_closed_standard_output_and_an_unread_standard_error_do_no_harm():
+    process = subprocess.Popen([sys.executable, "-m", "hubert_llama.server", "0", "--profile", "mini", "--log-level", "DEBUG"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        port = int(process.stdout.readline().split("127.0.0.1:")[1].split()[0])
+        process.stdout.close()
+
+        async def talk():
+            async with connect(f"ws://localhost:{port}") as ws:
+                for _ in range(2000):  # each a log record at DEBUG; nobody reads them
+                    await ws.send('{"type": "ping"}')
+                    assert json.loads(await asyncio.wait_for(ws.recv(), 5)) == {"type": "pong"}
+
+        asyncio.run(talk())
+        process.stdin.close()
+        assert process.wait(6) == 0
+    finally:
+        process.kill()
+
+
+def test_standard_input_that_is_no_pipe_says_nothing_about_a_parent():
+    with running("--profile", "mini", stdin=subprocess.DEVNULL) as (process, port):
+        time.sleep(1.5)
+        assert process.poll() is None and not port_is_free(port)
+
+
+def test_a_port_in_use_is_a_sentence_and_exit_code_1():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run([sys.executable, "-m", "hubert_llama.server", str(port)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and f"port {port} is in use" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("args", [["99999"], ["--timeout", "0"], ["--host", "0.0.0.0"], ["--dtype", "int3"], ["x"]])
+def test_wrong_options_exit_with_2(args):
+    env = {k: v for k, v in os.environ.items() if k != "HUBERT_LLAMA_TOKEN"}
+    done = subprocess.run([sys.executable, "-m", "hubert_llama.server", *args], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, env=env)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_the_socket_process_imports_no_model_code():
+    code = "import sys, hubert_llama.server; print(sorted({m.split('.')[0] for m in sys.modules} & {'numpy', 'torch', 'transformers', 'librosa', 'soundfile', 'scipy', 'huggingface_hub'}))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_no_orphan_stays_when_the_server_is_killed():
+    if os.name == "nt":
+        pytest.skip("/proc or ps is needed")
+    with running("--profile", "mini") as (process, _):
+        time.sleep(1)
+        workers = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+        assert workers
+        process.kill()
+        process.wait()
+        end = time.monotonic() + 10
+        while time.monotonic() < end and any(os.path.exists(f"/proc/{w}") for w in workers):
+            time.sleep(0.1)
+        assert not any(os.path.exists(f"/proc/{w}") for w in workers)
+
+
+
