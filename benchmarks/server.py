@@ -1,0 +1,120 @@
+"""How quick and how small the socket process is, while the models load and while they work.
+
+    python benchmarks/server.py                      # the bundled pair
+    python benchmarks/server.py --runs 5 --profile llama3.2-1b
+
+Prints, over some starts of the real server: the time from starting the process to the first accepted
+connection and to models loaded; the delay of `pong` while models load and while a request runs; the
+time from a spoken question of 2 s to its answer; the memory of both processes.
+"""
+
+import argparse
+import asyncio
+import json
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from websockets.asyncio.client import connect
+
+CLIP = Path(__file__).parent.parent / "nbs" / "clips" / "photosynthesis.ogg"
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+def time_to_accept(port: int, start: float) -> float:
+    """Seconds from `start` until a connection is accepted."""
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.5).close()
+            return time.perf_counter() - start
+        except OSError:
+            time.sleep(0.002)
+
+
+async def pong_delays(ws, until: str, every: float = 0.01) -> tuple[list[float], dict]:
+    """Delays of pongs, in seconds, until a message of type `until` comes, and that message."""
+    delays, sent, found = [], asyncio.Queue(), {}
+
+    async def pings() -> None:
+        while True:
+            sent.put_nowait(time.perf_counter())
+            await ws.send('{"type": "ping"}')
+            await asyncio.sleep(every)
+
+    task = asyncio.create_task(pings())
+    while not found:
+        message = json.loads(await ws.recv())
+        if message["type"] == "pong":
+            delays.append(time.perf_counter() - sent.get_nowait())
+        elif message["type"] == until:
+            found = message
+    task.cancel()
+    while not sent.empty():  # the pongs on their way
+        if json.loads(await ws.recv())["type"] == "pong":
+            sent.get_nowait()
+    return delays, found
+
+
+async def measure(port: int, process: psutil.Process, start: float) -> dict[str, list[float]]:
+    """Load the models and answer a question, pinging all the time."""
+    async with connect(f"ws://localhost:{port}") as ws:
+        await ws.send('{"type": "load_models"}')
+        loading, loaded = await pong_delays(ws, "models_loaded")
+        ready = time.perf_counter() - start
+        assert loaded["success"], loaded
+        answers, working = [], []
+        for _ in range(5):
+            asked = time.perf_counter()
+            await ws.send(json.dumps({"type": "transcribe", "audio_path": str(CLIP), "context": "Course: Biology 101."}))
+            delays, result = await pong_delays(ws, "result")
+            assert result["success"], result
+            answers.append(time.perf_counter() - asked)
+            working += delays
+    worker = process.children()[0]
+    return {
+        "models loaded (s)": [ready], "pong while loading (ms)": [1000 * d for d in loading], "pong while answering (ms)": [1000 * d for d in working], "question of 2 s to answer (s)": answers,
+        "socket process (MB)": [process.memory_info().rss / 1e6], "worker process (MB)": [worker.memory_info().rss / 1e6]}
+
+
+def one_run(options: list[str]) -> dict[str, list[float]]:
+    """Start the server, measure, stop it."""
+    port = free_port()
+    start = time.perf_counter()
+    server = subprocess.Popen([sys.executable, "-m", "hubert_llama.server", str(port), *options], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        accepted = time_to_accept(port, start)
+        return {"listening (s)": [accepted], **asyncio.run(measure(port, psutil.Process(server.pid), start))}
+    finally:
+        server.stdin.close()
+        server.wait(10)
+
+
+def main() -> None:
+    """Run and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="how many starts (default: %(default)s)")
+    parser.add_argument("--profile", default="mini")
+    args = parser.parse_args()
+    table: dict[str, list[float]] = {}
+    for _ in range(args.runs):
+        for name, values in one_run(["--profile", args.profile]).items():
+            table.setdefault(name, []).extend(values)
+    print(f"{args.runs} starts, profile {args.profile}; {platform.machine()}, {psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}, Python {platform.python_version()}\n")
+    print("| | median | 99 % | largest | n |\n|---|---|---|---|---|")
+    for name, values in table.items():
+        p99 = sorted(values)[min(len(values) - 1, int(0.99 * len(values)))]
+        print(f"| {name} | {statistics.median(values):.3g} | {p99:.3g} | {max(values):.3g} | {len(values)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The command line as a shell sees it: output, exit codes, help; and README's promises about it."""
+
+import json
+import re
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+from conftest import CLIPS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def cli(*args: str, **options) -> subprocess.CompletedProcess:
+    code = "import sys; from hubert_llama.cli import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, **options)
+
+
+def test_ask_prints_the_transcript_and_the_answer():
+    done = cli("ask", str(CLIPS / "photosynthesis.ogg"), "--profile", "mini", "--context", "Course: Biology 101.")
+    said, answer = done.stdout.splitlines()[:2]
+    assert done.returncode == 0 and said.lower().startswith("you said: what is") and len(answer.split()) > 3
+    assert "note: The bundled mini models answered" in done.stderr and "\r" not in done.stderr  # no progress bar in a pipe
+
+
+def test_ask_json_goes_on_after_a_bad_file_and_exits_with_1():
+    done = cli("ask", str(CLIPS / "nobody.ogg"), str(CLIPS / "gravity.ogg"), "--json", "--profile", "mini")
+    bad, good = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == 1 and not bad["success"] and "not found" in bad["error"] and good["success"] and good["speech_features_shape"][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["ask", "x.wav", "--profile", "huge"], 1, "Unknown profile 'huge': choose auto, mini"),
+        (["ask", "x.wav", "--hubert", str(ROOT)], 1, "lacks config.json"),
+        (["ask", "x.wav", "--profile", "mini", "--device", "toaster"], 1, "Unknown device"),
+        (["ask"], 2, "required: audio"),
+        (["sing"], 2, "invalid choice"),
+        ([], 2, "COMMAND"),
+    ],
+)
+def test_mistakes_are_sentences_with_an_exit_code(args, code, words):
+    done = cli(*args)
+    assert done.returncode == code and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_help_and_version_are_quick_and_teach():
+    for args, words in ((["--help"], "ask"), (["ask", "--help"], "examples:"), (["serve", "--help"], "HUBERT_LLAMA_TOKEN"), (["--version"], "hubert-llama 0.")):
+        done = cli(*args)
+        assert done.returncode == 0 and words in done.stdout
+    code = "import sys; import hubert_llama.cli; print('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+# README
+
+
+def test_readme_names_the_two_commands_and_make_knows_them():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("serve", "test", "lab"):
+        assert f"make {target}" in README and re.search(rf"^{target}:", makefile, re.M)
+    assert "nbdev_test" in makefile and "-m pytest" in makefile
+
+
+def test_readme_names_only_options_that_exist_and_files_that_are_there():
+    known = cli("serve", "--help").stdout + cli("ask", "--help").stdout
+    theirs = {"--flags", "--extra-index-url"}
+    for option in set(re.findall(r"(?<![\w|-])--[a-z][a-z0-9-]+", README)) - theirs:
+        assert option in known, option
+    for link in re.findall(r"\]\(((?!http|#)[^)]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_readme_gives_a_reason_for_every_package():
+    settings = ConfigParser(delimiters=["="])
+    settings.read(ROOT / "settings.ini")
+    for line in (settings["DEFAULT"]["requirements"], settings["DEFAULT"]["dev_requirements"]):
+        for package in line.split():
+            assert re.split(r"[<>=]", package)[0] in README, package
+
+
+def test_readme_python_example_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    example = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+    scope: dict = {}
+    exec(example, scope)
+    assert scope["result"].response
