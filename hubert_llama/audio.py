@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, BinaryIO
@@ -261,6 +261,7 @@ class VoiceActivityDetector:
     def __call__(
         self,
         waveform: np.ndarray,  # float32 mono 16 kHz, (n_samples,)
+        on_percent: Callable[[float], None] | None = None,  # called every 32 ms of audio; what it raises ends the search
     ) -> list[Segment]:  # speech regions, in order, not overlapping; empty when nobody speaks
         "Find the regions of `waveform` in which somebody speaks."
         import torch
@@ -269,7 +270,7 @@ class VoiceActivityDetector:
         with torch.inference_mode():
             found = get_speech_timestamps(
                 torch.from_numpy(np.ascontiguousarray(waveform)), model, threshold=c.threshold, sampling_rate=SAMPLING_RATE,
-                min_speech_duration_ms=c.min_speech_ms, min_silence_duration_ms=c.min_silence_ms, speech_pad_ms=c.speech_pad_ms)
+                min_speech_duration_ms=c.min_speech_ms, min_silence_duration_ms=c.min_silence_ms, speech_pad_ms=c.speech_pad_ms, progress_tracking_callback=on_percent)
         return [Segment(int(r["start"]), int(r["end"])) for r in found]
 
     def _loaded(self):

@@ -266,6 +266,7 @@ _TROUBLES = (
     (lambda e: isinstance(e, OSError) and "onsistency check" in str(e), _interrupted),
     (_named("LocalEntryNotFoundError", "ConnectionError"), _offline),
     (_named("SafetensorError", "JSONDecodeError", "UnpicklingError"), _damaged),
+    (lambda e: isinstance(e, RuntimeError) and "mismatch" in str(e), _damaged),  # weights of another shape than the config says
 )
 
 # %% ../nbs/00a_hub.ipynb #af7f17ff

@@ -150,8 +150,8 @@ class SpeechEncoder:
         keep_hidden_states: bool = False,
         should_stop: Callable[[], bool] = lambda: False,  # asked between batches
         on_fraction: Callable[[float], None] = lambda fraction: None,  # called after each batch with the part of the samples done
-    ) -> list[Encoding]:  # in the order given; fewer, the missing at the end unspecified, never: stopping raises
-        "Encode waveforms in batches of similar length."
+    ) -> list[Encoding]:  # in the order given
+        "Encode waveforms in batches of similar length; raises `Stopped` when told to stop."
         short = [len(w) for w in waveforms if len(w) < FRAME_LENGTH]
         if short:
             raise ValueError(f"A waveform of {short[0]} samples is too short: HuBERT's first frame needs {FRAME_LENGTH}.")

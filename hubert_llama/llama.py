@@ -197,7 +197,10 @@ def _load_tokenizer(folder: Path, name: str):
     "The tokenizer, which must know how to lay out a conversation."
     import transformers
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, ImportError) as e:
+        raise hub.ModelFormatError(f"Incomplete Llama: the tokenizer of {name} could not be loaded ({type(e).__name__}). tokenizer.json and tokenizer_config.json belong beside the weights.") from e
     if not tokenizer.chat_template:
         raise hub.ModelFormatError(f"Not a chat model: {name} has no chat template. Name its instruction-tuned version (…-Instruct, …-chat).")
     return tokenizer

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import hub
 from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, Segment, VoiceActivityDetector, load_audio, split_segments
-from .hubert import DeviceConfig, Encoding, SpeechEncoder
+from .hubert import DeviceConfig, Encoding, SpeechEncoder, Stopped
 from .llama import ChatLlama, Completion, Message, Sampling, complete, stream
 from .profiles import Profile, choose_profile, notice
 
@@ -197,7 +197,7 @@ class SpeechUnderstanding:
         timer = Timer()
         waveform = self._waveform(audio)
         timer.stage("audio")
-        regions = self.detect(waveform)
+        regions = self.detect(waveform, lambda percent: _stop_if(should_stop))
         timer.stage("vad")
         segments = [s for s in split_segments(waveform, regions) if any(r.start < s.end and r.end > s.start for r in regions)]
         encodings = yield from self._encode(waveform, segments, should_stop)
@@ -279,6 +279,10 @@ def from_array(
     if len(mono) < FRAME_LENGTH:
         raise AudioEmptyError(f"Empty recording: {len(mono)} samples at 16 kHz; {FRAME_LENGTH} (25 ms) is the least.")
     return mono / max(1.0, float(np.abs(mono).max()))
+
+def _stop_if(should_stop: Callable[[], bool]) -> None:
+    if should_stop():
+        raise Stopped("stopped on request")
 
 def _at_least_a_frame(waveform: np.ndarray) -> np.ndarray:
     "The waveform, padded with silence where it is too short for HuBERT's first frame."

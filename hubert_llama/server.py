@@ -185,6 +185,11 @@ class Client:
         except asyncio.QueueFull:
             self.drop("does not read")
 
+    async def room(self) -> None:
+        "Wait while many replies are under way: a client that does not take them cannot send on."
+        while max(len(self.slots), self.outgoing.qsize()) > self.config.max_jobs and self.websocket.close_code is None:
+            await asyncio.sleep(0.05)
+
     def stream(self, message: dict) -> None:
         "Queue an event of a streamed request, numbered."
         self.seq += 1
@@ -318,8 +323,9 @@ class Dispatcher:
         "Have the models loaded, and tell the client when they are."
         if self.loaded is not None:
             return client.send(with_id({"type": "models_loaded", "success": True, **self.loaded}, request))
-        if len(self.loaders) < self.config.max_jobs:
-            self.loaders.append((client, request))
+        if len(self.loaders) >= self.config.max_jobs:
+            return client.send(with_id({"type": "models_loaded", "success": False, "error": "Too many are waiting for the models: ask once, the answer comes."}, request))
+        self.loaders.append((client, request))
         self._pump()
 
     def submit(self, client: Client, request: Request) -> None:
@@ -530,18 +536,15 @@ class Service:
             writer.cancel()
 
     async def _handle(self, client: Client, text: str | bytes) -> None:
-        "Carry out one message. Waits where the client does not take its replies, so that it cannot send on."
+        "Carry out one message, when there is room for its reply."
+        await client.room()
         try:
             request = parse_request(text, self.config)
         except RequestError as e:
-            while client.outgoing.qsize() > self.config.max_jobs:
-                await asyncio.sleep(0.05)
-            if len(client.slots) > 4 * self.config.max_pending:
-                return client.drop("sends nothing but errors")
             return client.fill(client.slot(), {"type": "error", "error": str(e)})
         log.debug("received %s", request.type)
         if request.type == "ping":
-            await client.outgoing.put(with_id({"type": "pong"}, request))
+            client.send(with_id({"type": "pong"}, request))
         elif request.type == "load_models":
             self.dispatcher.load(client, request)
         else:

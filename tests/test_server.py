@@ -431,3 +431,21 @@ def test_no_orphan_stays_when_the_server_is_killed():
 
 
 
+
+
+@on_loop
+async def test_a_flood_is_answered_to_the_last_and_takes_little_room():
+    async with serving(max_jobs=20) as service, talking(service) as client:
+        await client.ask("a.wav", "sleep 0.5")
+
+        async def flood():
+            for i in range(1500):
+                await (client.ask(f"{i}.wav") if i % 3 else client.socket.send("x"))
+
+        flooding = asyncio.create_task(flood())
+        most, got = 0, []
+        for _ in range(1501):
+            got.append(await client.hear())
+            most = max(most, *(len(c.slots) + c.outgoing.qsize() for c in service.clients))
+        await flooding
+        assert got[0]["transcript"] == "a.wav" and most < 60 and {m["type"] for m in got} == {"result", "error"}
