@@ -1,7 +1,7 @@
 """Speech to train and measure HuBERT-mini on: sentences, synthetic voices, real recordings, augmentation.
 
-    python training/speech.py --work-dir build/speech --utterances 18000
-    python training/speech.py --work-dir build/speech --utterances 18000 --speech-manifest recordings/manifest.jsonl
+    python training/speech.py --work-dir build/speech --utterances 24000
+    python training/speech.py --work-dir build/speech --utterances 24000 --speech-manifest recordings/manifest.jsonl
 
 It writes "parts" into the folder: NAME.pcm holds 16-bit samples at 16 kHz, one clip after another, and
 NAME.jsonl says where each clip lies, what it says and who said it. Parts named `train-*` are trained on; parts
@@ -414,7 +414,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-dir", type=Path, required=True, help="folder for the audio; never commit it")
     synthetic = parser.add_argument_group("synthetic speech")
-    synthetic.add_argument("--utterances", type=int, default=18_000, help="sentences to speak for training; 18,000 are about 10 hours; 0 for none")
+    synthetic.add_argument("--utterances", type=int, default=24_000, help="sentences to speak for training; 24,000 are about 15 hours; 0 for none")
     synthetic.add_argument("--part", default="synthetic", help="name of the training part: train-NAME")
     synthetic.add_argument("--seed", type=int, default=1, help="another seed gives other sentences and voices")
     synthetic.add_argument("--processes", type=int, default=2, help="synthesisers running at a time")

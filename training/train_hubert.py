@@ -1,7 +1,7 @@
 """Train HuBERT-mini from scratch with CTC, on two CPU cores or on CUDA; export it; measure it.
 
-    python training/speech.py --work-dir build/speech --utterances 18000 --speech-manifest recordings/manifest.jsonl
-    nice python training/train_hubert.py --work-dir build/speech --minutes 76 --out hubert_llama/mini/hubert
+    python training/speech.py --work-dir build/speech --utterances 24000 --speech-manifest recordings/manifest.jsonl
+    nice python training/train_hubert.py --work-dir build/speech --minutes 75 --out hubert_llama/mini/hubert
     python training/train_hubert.py --work-dir build/speech --evaluate hubert_llama/mini/hubert
 
 The learning rate follows the time spent, so that the schedule ends whatever else the machine does. A
@@ -14,6 +14,7 @@ import json
 import math
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -37,7 +38,7 @@ CONV_DIM = (24, 32, 64, 96, 128, 192, 256)  # tapered: the first convolutions ru
 class Settings:
     """Everything the weights depend on, besides the parts; saved beside them."""
 
-    minutes: float = 76.0  # training time; the schedule ends with it
+    minutes: float = 75.0  # training time; the schedule ends with it
     seed: int = 0
     # model
     hidden_size: int = 256
@@ -177,6 +178,16 @@ class State:
     audio: float = 0.0  # seconds of speech learned from
     log: list[dict] = field(default_factory=list)
 
+    def count(self, batch: Batch, losses: deque[float], seconds: float, s: Settings) -> None:
+        """Take note of a step; every hundred, log it."""
+        self.step, self.audio, self.spent = self.step + 1, self.audio + batch.seconds, self.spent + seconds
+        recent = list(losses)[-50:]
+        self.easy = self.easy and not (len(recent) == 50 and np.mean(recent) < s.easy_until)
+        if self.step % 100 == 0:
+            row = {"step": self.step, "minutes": round(self.spent / 60, 2), "hours": round(self.audio / 3600, 3), "loss": round(float(np.mean(losses)), 4), "lr": round(lr_at(self.spent / (s.minutes * 60), self.step, s), 7)}
+            self.log.append(row)
+            print(row, f"{self.audio / self.spent:.1f} x real time", flush=True)
+
 
 def lr_at(phase: float, step: int, s: Settings) -> float:
     """Warm-up by steps, the peak for a while, then a cosine over what is left of the time."""
@@ -208,38 +219,40 @@ def load_checkpoint(path: Path, model: HubertForCTC, optimizer: torch.optim.Adam
     return State(**json.loads(saved["state"]))
 
 
+def step(model: HubertForCTC, optimizer: torch.optim.AdamW, batch: Batch, s: Settings) -> float:
+    """Learn from one batch; returns its loss."""
+    device = model.device
+    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
+    with half:
+        loss = model(batch.input_values.to(device), attention_mask=batch.attention_mask.to(device), labels=batch.labels.to(device)).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), s.clip_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss.item()
+
+
 def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path) -> tuple[HubertForCTC, State]:
     """Train until the time is spent; goes on from `checkpoint` when it exists."""
     torch.manual_seed(s.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = (HubertForCTC.from_pretrained(init_from, dtype=torch.float32) if init_from else HubertForCTC(make_config(s))).to(device).train()
-    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
+    model = HubertForCTC.from_pretrained(init_from, dtype=torch.float32) if init_from else HubertForCTC(make_config(s))
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu").train()
     optimizer = make_optimizer(model, s)
     state = load_checkpoint(checkpoint, model, optimizer) if checkpoint.exists() else State()
     clips, tests = load_clips(folder, s), load_tests(folder, at_most=20)
-    budget = s.minutes * 60
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, clips: { {k: len(v) for k, v in clips.items()} }", flush=True)
 
-    stream, losses = batches(clips, s, s.seed + state.step, easy=lambda: state.easy), []
+    stream, losses = batches(clips, s, s.seed + state.step, easy=lambda: state.easy), deque(maxlen=100)
     last = saved = measured = time.monotonic()
-    while state.spent < budget:
+    while (phase := state.spent / (s.minutes * 60)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = lr_at(state.spent / budget, state.step, s)
+            group["lr"] = lr_at(phase, state.step, s)
         model.config.mask_time_prob = 0.0 if state.easy else s.mask_time_prob
         batch = next(stream)
-        with half:
-            loss = model(batch.input_values.to(device), attention_mask=batch.attention_mask.to(device), labels=batch.labels.to(device)).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), s.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
+        losses.append(step(model, optimizer, batch, s))
         now = time.monotonic()
-        state.step, state.audio, state.spent, last = state.step + 1, state.audio + batch.seconds, state.spent + now - last, now
-        if state.easy and len(losses) >= 50 and np.mean(losses[-50:]) < s.easy_until:
-            state.easy = False
-        if state.step % 100 == 0:
-            report(state, float(np.mean(losses[-100:])), optimizer.param_groups[0]["lr"])
+        state.count(batch, losses, now - last, s)
+        last = now
         if now - measured > 400:
             state.log[-1:] = [{**row, "wer": quick_wer(model, tests)} for row in state.log[-1:]]
             print(state.log[-1:], flush=True)
@@ -249,13 +262,6 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path) -
             saved = last = time.monotonic()
     save_checkpoint(checkpoint, model, optimizer, state)
     return model, state
-
-
-def report(state: State, loss: float, lr: float) -> None:
-    """Keep a row of the log, and print it."""
-    row = {"step": state.step, "minutes": round(state.spent / 60, 2), "hours": round(state.audio / 3600, 3), "loss": round(loss, 4), "lr": round(lr, 7)}
-    state.log.append(row)
-    print(row, f"{state.audio / state.spent:.1f} x real time", flush=True)
 
 
 # Measuring
@@ -325,6 +331,17 @@ def evaluate(model_folder: Path, folder: Path, dtype: torch.dtype, examples: int
     return results
 
 
+def hear(checkpoint: Path, s: Settings, folder: Path, n: int, out: Path) -> None:
+    """Write what a checkpoint hears in `n` augmented training clips, lines {"text", "heard"}: train_llama.py's --hypotheses."""
+    model = HubertForCTC(make_config(s)).eval()
+    load_checkpoint(checkpoint, model)
+    clips, rng = load_clips(folder, s)["synthetic"], np.random.default_rng(s.seed)
+    changed = [replace(c, samples=augment(c.samples, rng, s.augmentation)) for c in random.Random(s.seed).sample(clips, min(n, len(clips)))]
+    rows = [{"text": c.text, "heard": text} for c, text in zip(changed, read_clips(model, changed), strict=True)]
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    print(f"{out}: {len(rows)} clips, word error rate {score(changed, [row['heard'] for row in rows])['wer']} %")
+
+
 # Export
 
 
@@ -360,6 +377,8 @@ def parse_args() -> argparse.Namespace:
     do = parser.add_argument_group("instead of training")
     do.add_argument("--export", action="store_true", help="only write the checkpoint to --out")
     do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure the weights of FOLDER")
+    do.add_argument("--hear", type=Path, metavar="FILE", help="only write what the checkpoint hears in training clips: the mishearings that train_llama.py learns from")
+    do.add_argument("--clips", type=int, default=6000, help="how many clips --hear reads")
     do.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="what --evaluate computes in")
     do.add_argument("--examples", type=int, default=0, help="clips of each test that --evaluate shows")
     settings = parser.add_argument_group("settings")
@@ -377,6 +396,8 @@ def main() -> None:
     checkpoint = args.checkpoint or args.work_dir / "checkpoint.pt"
     if args.evaluate:
         evaluate(args.evaluate, args.work_dir, getattr(torch, args.dtype), args.examples)
+    elif args.hear:
+        hear(checkpoint, s, args.work_dir, args.clips, args.hear)
     elif args.export:
         export_checkpoint(s, checkpoint, args.out)
     else:

@@ -15,10 +15,10 @@ import math
 import os
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from train_hubert import edits
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from torch.nn import functional as F
-from tutor import Turn, make_turns, plain
+from tutor import Turn, load_concepts, load_passages, make_turns, plain
 
 from hubert_llama.hubert import DeviceConfig, cpu_multiplies_bf16
 from hubert_llama.llama import ChatLlama, Sampling, complete
@@ -55,7 +55,7 @@ class Settings:
     vocab_size: int = 2000
     hidden_size: int = 256
     layers: int = 4
-    heads: int = 8
+    heads: int = 4  # of 64 wide: on a CPU attention takes half the time it takes with 8 of 32
     kv_heads: int = 2
     intermediate_size: int = 512
     window: int = 2048  # tokens
@@ -160,52 +160,74 @@ def make_optimizer(model: LlamaForCausalLM, s: Settings) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
 
 
+@dataclass
+class State:
+    """How far a training is; saved in its checkpoint."""
+
+    spent: float = 0.0  # seconds
+    step: int = 0
+    tokens: int = 0
+    log: list[dict] = field(default_factory=list)
+
+    def count(self, tokens: int, losses: deque[float], seconds: float) -> None:
+        """Take note of a step; every fifty, log it."""
+        self.spent, self.step, self.tokens = self.spent + seconds, self.step + 1, self.tokens + tokens
+        if self.step % 50 == 0:
+            self.log.append({"step": self.step, "loss": round(sum(losses) / len(losses), 4), "minutes": round(self.spent / 60, 2), "thousand_tokens": self.tokens // 1000})
+            print(json.dumps(self.log[-1]), flush=True)
+
+
+def step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, input_ids: torch.Tensor, labels: torch.Tensor) -> float:
+    """Learn from one batch; returns its loss."""
+    device = model.device
+    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
+    with half:
+        loss = loss_of(model, input_ids.to(device), labels.to(device))
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss.item()
+
+
 def train(s: Settings, work: Path) -> None:
     """Train until the time is spent, from the checkpoint in `work` where there is one, and leave the last one there."""
     work.mkdir(parents=True, exist_ok=True)
     tokenizer, examples = prepare(s, work)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = make_model(tokenizer, s).to(device)
+    model = make_model(tokenizer, s).to("cuda" if torch.cuda.is_available() else "cpu")
     optimizer = make_optimizer(model, s)
-    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
+    state = load_checkpoint(work, model, optimizer) if (work / "checkpoint.pt").exists() else State()
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(examples)} turns, {sum(len(i) for i, _ in examples) / len(examples):.0f} tokens each", flush=True)
 
-    spent, step, log, losses, tokens = 0.0, 0, [], [], 0
-    if (work / "checkpoint.pt").exists():
-        state = torch.load(work / "checkpoint.pt", map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        spent, step, log = state["spent"], state["step"], json.loads(state["log"])
-    stream = batches(examples, s.batch_tokens, random.Random(s.seed + step))
+    stream, losses = batches(examples, s.batch_tokens, random.Random(s.seed + state.step)), deque(maxlen=50)
     last = saved = time.monotonic()
-    while spent < s.minutes * 60:
+    while (fraction := state.spent / (s.minutes * 60)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = lr_at(spent / (s.minutes * 60), step, s)
-        input_ids, labels = (t.to(device) for t in next(stream))
-        with half:
-            loss = loss_of(model, input_ids, labels)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
-        tokens += input_ids.numel()
-        step, now = step + 1, time.monotonic()
-        spent, last = spent + min(now - last, 30), now  # a machine that slept did not train
-        if step % 50 == 0:
-            log.append({"step": step, "loss": round(sum(losses) / len(losses), 4), "minutes": round(spent / 60, 2), "thousand_tokens": tokens // 1000 + (log[-1]["thousand_tokens"] if log else 0)})
-            print(json.dumps(log[-1]), flush=True)
-            losses, tokens = [], 0
+            group["lr"] = lr_at(fraction, state.step, s)
+        input_ids, labels = next(stream)
+        losses.append(step(model, optimizer, input_ids, labels))
+        now = time.monotonic()
+        state.count(input_ids.numel(), losses, min(now - last, 30))  # a machine that slept did not train
+        last = now
         if now - saved > 120:
-            save_checkpoint(work, model, optimizer, spent, step, log)
+            save_checkpoint(work, model, optimizer, state)
             saved = now
-    save_checkpoint(work, model, optimizer, spent, step, log)
+    save_checkpoint(work, model, optimizer, state)
 
 
-def save_checkpoint(work: Path, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, spent: float, step: int, log: list[dict]) -> None:
+def save_checkpoint(work: Path, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, state: State) -> None:
     """Write a checkpoint in one move."""
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "spent": spent, "step": step, "log": json.dumps(log)}, work / "checkpoint.new")
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, work / "checkpoint.new")
     os.replace(work / "checkpoint.new", work / "checkpoint.pt")
+
+
+def load_checkpoint(work: Path, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer | None = None) -> State:
+    """Put the weights of the checkpoint in `work` into the model, and its moments into the optimizer."""
+    saved = torch.load(work / "checkpoint.pt", map_location=model.device, weights_only=True)
+    model.load_state_dict(saved["model"])
+    if optimizer is not None:
+        optimizer.load_state_dict(saved["optimizer"])
+    return State(**json.loads(saved["state"]))
 
 
 def export(work: Path, out: Path) -> None:
@@ -213,12 +235,13 @@ def export(work: Path, out: Path) -> None:
     s = Settings(**json.loads((work / "training_args.json").read_text()))
     tokenizer = PreTrainedTokenizerFast.from_pretrained(work)
     model = make_model(tokenizer, s)
-    state = torch.load(work / "checkpoint.pt", map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
+    state = load_checkpoint(work, model)
     model.to(torch.bfloat16).save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)  # written for the owner alone, but it goes into a package
     tokenizer.save_pretrained(out)
-    (out / "training_args.json").write_text(json.dumps(asdict(s), indent=1) + "\n")
-    (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in json.loads(state["log"])))
+    told = {"settings": asdict(s), "steps": state.step, "tokens_seen": state.tokens, "minutes_spent": round(state.spent / 60, 1), "concepts": len(load_concepts()), "passages": len(load_passages()), "torch": torch.__version__}
+    (out / "training_args.json").write_text(json.dumps(told, indent=2) + "\n")
+    (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in state.log))
 
 
 # Measuring
