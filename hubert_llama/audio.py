@@ -166,6 +166,8 @@ def _check_header(sound, name: str, config: AudioConfig) -> None:
         raise AudioFormatError(f"Sampling rate not supported: {name} says {sound.samplerate:,} Hz. Convert it to one of {rates} kHz (16 is best).")
     if not 1 <= sound.channels <= config.max_channels:
         raise AudioFormatError(f"Channel count not supported: {name} has {sound.channels}, 1 to {config.max_channels} are. Convert it to mono.")
+    if sound.frames >= 2**40:  # what libsndfile says when the header does not, as in a FLAC that went through a pipe
+        raise AudioFormatError(f"Length unknown: the header of {name} does not tell it. Write it to a file that can be sought, or convert it: `ffmpeg -i IN OUT.wav`.")
     _check_amount(sound.frames, sound, name, config)
 
 def _check_amount(frames: int, sound, name: str, config: AudioConfig) -> None:
@@ -188,11 +190,14 @@ def _read_blocks(sound, name: str, config: AudioConfig) -> np.ndarray:
         if not np.isfinite(mono).all():
             raise AudioNotFiniteError(f"Broken samples: {name} holds NaN or infinite values near {frames / sound.samplerate:.1f} s. Export it again as 16-bit PCM.")
         parts.append(mono if resampler is None else resampler.resample_chunk(mono))
-    if 0 < frames < declared and declared < 2**40:  # unseekable streams declare 2**63 - 1
+    if 0 < frames < declared:
         raise _truncated(name, frames / sound.samplerate, declared / sound.samplerate)
     if resampler is not None:
         parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    waveform = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    if not np.isfinite(waveform).all():  # huge ones overflow in the resampler
+        raise AudioNotFiniteError(f"Broken samples: {name} holds values far out of range. Export it again as 16-bit PCM.")
+    return waveform
 
 def _truncated(name: str, held: float, declared: float) -> AudioTruncatedError:
     return AudioTruncatedError(f"Recording cut short: {name} holds {held:.2f} s of the {declared:.2f} s its header declares. Wait until it is written to the end, or record again.")
@@ -219,6 +224,8 @@ def _check_data_chunk(file: BinaryIO, size: int, name: str) -> None:
         if tag == b"fmt ":
             rate = struct.unpack("<I", file.read(12).ljust(12, b"\0")[8:12])[0]
         if tag == b"data":
+            if length == 0 and size > body:
+                raise AudioTruncatedError(f"Recording not finished: the header of {name} still says that it holds nothing. Wait until it is written to the end.")
             missing = length - (size - body)
             if 0 < missing and length < 0x7FFF_F000 and size > body and rate:
                 raise _truncated(name, (size - body) / rate, length / rate)

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -71,15 +71,27 @@ def missing_files(
     folder: Path,  # a model's files, laid out as on the hub
 ) -> list[str]:  # names of files that loading will need and that are not there; empty when complete
     "What a model folder lacks."
-    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    return [*_lacks(folder, "config.json"), *_missing_weights(folder), *_lacks(folder, "tokenizer.json", "tokenizer.model", "vocab.json"),
+            *(_lacks(folder, "preprocessor_config.json", "processor_config.json") if _is_speech(folder) else [])]
+
+def _lacks(folder: Path, *names: str) -> list[str]:
+    "The first name where none of them is there."
+    return [] if any((folder / n).is_file() for n in names) else [names[0]]
+
+def _is_speech(folder: Path) -> bool:
+    "Whether the config is a speech encoder's, which needs to know how to prepare waveforms."
+    config = folder / "config.json"
+    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "hubert"
+
+def _missing_weights(folder: Path) -> list[str]:
     for whole in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{whole}.index.json"
         if (folder / whole).is_file():
-            return missing
+            return []
         if index.is_file():
             shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            return missing + [s for s in shards if not (folder / s).is_file()]
-    return [*missing, "model.safetensors"]
+            return [s for s in shards if not (folder / s).is_file()]
+    return ["model.safetensors"]
 
 def cached(
     name: str,  # hub id
@@ -105,12 +117,12 @@ def fetch(
     on_progress: Progress | None = None,  # called with ("downloading", fraction, message)
 ) -> Path:  # a folder with the model's files
     "Make a model's files available locally; `ModelError` says why not."
-    if name in BUNDLED:
-        return _local(BUNDLED[name], name)
-    if os.path.isdir(name):
-        return _local(Path(name), name)
     name = canonical(name)
     with explained(name):
+        if name in BUNDLED:
+            return _local(BUNDLED[name], name)
+        if os.path.isdir(name):
+            return _local(Path(name), name)
         if (folder := cached(name)) is not None:
             return folder
         return _download(name, on_progress)
@@ -121,14 +133,14 @@ def _local(folder: Path, name: str) -> Path:
     return folder
 
 def _download(name: str, on_progress: Progress | None) -> Path:
-    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 
     if constants.HF_HUB_OFFLINE:
         raise ModelOfflineError(f"Model not in the local cache: {name} is not complete there and HF_HUB_OFFLINE is set. Unset it once to download, or choose --profile mini.")
-    info = HfApi().model_info(name, files_metadata=True)
+    info = HfApi().model_info(name, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     sizes = wanted_files({f.rfilename: f.size or 0 for f in info.siblings})
-    _check_disk(name, sum(sizes.values()), constants.HF_HUB_CACHE)
-    bar = None if on_progress is None else _bar(name, on_progress)
+    _check_disk(name, sum(n for f, n in sizes.items() if not isinstance(try_to_load_from_cache(name, f), str)), constants.HF_HUB_CACHE)
+    bar = None if on_progress is None else _bar(name, on_progress, sum(sizes.values()))
     return Path(snapshot_download(name, allow_patterns=sorted(sizes), tqdm_class=bar))
 
 def wanted_files(
@@ -148,32 +160,40 @@ def _check_disk(name: str, needed: int, cache: str) -> None:
     if needed > free:
         raise ModelDiskError(f"Disk full: {name} needs {_gb(needed)} and {_gb(free)} are free in {cache}. Free some space, move the cache (HF_HOME), or choose a smaller profile.")
 
-def _gb(n: int) -> str:
-    return f"{n / 1e9:.1f} GB"
+def _gb(n: float) -> str:
+    return f"{n / 1e9:.1f} GB" if n >= 5e7 else f"{n / 1e6:.1f} MB"
 
 # %% ../nbs/00a_hub.ipynb #288dca09
 class _Nowhere:
     "A file that drops what is written to it."
 
     def write(self, text: str) -> int:
+        "Drop the text."
         return len(text)
 
     def flush(self) -> None:
-        pass
+        "Nothing is held back."
 
-def _bar(name: str, on_progress: Progress) -> type:
-    "A silent tqdm class that tells `on_progress` how many bytes have come."
+def _bar(name: str, on_progress: Progress, total: int) -> type:
+    "A silent tqdm class that tells `on_progress` how many of `total` bytes have come."
     from tqdm import tqdm
 
+    most = 0.0
+
     class Bar(tqdm):
+        "One of the hub's bars: files, bytes fetched, or bytes put together again. The last two say the same; the farther one counts."
+
         def __init__(self, *args, **kwargs):
             kwargs.pop("name", None)  # the hub's own argument
             super().__init__(*args, **{**kwargs, "file": _Nowhere(), "disable": False})
 
         def update(self, n: float | None = 1) -> bool | None:
+            "Count, and tell it on."
+            nonlocal most
             shown = super().update(n)
-            if self.unit == "B" and self.total:
-                on_progress("downloading", min(1.0, self.n / self.total), f"Downloading {name}: {_gb(self.n)} of {_gb(self.total)}")
+            if self.unit == "B" and min(self.n, total) > most:
+                most = min(self.n, total)
+                on_progress("downloading", most / total, f"Downloading {name}: {_gb(most)} of {_gb(total)}")
             return shown
 
     return Bar
@@ -232,11 +252,11 @@ def _offline(e: BaseException, name: str) -> ModelError:
     return ModelOfflineError(f"Hub not reachable: {name} is not complete in the local cache and the Hugging Face hub does not answer. Check the network (or HF_ENDPOINT) and try again, or choose --profile mini, which needs neither.")
 
 def _interrupted(e: BaseException, name: str) -> ModelError:
-    return ModelDownloadError(f"Download interrupted: {name} did not arrive whole. Try again; it goes on where it stopped.")
+    return ModelDownloadError(f"Download interrupted: {name} did not arrive whole. Try again; the files that did are kept.")
 
 def _refused(e: BaseException, name: str) -> ModelError:
-    if _status(e) in (401, 403):
-        return ModelAccessError(f"Access refused: the hub answered {_status(e)} for {name}. Check HF_TOKEN (https://huggingface.co/settings/tokens) and that your account has access.")
+    if _status(e) in (401, 403) or _named("XetAuthenticationError")(e):
+        return ModelAccessError(f"Access refused: the hub answered {_status(e) or 'no'} for {name}. Check HF_TOKEN (https://huggingface.co/settings/tokens) and that your account has access.")
     return ModelDownloadError(f"Hub trouble: it answered {_status(e)} for {name}. Try again in a while, or choose --profile mini.")
 
 def _no_room(e: BaseException, name: str) -> ModelError:
@@ -249,11 +269,19 @@ def out_of_memory(e: BaseException | None, name: str) -> ModelMemoryError:
 def _damaged(e: BaseException, name: str) -> ModelError:
     return ModelFormatError(f"Damaged or foreign model files: {name} could not be loaded ({type(e).__name__}: {str(e)[:160]}). Delete its folder (in the hub cache: HF_HOME/hub) and fetch it again, or name another model.")
 
+def _not_allowed(e: BaseException, name: str) -> ModelError:
+    return ModelDiskError(f"Files not accessible while loading {name}: {e}. Give this user the right to read and write there, or move the cache (HF_HOME).")
+
 def _is_disk_full(e: BaseException) -> bool:
-    return isinstance(e, OSError) and e.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+    return isinstance(e, OSError) and e.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)) or _says("os error 28", "No space left")(e)
 
 def _is_memory(e: BaseException) -> bool:
-    return isinstance(e, MemoryError) or _named("OutOfMemoryError")(e) or (isinstance(e, RuntimeError) and "allocate memory" in str(e))
+    full = isinstance(e, OSError) and (e.errno == errno.ENOMEM or getattr(e, "winerror", 0) == 1455)  # 1455: Windows' paging file is too small
+    return full or isinstance(e, MemoryError) or _named("OutOfMemoryError")(e) or _says("allocate memory", "not enough memory", "out of memory")(e)
+
+def _says(*parts: str) -> Callable[[BaseException], bool]:
+    "A test for the plain RuntimeErrors of compiled libraries, which differ by their words only."
+    return lambda e: isinstance(e, RuntimeError) and any(p in str(e) for p in parts)
 
 _TROUBLES = (
     (_is_disk_full, _no_room),
@@ -261,12 +289,16 @@ _TROUBLES = (
     (_named("GatedRepoError"), _gated),
     (_named("RepositoryNotFoundError", "HFValidationError", "RevisionNotFoundError"), _unknown_repo),
     (lambda e: _named("HfHubHTTPError")(e) and _status(e) > 0, _refused),
-    (_named("ConnectError", "ConnectTimeout", "OfflineModeIsEnabled", "ProxyError"), _offline),
-    (_named("IncompleteSnapshotError", "ReadTimeout", "ReadError", "RemoteProtocolError", "ChunkedEncodingError", "IncompleteRead"), _interrupted),
+    (_named("XetAuthenticationError"), _refused),
+    (_named("ConnectError", "ConnectTimeout", "OfflineModeIsEnabled", "ProxyError", "UnsupportedProtocol", "ReadTimeout", "PoolTimeout"), _offline),
+    (_named("IncompleteSnapshotError", "WriteTimeout", "ReadError", "WriteError", "RemoteProtocolError", "ChunkedEncodingError", "IncompleteRead"), _interrupted),
+    (_says("CAS Client Error", "File reconstruction", "Data processing error", "Request middleware", "Task error"), _interrupted),  # hf-xet, which fetches most weights
     (lambda e: isinstance(e, OSError) and "onsistency check" in str(e), _interrupted),
     (_named("LocalEntryNotFoundError", "ConnectionError"), _offline),
-    (_named("SafetensorError", "JSONDecodeError", "UnpicklingError"), _damaged),
-    (lambda e: isinstance(e, RuntimeError) and "mismatch" in str(e), _damaged),  # weights of another shape than the config says
+    (_named("SafetensorError", "JSONDecodeError", "UnpicklingError", "EOFError"), _damaged),
+    (_says("mismatch", "PytorchStreamReader"), _damaged),  # weights of another shape than the config says; a broken .bin
+    (lambda e: isinstance(e, ValueError) and "Unrecognized model" in str(e), _damaged),
+    (lambda e: isinstance(e, PermissionError), _not_allowed),
 )
 
 # %% ../nbs/00a_hub.ipynb #af7f17ff
@@ -275,13 +307,22 @@ def weight_bytes(folder: Path) -> int:
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     return sum(f.stat().st_size for f in files)
 
+def _available_memory() -> int:
+    "Bytes that this process may still take: what the machine has left, or its container where that is less."
+    import psutil
+
+    left = psutil.virtual_memory().available
+    with suppress(OSError, ValueError, KeyError):  # "max" is no number; nor are there such files outside Linux
+        group = Path("/sys/fs/cgroup")
+        used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        left = min(left, int((group / "memory.max").read_text()) - int(used["anon"]))  # what files hold in memory is given back
+    return left
+
 def check_memory(
     needed: int,  # bytes
     name: str,
 ) -> None:
     "Raise `ModelMemoryError` when fewer than `needed` bytes of main memory are available."
-    import psutil
-
-    available = psutil.virtual_memory().available
+    available = _available_memory()
     if needed > available:
         raise ModelMemoryError(f"Out of memory: {name} needs about {_gb(needed)} and {_gb(available)} are available. Close other programs, choose a smaller profile (llama3.2-3b, llama3.2-1b, mini), or load in 4 bit (--load-in-4bit).")

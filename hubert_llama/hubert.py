@@ -117,7 +117,8 @@ class SpeechEncoder:
     ):
         self.model, self.processor, self.name = model, processor, name
         self.device, self.dtype = model.device, model.dtype
-        self.masked = bool(processor.feature_extractor.return_attention_mask)
+        # with group norm, padding changes a clip's statistics, mask or not: such models get batches of equal lengths
+        self.masked = bool(processor.feature_extractor.return_attention_mask) and model.config.feat_extract_norm == "layer"
 
     @classmethod
     def from_pretrained(
@@ -186,8 +187,8 @@ class SpeechEncoder:
         self,
         emissions: np.ndarray,  # (T, V)
     ) -> str:
-        "The greedy reading: the best symbol of each frame, repeats merged, blanks dropped."
-        return self.processor.tokenizer.decode(emissions.argmax(axis=-1).tolist()).strip()
+        "The greedy reading: the best symbol of each frame, repeats merged, blanks and control symbols dropped."
+        return self.processor.tokenizer.decode(emissions.argmax(axis=-1).tolist(), skip_special_tokens=True).strip()
 
 class Stopped(Exception):
     "Work was given up because `should_stop` said so."

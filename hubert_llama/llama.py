@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['log', 'Message', 'BIG_MODEL', 'PREFILL_CHUNK', 'Sampling', 'Completion', 'next_token', 'PrefixCache', 'common_prefix',
-           'loaded_bytes', 'ChatLlama', 'stream', 'complete']
+__all__ = ['log', 'Message', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'Sampling', 'Completion', 'next_token', 'PrefixCache',
+           'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream', 'complete']
 
 # %% ../nbs/02_llama.ipynb #9cb3777c
 log = logging.getLogger(__name__)
@@ -135,6 +135,7 @@ def loaded_bytes(
     return spared * itemsize + int((weights - spared) * 0.53)  # 4 bits and 0.127 for the scales (QLoRA, section 3)
 
 # %% ../nbs/02_llama.ipynb #f4742555
+MAX_WINDOW = 8192  # tokens of a conversation; Llama 3.2 could look back on 131,072, whose keys and values take gigabytes
 PREFILL_CHUNK = 256  # tokens computed at a time while a prompt is read: between two, one may stop
 
 class ChatLlama:
@@ -149,7 +150,7 @@ class ChatLlama:
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.prefix = PrefixCache()
         self.stop_ids = _stop_ids(model, tokenizer)
-        self.window: int = model.config.max_position_embeddings  # tokens the model can look back on
+        self.window: int = min(model.config.max_position_embeddings, MAX_WINDOW)
         self._special = sorted({str(t) for t in tokenizer.all_special_tokens} | set(tokenizer.get_added_vocab()), key=len, reverse=True)
 
     @classmethod
@@ -237,7 +238,11 @@ def stream(
         if token in llama.stop_ids:
             reason = "stop"
             break
-        if piece := decoder.step(llama.tokenizer.backend_tokenizer, token):
+        try:
+            piece = decoder.step(llama.tokenizer.backend_tokenizer, token)
+        except Exception:  # the bytes of byte-fallback tokenizers that are no text; the library has no type for it
+            decoder, piece = DecodeStream(skip_special_tokens=True), "\ufffd"
+        if piece:
             pieces.append(piece)
             yield piece
         logits = _prefill(llama, [token], should_stop)

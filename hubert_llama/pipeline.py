@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from . import hub
-from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, Segment, VoiceActivityDetector, load_audio, split_segments
+from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Segment, VoiceActivityDetector, load_audio, split_segments
 from .hubert import DeviceConfig, Encoding, SpeechEncoder, Stopped
 from .llama import ChatLlama, Completion, Message, Sampling, complete, stream
 from .profiles import Profile, choose_profile, notice
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE', 'Audio', 'conversation',
-           'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Understanding', 'PipelineConfig', 'Timer',
-           'SpeechUnderstanding', 'from_array', 'plot_timings']
+__all__ = ['SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE', 'Audio',
+           'conversation', 'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Understanding',
+           'PipelineConfig', 'Timer', 'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 SYSTEM_PROMPT = (
@@ -50,6 +50,7 @@ def conversation(
 
 # %% ../nbs/03_pipeline.ipynb #08d5caae
 MIN_SIMILARITY = 0.7  # of what was heard and what Llama says was said; below, Llama is not believed
+MIN_LENGTH = 0.8  # of the shorter to the longer: nothing of the question is dropped, and no answer added
 MAX_REPAIRED = 800  # characters; what is longer is not given to Llama to repair: it would have to say it all again
 
 def is_faithful(
@@ -58,7 +59,7 @@ def is_faithful(
 ) -> bool:
     "Whether a transcript is still about the same sounds."
     a, b = _letters(heard), _letters(said)
-    if not b or "\n" in said.strip():
+    if not b or "\n" in said.strip() or min(len(a), len(b)) < MIN_LENGTH * max(len(a), len(b)):
         return False
     match = SequenceMatcher(None, a, b, autojunk=False)
     return match.real_quick_ratio() >= MIN_SIMILARITY and match.quick_ratio() >= MIN_SIMILARITY and match.ratio() >= MIN_SIMILARITY
@@ -165,6 +166,8 @@ class SpeechUnderstanding:
         "Load a pair of models; `ModelError` says why not."
         chosen = choose_profile(profile, hubert, llama)
         four = chosen.load_in_4bit if load_in_4bit is None else load_in_4bit
+        for name in (chosen.llama, chosen.hubert):  # both before one is loaded: the gated one first
+            hub.fetch(name, on_progress)
         on_progress("loading", 0.0, f"Loading {chosen.hubert}")
         encoder = SpeechEncoder.from_pretrained(chosen.hubert, config.device, on_progress)
         on_progress("loading", 0.3, f"Loading {chosen.llama}")
@@ -247,8 +250,9 @@ class SpeechUnderstanding:
         if len(heard) > MAX_REPAIRED:
             return tidy(heard)
         limit = 16 + 2 * len(self.llama.tokenizer(heard)["input_ids"])
-        said = complete(self.llama, conversation(heard, context), Sampling(max_new_tokens=limit), should_stop).text.strip()
-        return said if is_faithful(heard, said) else tidy(heard)
+        turn = complete(self.llama, conversation(heard, context), Sampling(max_new_tokens=limit), should_stop)
+        said = turn.text.strip()
+        return said if turn.finish_reason == "stop" and is_faithful(heard, said) else tidy(heard)
 
     def _room(self) -> int:
         "Tokens of the window that context and question may fill together, beside the fixed words and the answer."
@@ -270,11 +274,15 @@ def from_array(
     "A waveform from samples that are in memory already, as notebooks have them."
     import soxr
 
+    if waveform.ndim > 2 or waveform.ndim == 2 and waveform.shape[0] < waveform.shape[1]:
+        raise ValueError(f"A waveform is (n,) or (n, channels); this is {waveform.shape}. Transpose it: waveform.T")
     if np.issubdtype(waveform.dtype, np.integer):
-        waveform = waveform / np.float32(np.iinfo(waveform.dtype).max)
+        info = np.iinfo(waveform.dtype)
+        middle = 0 if info.min < 0 else (info.max + 1) // 2  # 8-bit samples are unsigned
+        waveform = (waveform.astype(np.float64) - middle) / (info.max - middle)
     mono = waveform.astype(np.float32) if waveform.ndim == 1 else waveform.mean(axis=1, dtype=np.float32)
     if not np.isfinite(mono).all():
-        raise ValueError("The waveform holds NaN or infinite values.")
+        raise AudioNotFiniteError("Broken samples: the waveform holds NaN or infinite values. Replace them, or record again.")
     mono = mono if sampling_rate == SAMPLING_RATE else soxr.resample(mono, sampling_rate, SAMPLING_RATE)
     if len(mono) < FRAME_LENGTH:
         raise AudioEmptyError(f"Empty recording: {len(mono)} samples at 16 kHz; {FRAME_LENGTH} (25 ms) is the least.")

@@ -136,8 +136,9 @@ class Worker:
         from hubert_llama.hubert import Stopped
 
         try:
-            waveform = load_audio(audio_path, self._limits())  # first: a wrong path need not wait for models
-            for event in self._ensure_loaded(job).stream(waveform, context, should_stop=lambda: job in self.cancelled):
+            if self.pipeline is None:
+                load_audio(audio_path, self._limits())  # a wrong path need not wait for models
+            for event in self._ensure_loaded(job).stream(audio_path, context, should_stop=lambda: job in self.cancelled):
                 self.send({"job": job, **_as_line(event)})
         except AudioError as e:
             self.send({"event": "error", "job": job, "kind": "request", "error": str(e)})

@@ -35,6 +35,14 @@ def encoded(format: str, subtype: str | None = None) -> bytes:
     return out.getvalue()
 
 
+def flac_of_a_pipe() -> bytes:
+    """A FLAC whose header leaves the number of samples, 36 bits from the middle of byte 21 on, open."""
+    data = bytearray(encoded("FLAC"))
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    return bytes(data)
+
+
 CONTENT = {  # name -> (bytes of the file, words of the error)
     "text.wav": (b"This is text, not sound.\n" * 40, "Not audio"),
     "html.mp3": (b"<!doctype html><html><body>404</body></html>", "Not audio"),
@@ -46,6 +54,8 @@ CONTENT = {  # name -> (bytes of the file, words of the error)
     "ten_samples.wav": (wav(b"\1\0" * 10), "10 samples"),
     "no_data_chunk.wav": (wav()[:36], "Not audio|0 samples"),
     "cut_short.wav": (wav(data_size=320_000), "cut short"),
+    "not_finished.wav": (wav(data_size=0), "not finished"),
+    "huge_values.wav": (wav(floats(3.3e38), rate=44_100, fmt=3, bits=32), "out of range|NaN"),
     "forged_10_hours.wav": (wav(data_size=36_000 * 32_000), "cut short"),
     "forged_2_gb.wav": (wav(data_size=0x7FFF_0000), "cut short"),
     "forged_riff_size.wav": (wav(b"", riff_size=0xFFFF_FFFF), "0 samples|Not audio"),
@@ -62,6 +72,7 @@ CONTENT = {  # name -> (bytes of the file, words of the error)
     "0_bits.wav": (wav(bits=0), "Not audio"),
     "unknown_codec.wav": (wav(fmt=0x1234), "Not audio"),
     "cut.flac": (encoded("FLAC")[:2000], "cut short|Not audio"),
+    "flac_of_a_pipe.flac": (flac_of_a_pipe(), "Length unknown"),
     "flac_header.flac": (encoded("FLAC")[:60], "Not audio|samples|cut short"),
     "cut.ogg": (encoded("OGG", "VORBIS")[:3000], "Not audio|samples|cut short"),
     "random.wav": (np.random.default_rng(0).bytes(50_000), "Not audio"),

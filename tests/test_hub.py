@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -112,12 +113,12 @@ def fetch(tmp_path: Path, endpoint: str, code: str = "", **env: str) -> subproce
     """Fetch the model in a process of its own, since the hub library reads its environment once."""
     code = code or f"from hubert_llama import hub; print(hub.fetch({NAME!r}, lambda *p: print('progress', p[0], p[1])))"
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-    env = {**clean, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": endpoint, "HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DOWNLOAD_TIMEOUT": "3", **env}
+    env = {**clean, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": endpoint, "HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DOWNLOAD_TIMEOUT": "3", "NO_PROXY": "127.0.0.1", **env}
     wrapped = f"from hubert_llama.hub import ModelError\ntry:\n    {code}\nexcept ModelError as e:\n    print(type(e).__name__, '|', e)"
     return subprocess.run([sys.executable, "-c", wrapped], env=env, capture_output=True, text=True, timeout=120)
 
 
-FILES = {"config.json": b"{}", "model.safetensors": b"w" * 300_000, "README.md": b"no", "pytorch_model.bin": b"twice", "original/consolidated.00.pth": b"thrice"}
+FILES = {"config.json": b"{}", "tokenizer.json": b"[0, 1]", "model.safetensors": b"w" * 300_000, "README.md": b"no", "pytorch_model.bin": b"twice", "original/consolidated.00.pth": b"thrice"}
 
 
 def test_only_what_is_needed_comes_with_progress_and_stays(tmp_path, hub):
@@ -126,7 +127,7 @@ def test_only_what_is_needed_comes_with_progress_and_stays(tmp_path, hub):
     assert SHA in done.stdout, done.stdout + done.stderr
     assert "progress downloading 1.0" in done.stdout
     folder = Path(done.stdout.splitlines()[-1])
-    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
     asked = len(server.asked)
     again = fetch(tmp_path, server.url)  # the cache is used without asking
     assert str(folder) in again.stdout and server.asked[asked:] == []
@@ -154,12 +155,26 @@ def test_no_hub_there(tmp_path):
     assert said.stdout.startswith("ModelOfflineError") and "--profile mini" in said.stdout, said.stdout + said.stderr
 
 
+def test_a_hub_that_accepts_and_never_answers(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        said = fetch(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert said.stdout.startswith("ModelOfflineError") and "does not answer" in said.stdout, said.stdout + said.stderr
+
+
+def test_a_cache_without_a_tokenizer_is_completed(tmp_path, hub):
+    server = hub(FILES)
+    folder = Path(fetch(tmp_path, server.url).stdout.splitlines()[-1])
+    (folder / "tokenizer.json").unlink()
+    assert str(folder) in fetch(tmp_path, server.url).stdout
+    assert (folder / "tokenizer.json").is_file()
+
+
 def test_no_room_on_the_disk(tmp_path, hub):
     said = fetch(tmp_path, hub(FILES, sizes={"model.safetensors": 10**15}).url)
     assert said.stdout.startswith("ModelDiskError") and "HF_HOME" in said.stdout, said.stdout + said.stderr
 
 
-def test_an_interrupted_download_goes_on(tmp_path, hub):
+def test_an_interrupted_download_can_be_tried_again(tmp_path, hub):
     server = hub(FILES, "interrupted")
     said = fetch(tmp_path, server.url)
     assert said.stdout.splitlines()[-1].startswith("ModelDownloadError"), said.stdout + said.stderr

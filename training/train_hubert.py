@@ -48,17 +48,17 @@ class Settings:
     position_kernel: int = 64  # frames that the convolutional position embedding sees
     conv_dim: tuple[int, ...] = CONV_DIM
     # optimisation
-    batch_seconds: float = 20.0  # padded audio in a batch
+    batch_seconds: float = 30.0  # padded audio in a batch
     peak_lr: float = 1e-3
     warmup: int = 250  # steps
-    hold: float = 0.5  # fraction of the time at the peak, before the cosine
+    hold: float = 0.25  # fraction of the time at the peak, before the cosine
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     # data
     pool: int = 1900  # clips drawn, sorted by length and cut into batches
-    real: float = 0.1  # share of real clips in a pool
-    easy_until: float = 0.5  # loss: above it only short, clean, synthetic clips are read, with which CTC leaves its plateau and learns to spell sooner
-    easy_seconds: float = 5.0
+    real: float = 0.05  # share of real clips in a pool
+    easy_until: float = 0.7  # loss: above it only short, clean, synthetic clips are read, with which CTC leaves its plateau and learns to spell sooner
+    easy_seconds: float = 8.0
     longest_seconds: float = 16.0
     mask_time_prob: float = 0.05  # SpecAugment, once it is no longer easy
     augmentation: Augmentation = field(default_factory=Augmentation)
