@@ -33,12 +33,14 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from .worker import add_model_options, argv_from, config_from
 
 log = logging.getLogger("hubert_llama.server")
+worker_log = logging.getLogger("worker")  # what the worker writes to standard error, which it has filtered by level itself
+worker_log.setLevel(logging.INFO)
 
 # %% auto #0
-__all__ = ['log', 'LOCAL_HOSTS', 'ServerConfig', 'RequestError', 'Request', 'parse_request', 'request_id_of', 'refusal', 'Slot',
-           'Client', 'receive', 'Job', 'with_id', 'WorkerProcess', 'Dispatcher', 'Service', 'watch_parent',
-           'under_nohup', 'BoundedQueueHandler', 'start_logging', 'announce', 'make_parser', 'config_from_args', 'run',
-           'main']
+__all__ = ['log', 'worker_log', 'LOCAL_HOSTS', 'SHUTTING_DOWN', 'ServerConfig', 'RequestError', 'Request', 'parse_request',
+           'request_id_of', 'refusal', 'Slot', 'Client', 'receive', 'Job', 'with_id', 'WorkerProcess', 'Dispatcher',
+           'Service', 'watch_parent', 'under_nohup', 'BoundedQueueHandler', 'start_logging', 'announce', 'make_parser',
+           'config_from_args', 'run', 'main']
 
 # %% ../nbs/04_server.ipynb #9cb3777c
 @dataclass(frozen=True)
@@ -66,6 +68,10 @@ class ServerConfig:
 class RequestError(Exception):
     "A message that cannot be carried out; its text goes to the client."
 
+    def __init__(self, text: str, request_id: str | int | None = None):
+        super().__init__(text)
+        self.request_id = request_id  # of the message, when it could be read
+
 @dataclass(frozen=True)
 class Request:
     "A client's message, checked."
@@ -91,16 +97,20 @@ def parse_request(
         raise RequestError(f"Not JSON: {str(e)[:100]}.") from e
     if not isinstance(data, dict):
         raise RequestError('Not a JSON object: send for example {"type": "ping"}.')
-    kind = data.get("type")
-    if kind not in ("ping", "load_models", "transcribe"):
-        raise RequestError(f"Unknown message type {json.dumps(kind)[:60]}: use ping, load_models or transcribe.")
-    return _checked(kind, data, config)
+    request_id = request_id_of(data)
+    try:
+        return _checked(data, request_id, config)
+    except RequestError as e:
+        raise RequestError(str(e), request_id) from None
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
-def _checked(kind: str, data: dict[str, Any], config: ServerConfig) -> Request:
+def _checked(data: dict[str, Any], request_id: str | int | None, config: ServerConfig) -> Request:
     "The fields of a message, each of its own type."
+    kind = data.get("type")
+    if kind not in ("ping", "load_models", "transcribe"):
+        raise RequestError(f"Unknown message type {json.dumps(kind)[:60]}: use ping, load_models or transcribe.")
     path, context, timeout, stream = data.get("audio_path"), data.get("context"), data.get("timeout"), data.get("stream", False)
     if kind == "transcribe" and (not isinstance(path, str) or not path):
         raise RequestError("Field audio_path is missing: name a recording by its path, as a string.")
@@ -110,7 +120,7 @@ def _checked(kind: str, data: dict[str, Any], config: ServerConfig) -> Request:
         raise RequestError(f"Field timeout must be a number of seconds, more than 0 and at most {config.max_timeout:g}.")
     if not isinstance(stream, bool):
         raise RequestError("Field stream must be true or false.")
-    return Request(kind, request_id_of(data), path if kind == "transcribe" else "", context or "", timeout, stream)
+    return Request(kind, request_id, path if kind == "transcribe" else "", context or "", timeout, stream)
 
 def request_id_of(data: dict[str, Any]) -> str | int | None:
     "The id a client gave its message, for the reply."
@@ -164,6 +174,7 @@ class Client:
         self.jobs: set[Job] = set()
         self.outgoing: asyncio.Queue[dict] = asyncio.Queue(4 * config.max_jobs)
         self.seq = 0  # of streamed events
+        self.dropped = False
 
     def slot(self) -> Slot:
         "Take the next place in the order of replies."
@@ -178,8 +189,15 @@ class Client:
         while self.slots and self.slots[0].message is not None:
             self.send(self.slots.popleft().message)
 
+    def refuse(self, e: RequestError) -> None:
+        "Reply to a message that cannot be carried out: at once when it has an id, in order else."
+        error = {"type": "error", "error": str(e)}
+        self.fill(*((self.slot(), error) if e.request_id is None else (None, {**error, "request_id": e.request_id})))
+
     def send(self, message: dict) -> None:
         "Queue a message; a client that lets hundreds pile up is dropped."
+        if self.dropped:
+            return
         try:
             self.outgoing.put_nowait(message)
         except asyncio.QueueFull:
@@ -197,20 +215,23 @@ class Client:
 
     async def write(self) -> None:
         "Send what is queued, as fast as the client takes it."
+        loop = asyncio.get_running_loop()
         while True:
             message = await self.outgoing.get()
-            try:
-                await asyncio.wait_for(self.websocket.send(json.dumps(message)), self.config.send_timeout)
-            except asyncio.TimeoutError:
-                self.drop(f"took no message for {self.config.send_timeout:g} s")
+            late = loop.call_later(self.config.send_timeout, self.drop, f"took no message for {self.config.send_timeout:g} s")
+            try:  # not wait_for: before Python 3.12 it may swallow a cancellation
+                await self.websocket.send(json.dumps(message))
             except ConnectionClosed:
-                pass
+                return
             finally:
+                late.cancel()
                 self.outgoing.task_done()
 
     def drop(self, why: str) -> None:
         "End a connection without ceremony."
-        log.warning("client dropped: it %s", why)
+        if not self.dropped:
+            log.warning("client dropped: it %s", why)
+        self.dropped = True
         self.websocket.transport.abort()
 
 # %% ../nbs/04_server.ipynb #fa21f968
@@ -264,12 +285,13 @@ class WorkerProcess:
 
     def __init__(self, process: asyncio.subprocess.Process, on_event: Callable[[dict], None], on_exit: Callable[[str], None]):
         self.process, self.on_event, self.on_exit = process, on_event, on_exit
+        self.logging = asyncio.create_task(self._log())
         self.task = asyncio.create_task(self._read())
 
     @classmethod
     async def start(cls, config: ServerConfig, on_event: Callable[[dict], None], on_exit: Callable[[str], None]) -> WorkerProcess:
         "Start the command; `OSError` when it cannot be."
-        process = await asyncio.create_subprocess_exec(*config.worker, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=config.max_line)
+        process = await asyncio.create_subprocess_exec(*config.worker, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=config.max_line)
         return cls(process, on_event, on_exit)
 
     def send(self, request: dict) -> None:
@@ -283,11 +305,26 @@ class WorkerProcess:
             while line := await self.process.stdout.readline():
                 if (event := self._event(line)) is not None:
                     self.on_event(event)
+                await asyncio.sleep(0)  # lines that have come already are read without a pause, in which clients are to be served
         except ValueError:
             log.error("the worker wrote a line that is too long; killing it")
-        self.kill()
-        code = await self.process.wait()
+            self.kill()
+        code = await self._exit_code()
         self.on_exit(f"was ended by signal {-code}" + (" (out of memory?)" if code == -9 else "") if code < 0 else f"ended with code {code}")
+
+    async def _exit_code(self) -> int:
+        "How it ended; a worker that closed its output and lives on is killed. (Killing one that is ending would lose its code.)"
+        ended = asyncio.ensure_future(self.process.wait())
+        if not (await asyncio.wait([ended], timeout=2))[0]:
+            self.kill()
+        return await ended
+
+    async def _log(self) -> None:
+        "Pass on what it writes to standard error: nobody may read ours, and a full pipe would stop the models."
+        while chunk := await self.process.stderr.read(64 * 1024):
+            for line in chunk.decode("utf-8", "replace").splitlines():
+                if line.strip():
+                    worker_log.info("%s", line)
 
     def _event(self, line: bytes) -> dict | None:
         try:
@@ -305,6 +342,8 @@ class WorkerProcess:
             self.process.kill()
 
 # %% ../nbs/04_server.ipynb #ac6cd814
+SHUTTING_DOWN = "The service is shutting down."
+
 class Dispatcher:
     "The queue of jobs, and the worker that does them."
 
@@ -317,10 +356,14 @@ class Dispatcher:
         self.worker: WorkerProcess | None = None
         self.failures = 0  # workers that died in a row without having done anything
         self._started = self._closing = False
+        self._timer: asyncio.TimerHandle | None = None  # until the next worker is started
+        self._starting: asyncio.Task | None = None
         self._next_id = 0
 
     def load(self, client: Client, request: Request) -> None:
         "Have the models loaded, and tell the client when they are."
+        if self._closing:
+            return client.send(with_id({"type": "models_loaded", "success": False, "error": SHUTTING_DOWN}, request))
         if self.loaded is not None:
             return client.send(with_id({"type": "models_loaded", "success": True, **self.loaded}, request))
         if len(self.loaders) >= self.config.max_jobs:
@@ -332,6 +375,9 @@ class Dispatcher:
         "Queue a recording; too many are refused."
         self._next_id += 1
         job = Job(self._next_id, client, request, None if request.request_id is not None else client.slot())
+        if self._closing:
+            return job.error(SHUTTING_DOWN)
+        self.waiting = deque(j for j in self.waiting if not j.done)
         if len(client.jobs) >= self.config.max_pending or len(self.waiting) >= self.config.max_jobs:
             return job.error("Too many requests are waiting: try again when some have been answered.")
         client.jobs.add(job)
@@ -369,7 +415,7 @@ class Dispatcher:
             return
         if self.worker is None:
             return self.start_worker()
-        if self.loaders and self.loaded is None:
+        if self.loaded is None:  # always on its own: a job is given up after a while, loading is not
             self.running = "load"
             self.worker.send({"op": "load"})
         elif self.waiting:
@@ -382,12 +428,15 @@ class Dispatcher:
             return
         self._started = True
         delay = 0 if self.failures == 0 else min(30.0, 0.25 * 2**self.failures)
-        asyncio.get_running_loop().call_later(delay, lambda: asyncio.ensure_future(self._start()))
+        self._timer = asyncio.get_running_loop().call_later(delay, self._start_now)
+
+    def _start_now(self) -> None:
+        self._starting = asyncio.ensure_future(self._start())  # kept: the loop alone would not hold it
 
     async def _start(self) -> None:
         try:
             worker = await WorkerProcess.start(self.config, self._on_event, self._on_exit)
-        except OSError as e:
+        except Exception as e:  # whatever it is, there is no worker, and people wait for one
             return self._on_exit(f"could not be started ({e})")
         self.worker = worker
         if self._closing:
@@ -413,9 +462,8 @@ class Dispatcher:
     def _tell_progress(self, fields: dict) -> None:
         "Progress goes to those who wait for it and asked to be told."
         message = {"type": "progress", **{k: fields.get(k) for k in ("stage", "fraction", "message")}}
-        if isinstance(self.running, Job) and self.running.request.stream and not self.running.done:
-            self.running.client.stream(with_id(message, self.running.request))
-        for client, request in self.loaders:
+        jobs = [self.running] if isinstance(self.running, Job) else self.waiting
+        for client, request in [*self.loaders, *((j.client, j.request) for j in jobs if not j.done)]:
             if request.stream:
                 client.stream(with_id(message, request))
 
@@ -426,6 +474,9 @@ class Dispatcher:
         if success:
             self.loaded, self.failures = fields, 0
         self._tell_loaders({"type": "models_loaded", "success": success, **fields})
+        if not success:
+            for job in self.waiting:
+                job.reply(_reply("error", {**fields, "kind": "pipeline"}, job.request))
         self._pump()
 
     def _tell_loaders(self, message: dict) -> None:
@@ -454,11 +505,15 @@ class Dispatcher:
         "Answer everybody, end the worker."
         self._closing = True
         for job in [*self.waiting, *([self.running] if isinstance(self.running, Job) else [])]:
-            job.error("The service is shutting down.")
-        self._tell_loaders({"type": "models_loaded", "success": False, "error": "The service is shutting down."})
+            job.error(SHUTTING_DOWN)
+        self._tell_loaders({"type": "models_loaded", "success": False, "error": SHUTTING_DOWN})
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._starting is not None:  # a start that is cancelled half-way can hang
+            await asyncio.wait([self._starting], timeout=1)
         if self.worker is not None:
             self.worker.kill()
-            await asyncio.wait([self.worker.task], timeout=2)
+            await asyncio.wait([self.worker.task, self.worker.logging], timeout=2)
 
 # %% ../nbs/04_server.ipynb #140a48e7
 def _reply(kind: str, fields: dict, request: Request) -> dict:
@@ -541,7 +596,7 @@ class Service:
         try:
             request = parse_request(text, self.config)
         except RequestError as e:
-            return client.fill(client.slot(), {"type": "error", "error": str(e)})
+            return client.refuse(e)
         log.debug("received %s", request.type)
         if request.type == "ping":
             client.send(with_id({"type": "pong"}, request))
@@ -571,12 +626,14 @@ class Service:
 def watch_parent(on_death: Callable[[str], None]) -> None:
     "Call `on_death` (from another thread) when the process that started this one is gone."
     def watch_stdin() -> None:
+        "Wait for its end; what is written there is of no interest."
         with contextlib.suppress(OSError):
             while os.read(0, 4096):
                 pass
         on_death("standard input was closed")
 
     def watch_pid(parent: int) -> None:
+        "Wait until this process belongs to another."
         while os.getppid() == parent:
             time.sleep(1)
         on_death("the parent process is gone")
@@ -604,6 +661,7 @@ class BoundedQueueHandler(logging.handlers.QueueHandler):
     dropped = 0
 
     def enqueue(self, record: logging.LogRecord) -> None:
+        "Queue a record if there is room."
         try:
             if self.dropped:
                 note = logging.LogRecord(__name__, logging.WARNING, "", 0, "%d log records were dropped", (self.dropped,), None)
@@ -619,7 +677,9 @@ def start_logging(level: str) -> queue.Queue:
     to_stderr = logging.StreamHandler()
     to_stderr.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.raiseExceptions = False  # a closed standard error is no reason to write to it
-    logging.basicConfig(level=level, handlers=[BoundedQueueHandler(records)], force=True)
+    to_queue = BoundedQueueHandler(records)
+    to_queue.setFormatter(logging.Formatter("%(message)s"))  # the rest is added at the other end
+    logging.basicConfig(level=level, handlers=[to_queue], force=True)
     logging.handlers.QueueListener(records, to_stderr).start()
     return records
 
@@ -663,15 +723,19 @@ def config_from_args(p: argparse.ArgumentParser, args: argparse.Namespace) -> Se
         p.error("listening on other than loopback needs a token: set HUBERT_LLAMA_TOKEN")
     worker = (*ServerConfig.worker, *argv_from(config_from(args)), f"--log-level={args.log_level}")
     names = tuple(h for h in hosts if h not in LOCAL_HOSTS) + tuple(args.allow_host)
-    return ServerConfig(args.port, hosts, token, tuple(args.allow_origin), names, args.timeout, worker=worker)
+    return ServerConfig(args.port, hosts, token, tuple(args.allow_origin), tuple(n.lower() for n in names), args.timeout, worker=worker)
 
 async def run(config: ServerConfig, keep_running: bool = False) -> int:
     "Serve until told to stop; the exit code."
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def end(why: str) -> None:
+        "Stop serving; whatever still hangs after a while, the process ends and the port is free."
         log.info("stopping: %s", why)
         stop.set()
+        last = threading.Timer(4.5, os._exit, [0])
+        last.daemon = True
+        last.start()
 
     _on_signals(loop, end)
     service = Service(config)

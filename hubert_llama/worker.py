@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -132,12 +133,10 @@ class Worker:
 
     def _transcribe(self, job: int, audio_path: str, context: str) -> None:
         "Run one job to its final event."
-        from hubert_llama.audio import AudioError, load_audio
+        from hubert_llama.audio import AudioError
         from hubert_llama.hubert import Stopped
 
         try:
-            if self.pipeline is None:
-                load_audio(audio_path, self._limits())  # a wrong path need not wait for models
             for event in self._ensure_loaded(job).stream(audio_path, context, should_stop=lambda: job in self.cancelled):
                 self.send({"job": job, **_as_line(event)})
         except AudioError as e:
@@ -180,6 +179,7 @@ def sender(wire: BinaryIO) -> Send:
     lock = threading.Lock()
 
     def send(event: dict) -> None:
+        "Write one event."
         line = memoryview(json.dumps(event).encode("ascii") + b"\n")
         with lock:
             try:
@@ -206,14 +206,16 @@ def read_requests(
 def main(argv: list[str] | None = None) -> None:
     "Run the worker until its input ends."
     args = parser().parse_args(argv)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches us too; the server ends us
     send = sender(take_stdout())
     send({"event": "started", "pid": os.getpid()})
-    logging.basicConfig(level=args.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=args.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     requests: queue.Queue[dict] = queue.Queue()
     worker = Worker(config_from(args), send)
 
     def read() -> None:
+        "Read requests, and end the process with them."
         try:
             read_requests(sys.stdin.buffer, requests, worker.cancelled)
         finally:

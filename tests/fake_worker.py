@@ -1,7 +1,7 @@
 """A worker without models, for tests of the server: speaks the worker's wire and fails on request.
 
 Behaviour comes from the environment (FAKE_START, FAKE_LOAD) and, per job, from the context:
-"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel), "garbage", "huge", "fail", "words".
+"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel), "garbage", "huge 1000", "burst 1000", "noisy 1000", "fail".
 """
 
 import json
@@ -57,6 +57,14 @@ def transcribe(job, audio_path, context):
         send(event="error", job=job, kind="pipeline", error="Out of memory with x. Choose a smaller profile.")
     elif word == "garbage":
         out.write(b"not json\n[1]\n{\"event\": 7}\n\xff\xfe\n")
+        result(job, audio_path)
+    elif word == "burst":
+        for _ in range(int(number)):
+            send(event="delta", job=job, text="x")
+        result(job, audio_path)
+    elif word == "noisy":
+        sys.stderr.write(("noise " * 20 + "\n") * (int(number) // 121))
+        sys.stderr.flush()
         result(job, audio_path)
     elif word == "huge":
         result(job, "x" * int(number))

@@ -53,6 +53,15 @@ async def talking(service, **options):
         yield Talk(socket)
 
 
+def _first_line(process: subprocess.Popen, seconds: float) -> str:
+    """The first line of its standard output; empty when it takes too long."""
+    lines: list[str] = []
+    thread = threading.Thread(target=lambda: lines.append(process.stdout.readline()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return lines[0] if lines else ""
+
+
 @contextmanager
 def running(*args: str, stdin=subprocess.PIPE, env: dict | None = None, port: str = "0"):
     """The server as a process; yields it and its port once it listens."""
@@ -61,7 +70,8 @@ def running(*args: str, stdin=subprocess.PIPE, env: dict | None = None, port: st
     threading.Thread(target=lambda: errors.extend(process.stderr), daemon=True).start()
     process.errors = errors
     try:
-        line = process.stdout.readline()
+        line = _first_line(process, 60)
+        assert "127.0.0.1:" in line, f"the server did not start: {line!r} {errors}"
         yield process, int(line.split("127.0.0.1:")[1].split()[0])
     finally:
         process.kill()
