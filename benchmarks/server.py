@@ -46,6 +46,7 @@ async def pong_delays(ws, until: str, every: float = 0.01) -> tuple[list[float],
     delays, sent, found = [], asyncio.Queue(), {}
 
     async def pings() -> None:
+        """Ask again and again."""
         while True:
             sent.put_nowait(time.perf_counter())
             await ws.send('{"type": "ping"}')
@@ -56,6 +57,8 @@ async def pong_delays(ws, until: str, every: float = 0.01) -> tuple[list[float],
         message = json.loads(await ws.recv())
         if message["type"] == "pong":
             delays.append(time.perf_counter() - sent.get_nowait())
+        elif message["type"] == "error":
+            raise SystemExit(f"the service answered: {message['error']}")
         elif message["type"] == until:
             found = message
     task.cancel()

@@ -13,7 +13,7 @@ import sys
 from typing import TextIO
 
 from . import __version__
-from .worker import add_model_options, config_from
+from .worker import add_model_options, config_from, told
 
 # %% auto #0
 __all__ = ['ProgressLine', 'ask', 'make_parser', 'main']
@@ -39,7 +39,7 @@ class ProgressLine:
 def ask(args: argparse.Namespace) -> int:
     "Understand recordings one after the other and print what comes out; the exit code."
     _quiet_libraries()
-    from hubert_llama.audio import AudioConfig, HubertLlamaError
+    from hubert_llama.audio import AudioConfig
     from hubert_llama.hubert import DeviceConfig
     from hubert_llama.pipeline import PipelineConfig, SpeechUnderstanding
 
@@ -47,26 +47,27 @@ def ask(args: argparse.Namespace) -> int:
     try:
         audio = AudioConfig(max_duration=c.max_duration, roots=c.audio_root)
         pipeline = SpeechUnderstanding.from_pretrained(c.profile, c.hubert, c.llama, c.load_in_4bit, PipelineConfig(audio, DeviceConfig(c.device, c.dtype)), progress)
-    except (HubertLlamaError, ValueError) as e:
+    except Exception as e:
         progress.clear()
-        print(f"hubert-llama: {e}", file=sys.stderr)
+        print(f"hubert-llama: {told(e, 'The models could not be loaded')}", file=sys.stderr)
         return 1
     progress.clear()
     return max([_ask_one(pipeline, path, args, progress) for path in args.audio])
 
 def _ask_one(pipeline, path: str, args: argparse.Namespace, progress: ProgressLine) -> int:
     "One recording; 0, or 1 when it could not be used."
-    from hubert_llama.audio import HubertLlamaError
-
     show = _show_json if args.json else _show_text
     try:
         for event in pipeline.stream(path, args.context):
             show(event, path, progress)
-    except (HubertLlamaError, ValueError) as e:
+    except BrokenPipeError:
+        raise
+    except Exception as e:
         progress.clear()
+        why = told(e, "The question could not be answered")
         if args.json:
-            print(json.dumps({"success": False, "audio_path": path, "error": str(e)}), flush=True)
-        print(f"hubert-llama: {e}", file=sys.stderr)
+            print(json.dumps({"success": False, "audio_path": path, "error": why}), flush=True)
+        print(f"hubert-llama: {why}", file=sys.stderr)
         return 1
     return 0
 
@@ -133,6 +134,9 @@ def main(argv: list[str] | None = None) -> int:
         code = server.main(argv[1:], "hubert-llama serve")
         os._exit(code)  # not waiting for threads that read or write pipes nobody serves
     args = make_parser().parse_args(argv)
+    for out in (sys.stdout, sys.stderr):
+        if hasattr(out, "reconfigure"):
+            out.reconfigure(errors="replace")  # a terminal that lacks a letter shows another
     try:
         return ask(args)
     except KeyboardInterrupt:

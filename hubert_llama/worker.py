@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from hubert_llama.pipeline import SpeechUnderstanding
 
 # %% auto #0
-__all__ = ['log', 'Send', 'WorkerConfig', 'add_model_options', 'config_from', 'argv_from', 'parser', 'Worker', 'take_stdout',
-           'sender', 'read_requests', 'main']
+__all__ = ['log', 'Send', 'WorkerConfig', 'add_model_options', 'config_from', 'argv_from', 'parser', 'Worker', 'told',
+           'take_stdout', 'sender', 'read_requests', 'main']
 
 # %% ../nbs/03a_worker.ipynb #9cb3777c
 log = logging.getLogger("hubert_llama.worker")
@@ -103,7 +103,7 @@ class Worker:
             self._ensure_loaded(None)
             self.send({"event": "loaded", "success": True, **self.describe()})
         except Exception as e:
-            self.send({"event": "loaded", "success": False, "error": _told(e, "The models could not be loaded")})
+            self.send({"event": "loaded", "success": False, "error": told(e, "The models could not be loaded")})
 
     def _ensure_loaded(self, job: int | None) -> SpeechUnderstanding:
         if self.pipeline is None:
@@ -144,9 +144,9 @@ class Worker:
         except Stopped:
             self.send({"event": "error", "job": job, "kind": "cancelled", "error": "Cancelled."})
         except Exception as e:
-            self.send({"event": "error", "job": job, "kind": "pipeline", "error": _told(e, "The question could not be answered")})
+            self.send({"event": "error", "job": job, "kind": "pipeline", "error": told(e, "The question could not be answered")})
 
-def _told(e: Exception, what: str) -> str:
+def told(e: Exception, what: str) -> str:
     "The error's own words where they are meant for people; else that it was our fault, with the details in the log."
     from hubert_llama import hub
     from hubert_llama.audio import HubertLlamaError
