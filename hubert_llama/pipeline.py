@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE', 'Audio',
-           'conversation', 'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Understanding',
+__all__ = ['SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_WORD_SIMILARITY', 'MIN_LENGTH', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE',
+           'Audio', 'conversation', 'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Understanding',
            'PipelineConfig', 'Timer', 'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
@@ -50,6 +50,7 @@ def conversation(
 
 # %% ../nbs/03_pipeline.ipynb #08d5caae
 MIN_SIMILARITY = 0.7  # of what was heard and what Llama says was said; below, Llama is not believed
+MIN_WORD_SIMILARITY = 0.55  # of every changed stretch of more than five letters; below, it is another word and not a repaired one
 MIN_LENGTH = 0.8  # of the shorter to the longer: nothing of the question is dropped, and no answer added
 MAX_REPAIRED = 800  # characters; what is longer is not given to Llama to repair: it would have to say it all again
 
@@ -61,8 +62,17 @@ def is_faithful(
     a, b = _letters(heard), _letters(said)
     if not b or "\n" in said.strip() or min(len(a), len(b)) < MIN_LENGTH * max(len(a), len(b)):
         return False
+    return _alike(a, b, MIN_SIMILARITY) and all(max(len(x), len(y)) <= 5 or _alike(x, y, MIN_WORD_SIMILARITY) for x, y in _changes(a, b))
+
+def _alike(a: str, b: str, least: float) -> bool:
+    "Whether the ratio of common letters (Ratcliff and Obershelp's) is at least so much; the cheap bounds first."
     match = SequenceMatcher(None, a, b, autojunk=False)
-    return match.real_quick_ratio() >= MIN_SIMILARITY and match.quick_ratio() >= MIN_SIMILARITY and match.ratio() >= MIN_SIMILARITY
+    return match.real_quick_ratio() >= least and match.quick_ratio() >= least and match.ratio() >= least
+
+def _changes(a: str, b: str) -> list[tuple[str, str]]:
+    "The stretches of words that differ, from one text and from the other."
+    x, y = a.split(), b.split()
+    return [(" ".join(x[i:j]), " ".join(y[k:m])) for tag, i, j, k, m in SequenceMatcher(None, x, y, autojunk=False).get_opcodes() if tag == "replace"]
 
 def _letters(text: str) -> str:
     return re.sub(r"[^a-z0-9']+", " ", text.lower()).strip()

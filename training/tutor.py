@@ -272,8 +272,8 @@ def page(rng: random.Random, title: str, text: str) -> str:
 def context_for(rng: random.Random, m: Material, title: str, text: str) -> str:
     """A course header and a page, now and then among several others."""
     pages = [page(rng, title, text)]
-    if rng.random() < 0.12:
-        others = [page(rng, p["title"], p["passage"]) for p in rng.sample(m.passages, rng.choice([1, 1, 2, 3, 8]))]
+    if rng.random() < 0.06:
+        others = [page(rng, p["title"], p["passage"]) for p in rng.sample(m.passages, rng.choice([1, 1, 2, 3]))]
         pages = rng.sample(pages + others, len(others) + 1)
     return "\n".join(x for x in (course_header(rng), *pages) if x)
 
@@ -408,7 +408,7 @@ def make_turn(rng: random.Random, m: Material) -> Turn:
     """A random turn."""
     q = rng.choices(list(KINDS), KINDS.values())[0](rng, m)
     text = q.text if q.kind in ("small talk", "check") or rng.random() < 0.88 else polite(rng, q.text, m)
-    rate = rng.choice([0, 0, 0.1, 0.2, 0.35, 0.5])
+    rate = rng.choice([0, 0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.4])  # mostly right: copying must be learned before correcting
     heard = misheard(text, rng, rate, m.mishearings)
     return Turn(q.kind, any_context(rng, m) if q.context is None else q.context, heard, capital(text), q.answer, q.key)
 
