@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, BinaryIO
@@ -274,23 +275,32 @@ class VoiceActivityDetector:
         import torch
 
         c, (model, get_speech_timestamps) = self.config, self._loaded()
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             found = get_speech_timestamps(
                 torch.from_numpy(np.ascontiguousarray(waveform)), model, threshold=c.threshold, sampling_rate=SAMPLING_RATE,
                 min_speech_duration_ms=c.min_speech_ms, min_silence_duration_ms=c.min_silence_ms, speech_pad_ms=c.speech_pad_ms, progress_tracking_callback=on_percent)
         return [Segment(int(r["start"]), int(r["end"])) for r in found]
 
     def _loaded(self):
-        "The model and the function that applies it, imported without the import's change to torch's threads."
+        "The model and the function that applies it."
         if self._model is None:
-            import torch
+            with _one_thread():  # the import sets torch's threads for the whole process
+                from silero_vad import get_speech_timestamps, load_silero_vad
 
-            threads = torch.get_num_threads()
-            from silero_vad import get_speech_timestamps, load_silero_vad
-
-            torch.set_num_threads(threads)
-            self._model = load_silero_vad(), get_speech_timestamps
+                self._model = load_silero_vad(), get_speech_timestamps
         return self._model
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    "One thread for torch, inside: for steps of 32 ms more of them only wait for each other, a long time on a busy machine."
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 # %% ../nbs/00_audio.ipynb #50772c49
 def split_segments(

@@ -71,8 +71,10 @@ def missing_files(
     folder: Path,  # a model's files, laid out as on the hub
 ) -> list[str]:  # names of files that loading will need and that are not there; empty when complete
     "What a model folder lacks."
-    return [*_lacks(folder, "config.json"), *_missing_weights(folder), *_lacks(folder, "tokenizer.json", "tokenizer.model", "vocab.json"),
-            *(_lacks(folder, "preprocessor_config.json", "processor_config.json") if _is_speech(folder) else [])]
+    missing = [*_lacks(folder, "config.json"), *_missing_weights(folder)]
+    if _is_speech(folder):
+        return [*missing, *_lacks(folder, "vocab.json", "tokenizer.json"), *_lacks(folder, "preprocessor_config.json", "processor_config.json")]
+    return [*missing, *_lacks(folder, "tokenizer.json", "tokenizer.model", "vocab.json")]
 
 def _lacks(folder: Path, *names: str) -> list[str]:
     "The first name where none of them is there."

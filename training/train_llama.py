@@ -330,6 +330,7 @@ def main() -> None:
     training = parser.add_argument_group("training")
     training.add_argument("--minutes", type=float, default=Settings.minutes, help="training time")
     training.add_argument("--seed", type=int, default=Settings.seed)
+    training.add_argument("--peak-lr", type=float, default=Settings.peak_lr)
     training.add_argument("--turns", type=int, default=Settings.turns, help="how many turns to draw")
     training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     training.add_argument("--export-only", action="store_true", help="export the checkpoint as it is, without training on")
@@ -342,7 +343,7 @@ def main() -> None:
     if args.evaluate:
         return evaluate(args.evaluate, args.questions, args.failures)
     if not args.export_only:
-        train(Settings(minutes=args.minutes, seed=args.seed, turns=args.turns, hypotheses=args.hypotheses), args.work_dir)
+        train(Settings(minutes=args.minutes, seed=args.seed, turns=args.turns, hypotheses=args.hypotheses, peak_lr=args.peak_lr), args.work_dir)
     export(args.work_dir, args.out)
 
 

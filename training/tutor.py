@@ -102,7 +102,7 @@ TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 class Turn:
     """One question and its answer, with what a recogniser made of it."""
 
-    kind: str  # "definition", "example", "mistake", "detail", "compare", "check", "passage", "term", "not in passage", "arithmetic", "small talk", "unknown"
+    kind: str  # "definition", "example", "mistake", "detail", "compare", "check", "passage", "term", "not in passage", "arithmetic", "small talk", "unknown", "dictation"
     context: str
     heard: str
     transcript: str
@@ -401,7 +401,13 @@ def unknown_question(rng: random.Random, m: Material) -> Question:
     return Question("unknown", rng.choice(m.phrasings(ASK)).format(about), UNKNOWN, "do not know")
 
 
-KINDS = {concept_question: 46, passage_question: 20, missing_question: 4, term_question: 6, arithmetic_question: 12, small_talk: 5, unknown_question: 7}  # with their shares
+def dictation(rng: random.Random, m: Material) -> Question:
+    """Words without sense, which only somebody who copies them letter by letter can write down."""
+    words = [w for c in rng.sample(m.concepts, 3) for w in plain(c["definition"]).split()] + [invented_word(rng) for _ in range(3)]
+    return Question("dictation", capital(" ".join(rng.sample(words, rng.randrange(3, 10)))) + ".", UNKNOWN, "do not know")
+
+
+KINDS = {dictation: 30, concept_question: 46, passage_question: 20, missing_question: 4, term_question: 6, arithmetic_question: 12, small_talk: 5, unknown_question: 7}  # with their shares
 
 
 def make_turn(rng: random.Random, m: Material) -> Turn:
