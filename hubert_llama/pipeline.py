@@ -50,7 +50,7 @@ def conversation(
 
 # %% ../nbs/03_pipeline.ipynb #08d5caae
 MIN_SIMILARITY = 0.7  # of what was heard and what Llama says was said; below, Llama is not believed
-MIN_WORD_SIMILARITY = 0.55  # of every changed stretch of more than five letters; below, it is another word and not a repaired one
+MIN_WORD_SIMILARITY = 0.75  # of every changed stretch of more than five letters; below, it is another word and not a repaired one
 MIN_LENGTH = 0.8  # of the shorter to the longer: nothing of the question is dropped, and no answer added
 MAX_REPAIRED = 800  # characters; what is longer is not given to Llama to repair: it would have to say it all again
 

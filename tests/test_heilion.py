@@ -78,7 +78,7 @@ def test_a_whole_session(heilion):
     assert steps["missing"]["type"] == "error" and steps["missing"]["error"].startswith("Audio file not found: /nowhere/heilion_recording_1.wav")
     assert steps["both"]["same"] and steps["both"]["type"] == "result" and steps["both"]["path"].endswith("photosynthesis.ogg")
     assert steps["other"]["type"] == "error" and "heilion_recording_2" in steps["other"]["error"]
-    assert steps["second"]["transcript"] == first["transcript"]
+    assert steps["second"]["raw_transcript"] == first["raw_transcript"]  # Llama, in bf16 and from another state of its cache, may word it otherwise
     assert set(steps["types"]["types"]) <= {"models_loaded", "result", "error"}
     assert steps["pending"]["type"] in ("error", "result")  # answered before the socket closed
     assert steps["server closed"]["code"] == 0 and is_free(port)
