@@ -68,7 +68,7 @@ def test_readme_names_the_two_commands_and_make_knows_them():
 
 def test_readme_names_only_options_that_exist_and_files_that_are_there():
     known = cli("serve", "--help").stdout + cli("ask", "--help").stdout
-    known += "".join(p.read_text(encoding="utf-8").replace("_", "-") for p in (ROOT / "training").glob("train_*.py"))
+    known += "".join(p.read_text(encoding="utf-8") for folder in ("training", "benchmarks") for p in (ROOT / folder).glob("*.py"))
     theirs = {"--flags", "--extra-index-url"}
     for option in set(re.findall(r"(?<![\w|-])--[a-z][a-z0-9-]+", README)) - theirs:
         assert option in known, option
