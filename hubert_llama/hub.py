@@ -258,7 +258,7 @@ def _interrupted(e: BaseException, name: str) -> ModelError:
 
 def _refused(e: BaseException, name: str) -> ModelError:
     if _status(e) in (401, 403) or _named("XetAuthenticationError")(e):
-        return ModelAccessError(f"Access refused: the hub answered {_status(e) or 'no'} for {name}. Check HF_TOKEN (https://huggingface.co/settings/tokens) and that your account has access.")
+        return ModelAccessError(f"Access refused: the hub does not give out {name} ({_status(e) or type(e).__name__}). Check HF_TOKEN (https://huggingface.co/settings/tokens) and that your account has access.")
     return ModelDownloadError(f"Hub trouble: it answered {_status(e)} for {name}. Try again in a while, or choose --profile mini.")
 
 def _no_room(e: BaseException, name: str) -> ModelError:

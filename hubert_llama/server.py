@@ -192,7 +192,10 @@ class Client:
     def refuse(self, e: RequestError) -> None:
         "Reply to a message that cannot be carried out: at once when it has an id, in order else."
         error = {"type": "error", "error": str(e)}
-        self.fill(*((self.slot(), error) if e.request_id is None else (None, {**error, "request_id": e.request_id})))
+        if e.request_id is None:
+            self.fill(self.slot(), error)
+        else:
+            self.send({**error, "request_id": e.request_id})
 
     def send(self, message: dict) -> None:
         "Queue a message; a client that lets hundreds pile up is dropped."
