@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tutor import load_concepts, number
+from tutor import load_concepts, load_passages, number
 
 from hubert_llama.audio import SAMPLING_RATE, load_audio
 
@@ -115,9 +115,11 @@ def terms() -> list[str]:
 
 
 def curriculum_sentences() -> list[str]:
-    """The curriculum's definitions, examples and misconceptions."""
-    sentences = [plain(c[key]) for c in load_concepts() for key in ("definition", "example", "misconception")]
-    return sorted({s for s in sentences if 2 <= len(s.split()) <= 16})
+    """The curriculum's sentences and its passages' questions, answers and sentences, of 2 to 16 words."""
+    sentences = [c[key] for c in load_concepts() for key in ("definition", "detail", "example", "misconception")]
+    for passage in load_passages():
+        sentences += [x for f in passage["facts"] for x in (*f["questions"], f["answer"])] + re.split(r"(?<=[.!?]) ", passage["passage"])
+    return sorted({s for s in map(plain, sentences) if 2 <= len(s.split()) <= 16})
 
 
 def glosses(folder: Path = WORDNET) -> list[str]:
@@ -153,15 +155,22 @@ class Sentences:
     def question(self, rng: random.Random) -> str:
         """A student's question or statement."""
         u = rng.random()
-        if u < 0.07:
+        if u < 0.05:
             return plain(rng.choice(SMALL_TALK))
-        if u < 0.22:
+        if u < 0.18:
             return number_sentence(rng)
-        if u < 0.34:
+        if u < 0.42:
             return rng.choice(self.curriculum)
-        pattern = rng.choice(ASK_ONE if u < 0.82 else ASK_TWO)
-        words = self.terms if rng.random() < 0.75 else self.rare
+        return self.ask(rng, self.terms if rng.random() < 0.8 else self.rare)
+
+    def ask(self, rng: random.Random, words: list[str]) -> str:
+        """A student's question about some of the words."""
+        pattern = rng.choice(ASK_ONE if rng.random() < 0.75 else ASK_TWO)
         return plain(pattern.format(*[rng.choice(words) for _ in range(pattern.count("{}"))]))
+
+    def of_curriculum(self, rng: random.Random) -> str:
+        """A sentence of the curriculum, or a question about one of its terms."""
+        return rng.choice(self.curriculum) if rng.random() < 0.5 else self.ask(rng, self.terms)
 
     def gloss(self, rng: random.Random) -> str:
         """A definition or example out of WordNet; a question where WordNet is missing."""
@@ -180,11 +189,11 @@ def is_test(sentence: str) -> bool:
 
 
 def draw(sentences: Sentences, n: int, seed: int | str, kind: str, test: bool) -> list[str]:
-    """`n` sentences of the test or the training side; `kind` is "question", "gloss" or "mixed". Test sentences differ."""
+    """`n` sentences of the test or the training side; `kind` is "curriculum", "question", "gloss" or "mixed". Test sentences differ."""
     rng, drawn = random.Random(f"{seed}-{kind}-{test}"), []
     while len(drawn) < n:
-        question = kind == "question" or kind == "mixed" and rng.random() < 0.6
-        sentence = sentences.question(rng) if question else sentences.gloss(rng)
+        of = kind if kind != "mixed" else "question" if rng.random() < 0.65 else "gloss"
+        sentence = {"curriculum": sentences.of_curriculum, "question": sentences.question, "gloss": sentences.gloss}[of](rng)
         if is_test(sentence) == test and not (test and sentence in drawn):
             drawn.append(sentence)
     return drawn
@@ -194,7 +203,7 @@ def draw(sentences: Sentences, n: int, seed: int | str, kind: str, test: bool) -
 
 ACCENTS = ["en-us", "en-us", "en-us", "en-gb", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-gb-x-gbclan", "en-us-nyc"]
 VARIANTS = ["", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m8", "+f1", "+f2", "+f3", "+f4", "+Annie", "+Andy", "+Lee", "+Mario", "+Michael", "+linda", "+steph", "+Alex", "+Denis", "+belinda", "+Gene", "+rob", "+anika", "+victor"]
-FLITE = ["kal", "kal16", "awb", "rms"]
+FLITE = ["kal16", "awb", "awb", "rms", "rms"]  # awb and rms are made of people's recordings
 FESTIVAL = ["ked_diphone", "kal_diphone"]
 # never trained on, only measured on
 HELD_OUT_ESPEAK = [accent + variant for accent in ("en-us", "en-gb") for variant in ("+f5", "+m7", "+klatt", "+klatt4")] + ["en-gb-x-gbcwmd", "en-gb-x-gbcwmd+f5", "en-gb-x-gbcwmd+m3"]
@@ -212,9 +221,9 @@ class Job:
 
 
 def training_voice(rng: random.Random) -> tuple[str, str]:
-    """An engine and one of its voices: 75 % espeak-ng, 15 % flite, 10 % festival."""
+    """An engine and one of its voices: 65 % espeak-ng, 25 % flite, 10 % festival."""
     u = rng.random()
-    if u < 0.75:
+    if u < 0.65:
         return "espeak", rng.choice(ACCENTS) + rng.choice(VARIANTS)
     return ("flite", rng.choice(FLITE)) if u < 0.9 else ("festival", rng.choice(FESTIVAL))
 
@@ -386,6 +395,8 @@ def add_noise(x: np.ndarray, rng: np.random.Generator, snr: float) -> np.ndarray
 # Command line
 
 TESTS = {  # name: (voices, kind of sentence, clips)
+    "test-held-out-espeak-curriculum": ([("espeak", v) for v in HELD_OUT_ESPEAK], "curriculum", 264),
+    "test-held-out-festival-curriculum": ([("festival", v) for v in HELD_OUT_FESTIVAL], "curriculum", 60),
     "test-held-out-espeak-questions": ([("espeak", v) for v in HELD_OUT_ESPEAK], "question", 132),
     "test-held-out-espeak-glosses": ([("espeak", v) for v in HELD_OUT_ESPEAK], "gloss", 66),
     "test-held-out-festival-questions": ([("festival", v) for v in HELD_OUT_FESTIVAL], "question", 60),

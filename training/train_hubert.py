@@ -42,7 +42,7 @@ class Settings:
     seed: int = 0
     # model
     hidden_size: int = 256
-    layers: int = 5
+    layers: int = 7
     heads: int = 4
     intermediate_size: int = 1024
     position_kernel: int = 64  # frames that the convolutional position embedding sees
@@ -55,7 +55,7 @@ class Settings:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     # data
-    pool: int = 1900  # clips drawn, sorted by length and cut into batches
+    buckets: tuple[float, ...] = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.5, 10.0, 13.0, 17.5)  # seconds that clips are padded to: few shapes, so that each can be compiled
     real: float = 0.05  # share of real clips in a pool
     easy_until: float = 0.7  # loss: above it only short, clean, synthetic clips are read, with which CTC leaves its plateau and learns to spell sooner
     easy_seconds: float = 8.0
@@ -117,31 +117,20 @@ def load_clips(folder: Path, s: Settings) -> dict[str, list[Clip]]:
     return clips
 
 
-def draw_pool(clips: dict[str, list[Clip]], easy: bool, s: Settings, rng: random.Random) -> list[Clip]:
-    """Random clips, the shorter ones first."""
+def draw_clip(clips: dict[str, list[Clip]], easy: bool, s: Settings, rng: random.Random) -> Clip:
+    """A random clip."""
     share = 0.0 if easy and clips["synthetic"] else s.real if clips["synthetic"] else 1.0
-    wanted = {"real": int(s.pool * share), "synthetic": int(s.pool * (1 - share))}
-    pool = [c for kind, n in wanted.items() for c in rng.sample(clips[kind], min(n, len(clips[kind])))]
-    short = [c for c in pool if c.seconds < s.easy_seconds]
-    return sorted(short if easy and short else pool, key=lambda c: c.seconds + rng.uniform(0, 0.25))
+    while True:
+        clip = rng.choice(clips["real" if rng.random() < share else "synthetic"])
+        if not easy or clip.seconds < s.easy_seconds:
+            return clip
 
 
-def cut(pool: list[Clip], batch_seconds: float) -> list[list[Clip]]:
-    """Neighbours of the pool, as many as fit into a batch."""
-    batches: list[list[Clip]] = [[]]
-    for clip in pool:  # each is longer than the one before, or nearly
-        if batches[-1] and (clip.seconds + 0.25) * (len(batches[-1]) + 1) > batch_seconds:
-            batches.append([])
-        batches[-1].append(clip)
-    return batches
-
-
-def collate(clips: list[Clip], rng: np.random.Generator, a: Augmentation) -> Batch:
-    """Augmented, normalised and padded clips."""
-    rows = [augment(c.samples, rng, a) for c in clips]
-    letters = [encode(c.text) for c in clips]
-    n, longest = max(map(len, rows)), max(map(len, letters))
-    values, mask, labels = np.zeros((len(rows), n), np.float32), np.zeros((len(rows), n), np.int64), np.full((len(rows), longest), -100)
+def collate(rows: list[np.ndarray], texts: list[str], seconds: float) -> Batch:
+    """Waveforms normalised and padded to so many seconds, with their letters."""
+    letters = [encode(text) for text in texts]
+    n = int(seconds * SAMPLING_RATE)
+    values, mask, labels = np.zeros((len(rows), n), np.float32), np.zeros((len(rows), n), np.int64), np.full((len(rows), max(map(len, letters))), -100)
     for i, (row, ids) in enumerate(zip(rows, letters, strict=True)):
         values[i, : len(row)] = (row - row.mean()) / np.sqrt(row.var() + 1e-7)
         mask[i, : len(row)] = 1
@@ -149,20 +138,30 @@ def collate(clips: list[Clip], rng: np.random.Generator, a: Augmentation) -> Bat
     return Batch(torch.from_numpy(values), torch.from_numpy(mask), torch.from_numpy(labels), sum(map(len, rows)) / SAMPLING_RATE)
 
 
-def batches(clips: dict[str, list[Clip]], s: Settings, seed: int, easy: Callable[[], bool]) -> Iterator[Batch]:
-    """Batches for ever, each made by a thread while the one before it is learned."""
+def make_batches(clips: dict[str, list[Clip]], s: Settings, seed: int, easy: Callable[[], bool]) -> Iterator[Batch]:
+    """Batches for ever: clips are drawn and changed one by one, and wait in the bucket of their length until it is full."""
     rng, noise = random.Random(seed), np.random.default_rng(seed)
+    waiting: dict[float, list[tuple[np.ndarray, str]]] = {seconds: [] for seconds in s.buckets}
+    while True:
+        clip = draw_clip(clips, easy(), s, rng)
+        row = augment(clip.samples, noise, NO_AUGMENTATION if easy() else s.augmentation)
+        seconds = next((b for b in s.buckets if len(row) <= b * SAMPLING_RATE), None)
+        if seconds is None:
+            continue
+        waiting[seconds].append((row, clip.text))
+        if len(waiting[seconds]) == max(1, int(s.batch_seconds / seconds)):
+            yield collate(*map(list, zip(*waiting[seconds], strict=True)), seconds)
+            waiting[seconds] = []
+
+
+def batches(clips: dict[str, list[Clip]], s: Settings, seed: int, easy: Callable[[], bool]) -> Iterator[Batch]:
+    """The batches of `make_batches`, each made by a thread while the one before it is learned."""
+    made = make_batches(clips, s, seed, easy)
     with ThreadPoolExecutor(1) as thread:
-        ahead = None
+        ahead = thread.submit(next, made)
         while True:
-            plain = easy()
-            groups = cut(draw_pool(clips, plain, s, rng), s.batch_seconds)
-            for group in rng.sample(groups, len(groups)):
-                if plain != easy():
-                    break  # draw anew
-                ready, ahead = ahead, thread.submit(collate, group, noise, NO_AUGMENTATION if plain else s.augmentation)
-                if ready is not None:
-                    yield ready.result()
+            ready, ahead = ahead, thread.submit(next, made)
+            yield ready.result()
 
 
 # Training
@@ -232,13 +231,36 @@ def step(model: HubertForCTC, optimizer: torch.optim.AdamW, batch: Batch, s: Set
     return loss.item()
 
 
-def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path) -> tuple[HubertForCTC, State]:
+def grown(weights: HubertForCTC, s: Settings) -> HubertForCTC:
+    """A model of the settings' size that computes just what smaller `weights` do: its further layers add nothing until they have learned to."""
+    model = HubertForCTC(make_config(s))
+    missing = model.load_state_dict(weights.state_dict(), strict=False).missing_keys
+    for layer in model.hubert.encoder.layers[weights.config.num_hidden_layers :]:
+        for last in (layer.attention.out_proj, layer.feed_forward.output_dense):
+            torch.nn.init.zeros_(last.weight)
+            torch.nn.init.zeros_(last.bias)
+    if any(not name.startswith("hubert.encoder.layers.") for name in missing):
+        raise SystemExit(f"--init-from: its weights lack {missing[0]}; only the number of layers may differ from the settings.")
+    return model
+
+
+def compile_parts(model: HubertForCTC) -> None:
+    """Compile what is called for every batch, part by part, so that equal layers share their code; half as fast again on a CPU."""
+    hubert = model.hubert
+    for part in (*hubert.feature_extractor.conv_layers, hubert.feature_projection, hubert.encoder.pos_conv_embed, *hubert.encoder.layers):
+        part.compile(dynamic=False)
+    torch._dynamo.config.cache_size_limit = 1000  # every bucket is a shape of its own
+
+
+def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, compiled: bool) -> tuple[HubertForCTC, State]:
     """Train until the time is spent; goes on from `checkpoint` when it exists."""
     torch.manual_seed(s.seed)
-    model = HubertForCTC.from_pretrained(init_from, dtype=torch.float32) if init_from else HubertForCTC(make_config(s))
+    model = grown(HubertForCTC.from_pretrained(init_from, dtype=torch.float32), s) if init_from else HubertForCTC(make_config(s))
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").train()
     optimizer = make_optimizer(model, s)
     state = load_checkpoint(checkpoint, model, optimizer) if checkpoint.exists() else State()
+    if compiled:
+        compile_parts(model)
     clips, tests = load_clips(folder, s), load_tests(folder, at_most=20)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, clips: { {k: len(v) for k, v in clips.items()} }", flush=True)
 
@@ -311,11 +333,10 @@ def score(clips: list[Clip], heard: list[str]) -> dict[str, float]:
 
 
 def quick_wer(model: HubertForCTC, tests: dict[str, list[Clip]]) -> dict[str, float]:
-    """Word error rate, in percent, of each test, in the midst of training."""
-    model.eval()
-    rates = {name: score(clips, read_clips(model, clips))["wer"] for name, clips in tests.items() if clips}
-    model.train()
-    return rates
+    """Word error rate, in percent, of each test, in the midst of training; read by a copy, whose layers are not compiled anew for every length."""
+    copy = HubertForCTC(model.config).to(model.device).eval()
+    copy.load_state_dict(model.state_dict())
+    return {name: score(clips, read_clips(copy, clips))["wer"] for name, clips in tests.items() if clips}
 
 
 def evaluate(model_folder: Path, folder: Path, dtype: torch.dtype, examples: int) -> dict[str, dict]:
@@ -374,6 +395,7 @@ def parse_args() -> argparse.Namespace:
     where.add_argument("--out", type=Path, help="folder to export weights to")
     where.add_argument("--init-from", type=Path, help="start from the weights of this folder, not from random ones")
     where.add_argument("--threads", type=int, default=1, help="CPU threads; these layers are so small that one is nearly as fast as two")
+    where.add_argument("--compile", action="store_true", help="compile the layers: half as fast again on a CPU, after some minutes; needs a C++ compiler and Python's headers")
     do = parser.add_argument_group("instead of training")
     do.add_argument("--export", action="store_true", help="only write the checkpoint to --out")
     do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure the weights of FOLDER")
@@ -383,7 +405,7 @@ def parse_args() -> argparse.Namespace:
     do.add_argument("--examples", type=int, default=0, help="clips of each test that --evaluate shows")
     settings = parser.add_argument_group("settings")
     for f in fields(Settings):
-        if f.name not in ("conv_dim", "augmentation"):
+        if f.name not in ("conv_dim", "buckets", "augmentation"):
             settings.add_argument("--" + f.name.replace("_", "-"), type=type(f.default), default=f.default, help=f"default {f.default}")
     return parser.parse_args()
 
@@ -401,7 +423,7 @@ def main() -> None:
     elif args.export:
         export_checkpoint(s, checkpoint, args.out)
     else:
-        model, state = train(s, args.work_dir, args.init_from, checkpoint)
+        model, state = train(s, args.work_dir, args.init_from, checkpoint, args.compile)
         if args.out:
             export(model, state, s, args.out)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 CURRICULUM = Path(__file__).parent / "curriculum"
 PASSAGES = CURRICULUM / "passages.jsonl"
+FAMILIES = CURRICULUM / "families.jsonl"  # invented things: what each is called, its facts with an open slot, and questions
 UNKNOWN = "I do not know that yet. Could you ask it in other words, or give me the page of your course?"
 
 # How students ask
@@ -26,16 +27,20 @@ UNKNOWN = "I do not know that yet. Could you ask it in other words, or give me t
 ASK = ["What is {}?", "What is {}?", "What is {}?", "Explain {}.", "Can you explain {}?", "What does {} mean?", "Tell me about {}.", "I don't understand {}.", "Could you help me with {}?",
        "Please explain {} again.", "Define {}.", "Do you know what {} is?", "What do you mean by {}?", "I have a question about {}.", "How does {} work?", "What's {}?", "Can you tell me what {} means?",
        "Could you explain {} please?", "I still don't get {}.", "I'm confused about {}.", "Explain {} to me.", "What is the meaning of {}?", "What is the definition of {}?", "I forgot what {} means.",
-       "My teacher asked me about {}.", "We learned about {} today.", "Can you help me understand {}?", "How would you explain {} to a child?", "I need help with {}.", "What exactly is {}?"]
+       "My teacher asked me about {}.", "We learned about {} today.", "Can you help me understand {}?", "How would you explain {} to a child?", "I need help with {}.", "What exactly is {}?", "Teach me about {}.", "What would you say {} is?", "Give me a definition of {}.", "In one sentence, what is {}?", "So what is {}?",
+       "I want to know what {} is.", "Let's talk about {}.", "Remind me what {} is.", "Help me with {}.", "What was {} again?", "How would you define {}?", "Describe {}.", "I have never heard of {}."]
 EXAMPLE = ["Give me an example of {}.", "Can you give me an example of {}?", "What is an example of {}?", "Do you have an example for {}?", "Can you give me a simple example of {}?", "Show me an example of {}."]
 MISTAKE = ["What do people get wrong about {}?", "What is a common mistake about {}?", "What should I not confuse about {}?", "What do students get wrong about {}?", "What should I watch out for with {}?"]
 DETAIL = ["Tell me more about {}.", "What else should I know about {}?", "Can you tell me more about {}?", "Go into more detail about {}.", "What more is there to {}?"]
 COMPARE = ["What is the difference between {} and {}?", "Compare {} and {}.", "How are {} and {} different?", "What's the difference between {} and {}?", "I mixed up {} and {}."]
 CHECK = ["Is it true that {}?", "Is it right that {}?", "I think that {}.", "So {}?", "My teacher says that {}."]
-SUM = ["What is {}?", "What is {}?", "How much is {}?", "What's {}?", "Can you tell me what {} is?", "What does {} make?"]
+SUM = ["What is {}?", "What is {}?", "How much is {}?", "What's {}?", "Can you tell me what {} is?", "What does {} make?", "Calculate {}.", "Work out {}.", "What do I get for {}?", "Tell me {}."]
 OPENINGS = ["Excuse me, ", "Sorry, ", "Okay, ", "Please, ", "I have a question, ", "One more question, ", "And ", "So "]
-HELD_OUT = frozenset({"Define {}.", "I need help with {}.", "What exactly is {}?", "Do you have an example for {}?", "What do students get wrong about {}?", "Can you tell me more about {}?",
-                      "How are {} and {} different?", "Is it right that {}?", "How much is {}?", "One more question, "})  # never trained on, for measuring
+LOOKUP = ["What does it say about {}?", "What is written about {}?", "What does the page say about {}?", "Read me the part about {}.", "What about {}?", "What did it say about {}?", "Tell me about {}.",
+          "Find the sentence about {}.", "What is said about {}?", "Where does it speak of {}?"]
+HELD_OUT = frozenset({"Define {}.", "I need help with {}.", "What exactly is {}?", "Teach me about {}.", "What would you say {} is?", "Give me a definition of {}.", "Do you have an example for {}?",
+                      "What do students get wrong about {}?", "Can you tell me more about {}?", "How are {} and {} different?", "Is it right that {}?", "How much is {}?", "One more question, ",
+                      "Find the sentence about {}."})  # never trained on, for measuring
 
 SMALL_TALK = [
     (["Hello.", "Hi there.", "Good morning.", "Hi.", "Good afternoon.", "Let's begin.", "Let's start the lesson."], "Hello! What would you like to learn today?"),
@@ -74,26 +79,6 @@ WORDS = {
     "day": "Monday Tuesday Wednesday Thursday Friday Saturday".split(),
     "month": "January February March April May June July August September October".split(),
 }
-# what the fact is about, and its sentences, each with questions and the slot that answers them
-FAMILIES = [
-    ("the {name} {thing}", ["{it} was built in {place}|Where was {it} built?;Where is {it}?|place", "{it} was finished in the year {year}|When was {it} finished?;In which year was {it} finished?|year",
-                            "{it} is made of {material}|What is {it} made of?;Which material is {it} made of?|material", "{it} is {size} metres long|How long is {it}?|size", "{it} was designed by {person}|Who designed {it}?|person"]),
-    ("the {name} {animal}", ["{it} lives near {place}|Where does {it} live?|place", "{it} eats {food}|What does {it} eat?;What is the food of {it}?|food", "{it} is {colour}|What colour is {it}?;Which colour does {it} have?|colour",
-                             "{it} lays {size} eggs|How many eggs does {it} lay?|size", "{it} sleeps until {month}|How long does {it} sleep?;When does {it} wake up?|month"]),
-    ("{person}", ["{it} was born in {place}|Where was {it} born?|place", "{it} wrote a book about {topic}|What did {it} write a book about?;What is the book of {it} about?|topic",
-                  "{it} won a prize in {year}|When did {it} win a prize?|year", "{it} discovered the {name} effect|What did {it} discover?;Which effect did {it} discover?|name", "{it} taught {topic} for {size} years|How long did {it} teach?|size"]),
-    ("{name}ium", ["{it} melts at {size} degrees|At which temperature does {it} melt?;When does {it} melt?|size", "{it} is {colour}|What colour is {it}?;What does {it} look like?|colour", "{it} was discovered by {person}|Who discovered {it}?|person",
-                   "{it} is used for {use}|What is {it} used for?|use", "{it} was found in {year}|When was {it} found?|year"]),
-    ("the planet {name}", ["{it} has {size} moons|How many moons does {it} have?|size", "{it} goes round its star in {size} days|How long does {it} need to go round its star?;How long is a year on {it}?|size",
-                           "{it} is covered with {material}|What is {it} covered with?|material", "{it} was first seen by {person}|Who first saw {it}?;Who was the first to see {it}?|person", "{it} looks {colour}|What colour is {it}?;How does {it} look?|colour"]),
-    ("the {topic} exam", ["{it} takes place on {day}|When does {it} take place?;On which day is {it}?|day", "{it} lasts {size} minutes|How long does {it} last?;How long is {it}?|size", "{it} is in room {size}|Where is {it}?;In which room is {it}?|size",
-                          "{it} has {size} questions|How many questions does {it} have?|size", "{it} is marked by {person}|Who marks {it}?|person"]),
-    ("the treaty of {name}", ["{it} was signed in {year}|When was {it} signed?;In which year was {it} signed?|year", "{it} was signed by {person}|Who signed {it}?|person", "{it} ended the war over {use}|What did {it} end?;Which war did {it} end?|use",
-                              "{it} lasted {size} years|How long did {it} last?|size", "{it} was kept in {place}|Where was {it} kept?|place"]),
-    # never trained on
-    ("the river {name}", ["{it} flows through {place}|Where does {it} flow?;Through which town does {it} flow?|place", "{it} is {size} kilometres long|How long is {it}?|size", "{it} was mapped by {person}|Who mapped {it}?|person",
-                          "{it} looks {colour} in {month}|What colour is {it}?|colour", "{it} flooded the valley in {year}|When did {it} flood the valley?|year"]),
-]
 ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 
@@ -102,11 +87,11 @@ TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 class Turn:
     """One question and its answer, with what a recogniser made of it."""
 
-    kind: str  # "definition", "example", "mistake", "detail", "compare", "check", "passage", "term", "not in passage", "arithmetic", "small talk", "unknown", "dictation"
+    kind: str  # "definition", "example", "mistake", "detail", "compare", "check", "which", "passage", "invented", "lookup", "term", "not in passage", "arithmetic", "small talk", "unknown", "dictation"
     context: str
     heard: str
     transcript: str
-    response: str
+    response: str  # empty for a dictation, which only asks for the transcript
     key: str  # what the answer must carry
 
 
@@ -118,7 +103,15 @@ class Question:
     text: str
     answer: str
     key: str
-    context: str | None = None  # the course text that it is about; None: any will do
+
+
+@dataclass(frozen=True)
+class Page:
+    """A course text and what can be asked about it."""
+
+    title: str
+    text: str
+    questions: list[Question]
 
 
 @dataclass(frozen=True)
@@ -127,6 +120,8 @@ class Material:
 
     concepts: Sequence[dict]
     passages: Sequence[dict]
+    families: Sequence[dict]
+    sentences: Sequence[str]  # of the curriculum and of broad English
     unknown: Sequence[str]
     held_out: bool = False
     mishearings: Mapping[str, Sequence[str]] = field(default_factory=dict)  # word -> what a real recogniser wrote for it
@@ -138,12 +133,17 @@ class Material:
 
 def load_concepts() -> list[dict]:
     """Every concept of the curriculum."""
-    return [json.loads(line) for path in sorted(CURRICULUM.glob("*.jsonl")) if path != PASSAGES for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for path in sorted(CURRICULUM.glob("*.jsonl")) if path not in (PASSAGES, FAMILIES) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def load_passages() -> list[dict]:
     """Every course passage, with the questions it answers."""
     return [json.loads(line) for line in PASSAGES.read_text(encoding="utf-8").splitlines()]
+
+
+def load_families() -> list[dict]:
+    """Every family of invented things, with sentences and questions about it."""
+    return [json.loads(line) for line in FAMILIES.read_text(encoding="utf-8").splitlines()]
 
 
 def load_mishearings(path: Path) -> dict[str, list[str]]:
@@ -160,13 +160,16 @@ def load_mishearings(path: Path) -> dict[str, list[str]]:
     return dict(found)
 
 
-def load_material(held_out: bool = False, hypotheses: Path | None = None) -> Material:
-    """The curriculum; every sixth passage is held out."""
+def load_material(held_out: bool = False, hypotheses: Path | None = None, sentences: Sequence[str] = ()) -> Material:
+    """The curriculum; every sixth passage, family and broad sentence is held out."""
     concepts = load_concepts()
-    known = {c["concept"].lower() for c in concepts}
+    known = {word for c in concepts for word in plain(c["concept"]).split()}
     unknown = [" ".join(u.split()) for u in (HELD_OUT_UNKNOWN if held_out else NOBODY_KNOWS).split(";")]
-    passages = [p for i, p in enumerate(load_passages()) if (i % 6 == 5) == held_out]
-    return Material(concepts, passages, [u for u in unknown if u.lower() not in known], held_out, load_mishearings(hypotheses) if hypotheses else {})
+    passages, families, sentences = ([x for i, x in enumerate(all_) if (i % 6 == 5) == held_out] for all_ in (load_passages(), load_families(), sentences))
+    rare = {word for s in sentences for word in s.split() if len(word) > 5 and word.isalpha()} - known
+    unknown = [u for u in unknown if bare(u).lower() not in known] * 20 + sorted(rare)
+    own = [c[key] for c in concepts for key in ("definition", "detail", "example", "misconception")] + [f["answer"] for p in passages for f in p["facts"]]
+    return Material(concepts, passages, families, [*own, *sentences], unknown, held_out, load_mishearings(hypotheses) if hypotheses else {})
 
 
 # Words
@@ -259,46 +262,65 @@ def course_header(rng: random.Random) -> str:
     return " ".join(p for p in parts if rng.random() < 0.7)
 
 
-def page(rng: random.Random, title: str, text: str) -> str:
-    """A course text as an application lays it out: plain, with a title, or as a slide."""
-    form = rng.random()
-    if form < 0.4:
-        return text
-    if form < 0.7:
-        return f"{title}. {text}"
-    return f"Slide {rng.randrange(1, 30)}: {title}\n- " + text.replace(". ", ".\n- ")
+def invented_page(rng: random.Random, m: Material) -> Page:
+    """Some facts of an invented thing: they can only be read, not known. One that is left out is asked for all the same."""
+    family = rng.choice(m.families)
+    it = family["about"].format(**slots(rng))
+    facts = rng.sample(family["facts"], min(len(family["facts"]), rng.choice([2, 3, 3, 4, 5])))
+    sentences, questions = [], []
+    for fact in facts:
+        values = slots(rng) | {"choice": rng.choice(fact.get("choices", [""]))}
+        sentences.append(capital(fact["sentence"].format(it=it, **values)) + ".")
+        questions += [Question("invented", capital(q.format(it=it)), sentences[-1], values[fact["slot"]]) for q in fact["questions"]]
+    missing = facts[-1] if len(facts) > 2 else None
+    if missing:
+        n = len(missing["questions"])
+        questions[-n:] = [Question("not in passage", q.text, UNKNOWN, "do not know") for q in questions[-n:]][:1]
+        sentences.pop()
+    return Page(capital(it), " ".join(rng.sample(sentences, len(sentences))), questions)
 
 
-def context_for(rng: random.Random, m: Material, title: str, text: str) -> str:
-    """A course header and a page, now and then among several others."""
-    pages = [page(rng, title, text)]
-    if rng.random() < 0.06:
-        others = [page(rng, p["title"], p["passage"]) for p in rng.sample(m.passages, rng.choice([1, 1, 2, 3]))]
-        pages = rng.sample(pages + others, len(others) + 1)
-    return "\n".join(x for x in (course_header(rng), *pages) if x)
+def passage_page(rng: random.Random, m: Material) -> Page:
+    """A passage of the curriculum; the last phrasing of each question is held out."""
+    passage = rng.choice(m.passages)
+    return Page(passage["title"], passage["passage"], [Question("passage", q, f["answer"], f["key"]) for f in passage["facts"] for q in (f["questions"] if m.held_out else f["questions"][:-1] or f["questions"])])
 
 
-@dataclass(frozen=True)
-class Fact:
-    """A sentence that cannot be known, only read."""
-
-    sentence: str
-    question: str
-    key: str
+def assorted_page(rng: random.Random, m: Material) -> Page:
+    """Sentences that have nothing to do with each other, to be found again by some of their words."""
+    sentences = [capital(x.rstrip(".")) + "." for x in rng.sample(m.sentences, rng.choice([2, 3, 4, 5, 6]))]
+    text = " ".join(sentences)
+    return Page(rng.choice(["Notes", "Summary", "Today", "Revision", "Key points"]), text, [q for x in sentences for q in lookups(rng, m, x, plain(text))] or [small_talk(rng, m)])
 
 
-def invented_facts(rng: random.Random, held_out: bool) -> tuple[str, list[Fact]]:
-    """What they are about, and all five facts about it."""
-    about, sentences = FAMILIES[-1] if held_out and rng.random() < 0.5 else rng.choice(FAMILIES[:-1])
-    it = about.format(**slots(rng))
-    return it, [invented_fact(rng, it, s) for s in rng.sample(sentences, len(sentences))]
+def lookups(rng: random.Random, m: Material, sentence: str, text: str) -> list[Question]:
+    """Questions that name one to three words of a sentence which the text has nowhere else."""
+    words, found = plain(sentence).split(), []
+    for n in (1, 2, 3):
+        starts = [i for i in range(len(words) - n + 1) if len(words[i]) > 4 and len(words[i + n - 1]) > 4]
+        phrase = " ".join(words[(i := rng.choice(starts)) : i + n]) if starts else ""
+        if phrase and f" {text} ".count(f" {phrase} ") == 1:
+            found.append(Question("lookup", rng.choice(m.phrasings(LOOKUP)).format(phrase), sentence, sentence))
+    return found
 
 
-def invented_fact(rng: random.Random, it: str, template: str) -> Fact:
-    """A fact about `it` with random values."""
-    said, questions, slot = template.split("|")
-    values = slots(rng)
-    return Fact(capital(said.format(it=it, **values)) + ".", rng.choice(questions.split(";")).format(it=it), values[slot])
+def terms_page(rng: random.Random, m: Material) -> Page:
+    """New words, each with a meaning that belongs to another one."""
+    questions, sentences = [], []
+    for concept in rng.sample(m.concepts, rng.choice([1, 2, 3])):
+        name = concept["concept"].replace(bare(concept["concept"]), invented_word(rng))
+        definition = about_another(concept, name)
+        sentences.append(definition)
+        if definition != concept["definition"]:
+            questions += [Question("term", rng.choice(m.phrasings(ASK)).format(name), definition, definition) for _ in range(2)]
+            questions += [Question("term", asked, definition, definition) for asked in [which(definition, name)] if asked]
+    return Page(rng.choice(["New words", "Terms", "Glossary", "Words to learn"]), " ".join(sentences), questions or [small_talk(rng, m)])
+
+
+def which(definition: str, name: str) -> str:
+    """The question for what a definition defines; empty where it does not begin with its subject."""
+    rest = definition.removeprefix(capital(name) + " ").rstrip(".")
+    return f"What {rest}?" if rest != definition.rstrip(".") and rest.split()[0] not in ("are", "were") else ""
 
 
 def slots(rng: random.Random) -> dict[str, str]:
@@ -346,46 +368,22 @@ def about_another(concept: dict, name: str) -> str:
     return capital(name) + " " + concept["definition"].removeprefix(start) if concept["definition"].startswith(start) else concept["definition"]
 
 
-def passage_question(rng: random.Random, m: Material) -> Question:
-    """A question that a page of the context answers in one sentence."""
-    if rng.random() < (0.5 if m.held_out else 0.25):
-        passage = rng.choice(m.passages)
-        fact = rng.choice(passage["facts"])
-        return Question("passage", fact["question"], fact["answer"], fact["key"], context_for(rng, m, passage["title"], passage["passage"]))
-    it, facts = invented_facts(rng, m.held_out)
-    asked, shown = facts[0], rng.sample(facts[: rng.choice([2, 3, 4])], k=2)
-    shown = shown if asked in shown else [asked, *shown]
-    sentences = [f.sentence for f in rng.sample(shown, len(shown))]
-    return Question("passage", asked.question, asked.sentence, asked.key, context_for(rng, m, capital(it), " ".join(sentences)))
-
-
-def missing_question(rng: random.Random, m: Material) -> Question:
-    """A question that looks like one about the page, which does not answer it."""
-    it, facts = invented_facts(rng, m.held_out)
-    text = " ".join(f.sentence for f in facts[1:3])
-    return Question("not in passage", facts[0].question, UNKNOWN, "do not know", context_for(rng, m, capital(it), text))
-
-
-def term_question(rng: random.Random, m: Material) -> Question:
-    """What a word means that only the page explains."""
-    concept = rng.choice([c for c in m.concepts if not c["concept"].startswith(("an ", "the "))])
-    name = concept["concept"].replace(bare(concept["concept"]), invented_word(rng))
-    definition = about_another(concept, name)
-    text = " ".join(rng.sample([definition, rng.choice(m.concepts)["definition"]], 2))
-    return Question("term", rng.choice(m.phrasings(ASK)).format(name), definition, definition, context_for(rng, m, rng.choice(["New words", "Terms", "Summary"]), text))
-
-
 def arithmetic_question(rng: random.Random, m: Material) -> Question:
-    """A sum within 100, in words; one pair of numbers in ten is held out."""
+    """A sum within 100, in words, done in two steps where both numbers have tens and ones; one pair of summands in ten is held out."""
+    op = rng.choice(["plus", "plus", "minus", "minus", "times", "divided by"])
     while True:
-        op = rng.choice(["plus", "plus", "minus", "minus", "times", "divided by"])
-        top = rng.choice([21, 51])
-        a, b = (rng.randrange(11), rng.randrange(1, 11)) if op in ("times", "divided by") else (rng.randrange(top), rng.randrange(top))
-        if ((a * 7 + b * 3) % 10 == 0) == m.held_out:
-            break
-    a, b = (a * b, b) if op == "divided by" else (max(a, b), min(a, b)) if op == "minus" else (a, b)
+        a, b = (rng.randrange(11), rng.randrange(1, 11)) if op in ("times", "divided by") else (rng.randrange(101), rng.randrange(rng.choice([11, 101])))
+        a, b = rng.choice([(a, b), (b, a)]) if op == "plus" else (max(a, b), min(a, b)) if op == "minus" else (a * b, b) if op == "divided by" else (a, b)
+        if a + b > 100 and op == "plus" or op in ("plus", "minus") and ((a * 7 + b * 3) % 10 == 0) != m.held_out:
+            continue
+        break
     result = {"plus": a + b, "minus": a - b, "times": a * b, "divided by": a // b if b else 0}[op]
     said = f"{number(a)} {op} {number(b)}"
+    steps = ""
+    if op in ("plus", "minus") and a > 10 and b > 10 and b % 10:
+        between = a + b // 10 * 10 if op == "plus" else a - b // 10 * 10
+        steps = f"{capital(number(a))} {op} {number(b // 10 * 10)} is {number(between)}, {op} {number(b % 10)} is {number(result)}. So "
+        return Question("arithmetic", rng.choice(m.phrasings(SUM)).format(said), f"{steps}{said} is {number(result)}.", f"is {number(result)}.")
     return Question("arithmetic", rng.choice(m.phrasings(SUM)).format(said), f"{capital(said)} is {number(result)}.", f"is {number(result)}.")
 
 
@@ -401,22 +399,48 @@ def unknown_question(rng: random.Random, m: Material) -> Question:
     return Question("unknown", rng.choice(m.phrasings(ASK)).format(about), UNKNOWN, "do not know")
 
 
+def which_question(rng: random.Random, m: Material) -> Question:
+    """What it is that a definition defines."""
+    while not (asked := which((concept := rng.choice(m.concepts))["definition"], concept["concept"])):
+        pass
+    return Question("which", asked, concept["definition"], concept["concept"])
+
+
 def dictation(rng: random.Random, m: Material) -> Question:
-    """Words without sense, which only somebody who copies them letter by letter can write down."""
-    words = [w for c in rng.sample(m.concepts, 3) for w in plain(c["definition"]).split()] + [invented_word(rng) for _ in range(3)]
-    return Question("dictation", capital(" ".join(rng.sample(words, rng.randrange(3, 10)))) + ".", UNKNOWN, "do not know")
+    """A sentence, or words without sense, which only somebody who copies them can write down."""
+    if rng.random() < 0.5:
+        return Question("dictation", capital(rng.choice(m.sentences).rstrip(".")) + ".", "", "")
+    words = [w for x in rng.sample(m.sentences, 3) for w in plain(x).split()] + [invented_word(rng) for _ in range(3)]
+    return Question("dictation", capital(" ".join(rng.sample(words, rng.randrange(3, 10)))) + ".", "", "")
 
 
-KINDS = {dictation: 30, concept_question: 46, passage_question: 20, missing_question: 4, term_question: 6, arithmetic_question: 12, small_talk: 5, unknown_question: 7}  # with their shares
+ABOUT_ANYTHING = {dictation: 22, concept_question: 46, which_question: 6, arithmetic_question: 14, small_talk: 4, unknown_question: 8}  # with their shares
+PAGES = {passage_page: 35, invented_page: 40, assorted_page: 15, terms_page: 10}
 
 
-def make_turn(rng: random.Random, m: Material) -> Turn:
-    """A random turn."""
-    q = rng.choices(list(KINDS), KINDS.values())[0](rng, m)
-    text = q.text if q.kind in ("small talk", "check") or rng.random() < 0.88 else polite(rng, q.text, m)
-    rate = rng.choice([0, 0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.4])  # mostly right: copying must be learned before correcting
-    heard = misheard(text, rng, rate, m.mishearings)
-    return Turn(q.kind, any_context(rng, m) if q.context is None else q.context, heard, capital(text), q.answer, q.key)
+# Lessons
+
+
+def make_lesson(rng: random.Random, m: Material, n: int, copying: bool = False) -> list[Turn]:
+    """`n` turns with the same context; `copying`: short ones that are heard rightly and only have to be written down."""
+    if copying:
+        return [make_turn(rng, m, dictation(rng, m), "", 0.0) for _ in range(n)]
+    context, about = "", []
+    if (u := rng.random()) > 0.4:
+        pages = [rng.choices(list(PAGES), PAGES.values())[0](rng, m) for _ in range(rng.choice([1, 1, 1, 2, 3]))] if u > 0.52 else []
+        context = "\n".join(x for x in (course_header(rng), *(lay_out(rng, page) for page in pages)) if x)
+        about = [q for page in pages for q in page.questions]
+    turns = []
+    for _ in range(n):
+        question = rng.choice(about) if about and rng.random() < 0.65 else rng.choices(list(ABOUT_ANYTHING), ABOUT_ANYTHING.values())[0](rng, m)
+        turns.append(make_turn(rng, m, question, context, rng.choice([0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.3])))
+    return turns
+
+
+def make_turn(rng: random.Random, m: Material, q: Question, context: str, rate: float) -> Turn:
+    """A question as it is said and heard, with about `rate` of its words misheard."""
+    text = q.text if q.kind in ("small talk", "check", "dictation") or rng.random() < 0.88 else polite(rng, q.text, m)
+    return Turn(q.kind, context, misheard(text, rng, rate, m.mishearings), capital(text), q.answer, q.key)
 
 
 def polite(rng: random.Random, text: str, m: Material) -> str:
@@ -425,21 +449,20 @@ def polite(rng: random.Random, text: str, m: Material) -> str:
     return rng.choice(m.phrasings(OPENINGS)) + (text if keeps else text[:1].lower() + text[1:])
 
 
-def any_context(rng: random.Random, m: Material) -> str:
-    """A context that does not matter: none, a course header, or a page about something else."""
+def lay_out(rng: random.Random, page: Page) -> str:
+    """A page as an application sends it: plain, with a title, or as a slide."""
     form = rng.random()
     if form < 0.4:
-        return ""
-    if form < 0.8:
-        return course_header(rng)
-    passage = rng.choice(m.passages)
-    return context_for(rng, m, passage["title"], passage["passage"])
+        return page.text
+    if form < 0.7:
+        return f"{page.title}. {page.text}"
+    return f"Slide {rng.randrange(1, 30)}: {page.title}\n- " + page.text.replace(". ", ".\n- ")
 
 
-def make_turns(n: int, seed: int, held_out: bool = False, hypotheses: Path | None = None) -> list[Turn]:
-    """`n` turns, the same for the same seed; `held_out` ones are made of what training never sees."""
-    rng, material = random.Random(seed), load_material(held_out, hypotheses)
-    return [make_turn(rng, material) for _ in range(n)]
+def make_turns(n: int, seed: int, m: Material) -> list[Turn]:
+    """`n` turns, each with a context of its own; the same for the same seed."""
+    rng = random.Random(seed)
+    return [make_lesson(rng, m, 1)[0] for _ in range(n)]
 
 
 if __name__ == "__main__":
@@ -449,5 +472,5 @@ if __name__ == "__main__":
     parser.add_argument("--held-out", action="store_true", help="turns for measuring instead of training")
     parser.add_argument("--hypotheses", type=Path, help='lines {"text", "heard"} of a real recogniser, whose mishearings are mixed in')
     args = parser.parse_args()
-    for turn in make_turns(args.show, args.seed, args.held_out, args.hypotheses):
+    for turn in make_turns(args.show, args.seed, load_material(args.held_out, args.hypotheses)):
         print(f"[{turn.kind}] {turn.context}\n  heard:    {turn.heard}\n  said:     {turn.transcript}\n  answer:   {turn.response}\n")
