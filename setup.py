@@ -31,7 +31,7 @@ setuptools.setup(
     include_package_data=True,
     package_data={"hubert_llama": ["mini/*/*"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split()},
+    extras_require={"dev": cfg["dev_requirements"].split(), "evaluate": cfg["evaluate_requirements"].split()},
     python_requires=">=" + cfg["min_python"],
     long_description=Path("README.md").read_text(encoding="utf-8") if Path("README.md").exists() else cfg["description"],
     long_description_content_type="text/markdown",
