@@ -17,6 +17,7 @@ import numpy as np
 
 from . import hub
 from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Segment, VoiceActivityDetector, load_audio, split_segments
+from .ctc import Change, judge, letters
 from .hubert import DeviceConfig, Encoding, SpeechEncoder, Stopped
 from .llama import ChatLlama, Completion, Message, Sampling, complete, stream
 from .profiles import Profile, choose_profile, notice
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_WORD_SIMILARITY', 'MIN_LENGTH', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE',
-           'Audio', 'conversation', 'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Understanding',
+__all__ = ['SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE', 'Audio',
+           'conversation', 'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Understanding',
            'PipelineConfig', 'Timer', 'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
@@ -49,33 +50,20 @@ def conversation(
     return messages
 
 # %% ../nbs/03_pipeline.ipynb #08d5caae
-MIN_SIMILARITY = 0.7  # of what was heard and what Llama says was said; below, Llama is not believed
-MIN_WORD_SIMILARITY = 0.75  # of every changed stretch of more than five letters; below, it is another word and not a repaired one
-MIN_LENGTH = 0.8  # of the shorter to the longer: nothing of the question is dropped, and no answer added
+MIN_SIMILARITY = 0.6  # of what was heard and what Llama says was said; below, Llama is not believed
+MIN_LENGTH = 0.75  # of the shorter to the longer: nothing of the question is dropped, and no answer added
 MAX_REPAIRED = 800  # characters; what is longer is not given to Llama to repair: it would have to say it all again
 
 def is_faithful(
     heard: str,
     said: str,  # Llama's transcript
 ) -> bool:
-    "Whether a transcript is still about the same sounds."
-    a, b = _letters(heard), _letters(said)
+    "Whether a proposal is a transcript of the same sounds at all: common letters by Ratcliff and Obershelp, the cheap bounds first."
+    a, b = letters(heard), letters(said)
     if not b or "\n" in said.strip() or min(len(a), len(b)) < MIN_LENGTH * max(len(a), len(b)):
         return False
-    return _alike(a, b, MIN_SIMILARITY) and all(max(len(x), len(y)) <= 5 or _alike(x, y, MIN_WORD_SIMILARITY) for x, y in _changes(a, b))
-
-def _alike(a: str, b: str, least: float) -> bool:
-    "Whether the ratio of common letters (Ratcliff and Obershelp's) is at least so much; the cheap bounds first."
     match = SequenceMatcher(None, a, b, autojunk=False)
-    return match.real_quick_ratio() >= least and match.quick_ratio() >= least and match.ratio() >= least
-
-def _changes(a: str, b: str) -> list[tuple[str, str]]:
-    "The stretches of words that differ, from one text and from the other."
-    x, y = a.split(), b.split()
-    return [(" ".join(x[i:j]), " ".join(y[k:m])) for tag, i, j, k, m in SequenceMatcher(None, x, y, autojunk=False).get_opcodes() if tag == "replace"]
-
-def _letters(text: str) -> str:
-    return re.sub(r"[^a-z0-9']+", " ", text.lower()).strip()
+    return match.real_quick_ratio() >= MIN_SIMILARITY and match.quick_ratio() >= MIN_SIMILARITY and match.ratio() >= MIN_SIMILARITY
 
 def tidy(heard: str) -> str:
     "The recogniser's text as a person would write it at the least: a capital, a lone I, a full stop."
@@ -113,6 +101,7 @@ class Understanding:
     no_speech: bool = False  # nobody spoke, or no word could be made out
     truncated: bool = False  # a limit cut something: the course context, a very long question, or the answer
     notice: str | None = None  # something the user should know
+    corrections: tuple[Change, ...] = ()  # what Llama wanted otherwise than it was heard, taken or refused
     timings: dict[str, float] = field(default_factory=dict)  # seconds per stage
 
     def to_dict(self) -> dict:
@@ -219,12 +208,13 @@ class SpeechUnderstanding:
         duration = round(len(waveform) / SAMPLING_RATE, 3)
         shape = (1, sum(e.shape[1] for e in encodings), self.encoder.hidden_size)
         if raw:
-            transcript, response, truncated = yield from self._converse(raw, context, should_stop, timer)
+            emissions = np.concatenate([e.emissions for e in encodings])  # (T, V)
+            transcript, changes, response, truncated = yield from self._converse(raw, emissions, context, should_stop, timer)
         else:
-            transcript, response, truncated = "", NO_SPEECH_RESPONSE, False
+            transcript, changes, response, truncated = "", [], NO_SPEECH_RESPONSE, False
             yield Transcript("", "")
             yield ResponseDelta(response)
-        yield Understanding(transcript, response, raw, shape, self.profile.name, duration, not raw, truncated, notice(self.profile), timer.seconds)
+        yield Understanding(transcript, response, raw, shape, self.profile.name, duration, not raw, truncated, notice(self.profile), tuple(changes), timer.seconds)
 
     def _waveform(self, audio: Audio) -> np.ndarray:
         if isinstance(audio, tuple):
@@ -240,11 +230,11 @@ class SpeechUnderstanding:
             yield Progress("encoding", round(len(encodings) / len(segments), 3), f"Heard {len(encodings)} of {len(segments)} segments")
         return encodings
 
-    def _converse(self, raw: str, context: str, should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[str, str, bool]]:
-        "Both turns of the conversation: transcript, answer, and whether anything had to be cut."
+    def _converse(self, raw: str, emissions: np.ndarray, context: str, should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[str, list[Change], str, bool]]:
+        "Both turns of the conversation: transcript and its changes, answer, and whether anything had to be cut."
         heard = raw.lower()
         context, cut_context = self._fitting(context, self._room() // 2)
-        transcript = self._transcribe(heard, context, should_stop)
+        transcript, changes = self._transcribe(heard, emissions, context, should_stop)
         timer.stage("transcript")
         yield Transcript(transcript, raw)
         asked, cut_question = self._fitting(transcript, self._room() // 4, keep_end=True)
@@ -253,16 +243,18 @@ class SpeechUnderstanding:
         turn = stream(self.llama, messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
         done = yield from _deltas(turn)
         timer.stage("response")
-        return transcript, done.text.strip(), cut_context or cut_question or done.finish_reason == "length"
+        return transcript, changes, done.text.strip(), cut_context or cut_question or done.finish_reason == "length"
 
-    def _transcribe(self, heard: str, context: str, should_stop: Callable[[], bool]) -> str:
-        "Llama's transcript where it may be believed, the recogniser's else."
+    def _transcribe(self, heard: str, emissions: np.ndarray, context: str, should_stop: Callable[[], bool]) -> tuple[str, list[Change]]:
+        "Llama's transcript as far as it may be believed, the recogniser's else."
         if len(heard) > MAX_REPAIRED:
-            return tidy(heard)
+            return tidy(heard), []
         limit = 16 + 2 * len(self.llama.tokenizer(heard)["input_ids"])
         turn = complete(self.llama, conversation(heard, context), Sampling(max_new_tokens=limit), should_stop)
         said = turn.text.strip()
-        return said if turn.finish_reason == "stop" and is_faithful(heard, said) else tidy(heard)
+        if turn.finish_reason != "stop" or not is_faithful(heard, said):
+            return tidy(heard), []
+        return judge(emissions, heard, said, self.encoder.labels)
 
     def _room(self) -> int:
         "Tokens of the window that context and question may fill together, beside the fixed words and the answer."

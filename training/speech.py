@@ -11,7 +11,6 @@ festvox-kdlpc16k festvox-us-slt-hts) and reads WordNet's glosses where Debian's 
 """
 
 import argparse
-import hashlib
 import json
 import multiprocessing
 import random
@@ -23,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tutor import load_concepts, load_passages, number
+from tutor import is_test, load_concepts, load_passages, number
 
 from hubert_llama.audio import SAMPLING_RATE, load_audio
 
@@ -181,11 +180,6 @@ def load_sentences() -> Sentences:
     """Everything sentences are drawn from."""
     broad = glosses()
     return Sentences(terms(), curriculum_sentences(), broad, [w for g in broad for w in g.split() if len(w) > 4] or terms())
-
-
-def is_test(sentence: str) -> bool:
-    """Whether a sentence is kept for measuring: one in twelve, decided by its hash."""
-    return int(hashlib.sha256(sentence.encode()).hexdigest()[:8], 16) % 12 == 0
 
 
 def draw(sentences: Sentences, n: int, seed: int | str, kind: str, test: bool) -> list[str]:

@@ -27,6 +27,7 @@ from speech import Augmentation, Clip, augment, parts, read_part
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from hubert_llama.audio import SAMPLING_RATE
+from hubert_llama.ctc import edit_distance
 from hubert_llama.hubert import cpu_multiplies_bf16
 
 SYMBOLS = "<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split()  # ids 0–31, those of facebook/hubert-large-ls960-ft
@@ -299,16 +300,6 @@ def load_tests(folder: Path, at_most: int = 10**9) -> dict[str, list[Clip]]:
     return {name: clips[:at_most] for name, clips in tests.items()}
 
 
-def edits(a: list, b: list) -> int:
-    """Levenshtein distance of two sequences."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        above, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
-    return row[-1]
-
-
 def greedy_text(ids: list[int]) -> str:
     """The reading of the likeliest letter of each frame: repeats merged, blanks and marks dropped, in lower case."""
     kept = [SYMBOLS[i] for at, i in enumerate(ids) if i > 3 and (at == 0 or ids[at - 1] != i)]
@@ -329,8 +320,8 @@ def read_clips(model: HubertForCTC, clips: list[Clip]) -> list[str]:
 def score(clips: list[Clip], heard: list[str]) -> dict[str, float]:
     """Word and letter error rates over all clips together, and the share of sentences heard without an error."""
     words = sum(len(c.text.split()) for c in clips)
-    wrong_words = sum(edits(c.text.split(), h.split()) for c, h in zip(clips, heard, strict=True))
-    wrong_letters = sum(edits(list(c.text), list(h)) for c, h in zip(clips, heard, strict=True))
+    wrong_words = sum(edit_distance(c.text.split(), h.split()) for c, h in zip(clips, heard, strict=True))
+    wrong_letters = sum(edit_distance(list(c.text), list(h)) for c, h in zip(clips, heard, strict=True))
     exact = sum(c.text == h for c, h in zip(clips, heard, strict=True))
     return {"clips": len(clips), "words": words, "wer": round(100 * wrong_words / words, 1), "cer": round(100 * wrong_letters / sum(len(c.text) for c in clips), 1), "exact": round(100 * exact / len(clips), 1)}
 
