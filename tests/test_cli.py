@@ -1,6 +1,7 @@
 """The command line as a shell sees it: output, exit codes, help; and README's promises about it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -32,6 +33,32 @@ def test_ask_json_goes_on_after_a_bad_file_and_exits_with_1():
     assert done.returncode == 1 and not bad["success"] and "not found" in bad["error"] and good["success"] and good["speech_features_shape"][0] == 1
 
 
+def test_evaluate_measures_and_goes_on_where_it_was_stopped(tmp_path):
+    rows = [
+        {"audio": str(CLIPS / "sum.ogg"), "text": "What is seven plus eight?", "key": "fifteen", "kind": "sum"},
+        {"audio": str(CLIPS / "gravity.ogg"), "text": "Can you explain gravity?"},
+        {"audio": "missing.wav", "text": "nothing"},
+    ]
+    manifest, out = tmp_path / "m.jsonl", tmp_path / "out"
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    first = cli("evaluate", str(manifest), "--profile", "mini", "--out", str(out), "--json")
+    figures = json.loads(first.stdout)
+    assert first.returncode == 0 and (figures["corpora"][0]["clips"], figures["answers"][0]["of"], figures["errors"]) == (2, 1, 1)
+    assert json.loads((out / "report.json").read_text()) == figures and "WER" in (out / "report.md").read_text()
+    kept = out / "outcomes.jsonl"
+    lines = kept.read_text().strip().splitlines()
+    kept.write_text(lines[0] + "\n" + lines[1][:40])  # stopped while it wrote the second
+    again = cli("evaluate", str(manifest), "--profile", "mini", "--out", str(out), "--json")
+    assert again.returncode == 0 and json.loads(again.stdout)["corpora"][0]["words"] == figures["corpora"][0]["words"]
+    assert kept.read_text().startswith(lines[0]) and len([x for x in kept.read_text().splitlines() if x.endswith("}")]) == 3
+
+
+def test_evaluate_says_which_package_it_wants(tmp_path):
+    (tmp_path / "jiwer.py").write_text("raise ImportError")
+    done = cli("evaluate", "x.jsonl", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1 and 'pip install "hubert_llama[evaluate]"' in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
@@ -39,6 +66,9 @@ def test_ask_json_goes_on_after_a_bad_file_and_exits_with_1():
         (["ask", "x.wav", "--hubert", str(ROOT)], 1, "lacks config.json"),
         (["ask", "x.wav", "--profile", "mini", "--device", "toaster"], 1, "Unknown device"),
         (["ask"], 2, "required: audio"),
+        (["evaluate", "nowhere.jsonl"], 1, "Manifest not readable: nowhere.jsonl"),
+        (["evaluate", "x.jsonl", "--where", "dev"], 2, "not FIELD=VALUE"),
+        (["evaluate", str(ROOT / "LICENSE")], 1, "line 1: not JSON"),
         (["sing"], 2, "invalid choice"),
         ([], 2, "COMMAND"),
     ],
@@ -67,7 +97,7 @@ def test_readme_names_the_two_commands_and_make_knows_them():
 
 
 def test_readme_names_only_options_that_exist_and_files_that_are_there():
-    known = cli("serve", "--help").stdout + cli("ask", "--help").stdout
+    known = cli("serve", "--help").stdout + cli("ask", "--help").stdout + cli("evaluate", "--help").stdout
     known += "".join(p.read_text(encoding="utf-8") for folder in ("training", "benchmarks") for p in (ROOT / folder).glob("*.py"))
     theirs = {"--flags", "--extra-index-url"}
     for option in set(re.findall(r"(?<![\w|-])--[a-z][a-z0-9-]+", README)) - theirs:
@@ -79,7 +109,7 @@ def test_readme_names_only_options_that_exist_and_files_that_are_there():
 def test_readme_gives_a_reason_for_every_package():
     settings = ConfigParser(delimiters=["="])
     settings.read(ROOT / "settings.ini")
-    for line in (settings["DEFAULT"]["requirements"], settings["DEFAULT"]["dev_requirements"]):
+    for line in (settings["DEFAULT"]["requirements"], settings["DEFAULT"]["dev_requirements"], settings["DEFAULT"]["evaluate_requirements"]):
         for package in line.split():
             assert re.split(r"[<>=]", package)[0] in README, package
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import noises
 import numpy as np
 import soundfile
 from speech import HELD_OUT_ESPEAK, Job, glosses, load_sentences, speak, test_jobs
@@ -63,59 +64,12 @@ def held_out_turns(counts: dict[str, int], seed: int) -> list[Turn]:
 # Recordings in which nobody speaks
 
 
-def silence(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Nothing, or the last bit's rustle."""
-    return rng.choice([-1, 0, 1], n) / 32768 * rng.choice([0, 1])
-
-
-def white(rng: np.random.Generator, n: int) -> np.ndarray:
-    """White noise."""
-    return rng.standard_normal(n) * 0.3
-
-
-def pink(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Noise whose power falls with frequency."""
-    spectrum = np.fft.rfft(rng.standard_normal(n)) / np.sqrt(np.maximum(1, np.arange(n // 2 + 1)))
-    return normal(np.fft.irfft(spectrum, n))
-
-
-def hum(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Mains hum with its harmonics."""
-    t, base = np.arange(n) / SAMPLING_RATE, rng.choice([50, 60])
-    return normal(sum(rng.uniform(0.1, 1) / k * np.sin(2 * np.pi * base * k * t + rng.uniform(0, 6)) for k in range(1, 8)))
-
-
-def clicks(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Keys, taps and knocks."""
-    x = np.zeros(n)
-    for at in rng.integers(0, n - 800, rng.integers(3, 20)):
-        x[at : at + 800] += rng.standard_normal(800) * np.exp(-np.arange(800) / rng.uniform(10, 200))
-    return normal(x)
-
-
-def tones(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A melody of plain tones with overtones."""
-    x, at = np.zeros(n), 0
-    while at < n:
-        m = min(n - at, int(rng.uniform(0.15, 0.6) * SAMPLING_RATE))
-        t = np.arange(m) / SAMPLING_RATE
-        f = 220 * 2 ** (rng.integers(0, 25) / 12)
-        x[at : at + m] = sum(np.sin(2 * np.pi * f * k * t) / k**2 for k in range(1, 5)) * np.exp(-3 * t)
-        at += m
-    return normal(x)
-
-
-def normal(x: np.ndarray) -> np.ndarray:
-    """The waveform with its peak at one half."""
-    return 0.5 * x / max(1e-9, np.abs(x).max())
-
-
 def no_speech(seed: int) -> Iterator[Clip]:
     """A hundred recordings without a voice, loud and quiet, of one to eight seconds."""
     rng = np.random.default_rng(seed)
-    for kind, count in ((silence, 10), (white, 20), (pink, 20), (hum, 15), (clicks, 15), (tones, 20)):
+    for kind, count in noises.KINDS.items():
         for _ in range(count):
-            x = kind(rng, int(rng.uniform(1, 8) * SAMPLING_RATE)) * (1 if kind is silence else 10 ** (-rng.uniform(0, 40) / 20))
+            x = kind(rng, int(rng.uniform(1, 8) * SAMPLING_RATE)) * (1 if kind is noises.silence else 10 ** (-rng.uniform(0, 40) / 20))
             yield (x * 32767).clip(-32768, 32767).astype(np.int16), {"text": "", "corpus": "no speech", "voice": kind.__name__}
 
 

@@ -336,6 +336,7 @@ class Augmentation:
     reverb_seconds: tuple[float, float] = (0.05, 0.25)
     lowpass: float = 0.05  # chance of a narrow band
     lowpass_range: tuple[float, float] = (0.4, 0.7)  # what is kept, of 8 kHz
+    codec: float = 0.05  # chance of a telephone's codec
     noise: float = 0.3  # chance of noise
     snr_range: tuple[float, float] = (15.0, 40.0)  # dB
     silence: float = 0.3  # seconds at most before and after
@@ -351,6 +352,8 @@ def augment(samples: np.ndarray, rng: np.random.Generator, a: Augmentation) -> n
         x = add_reverb(x, rng, rng.uniform(*a.reverb_seconds))
     elif room < a.reverb + a.lowpass:
         x = cut_high(x, rng.uniform(*a.lowpass_range))
+    elif room < a.reverb + a.lowpass + a.codec:
+        x = telephone(x)
     x = np.pad(x, [int(rng.uniform(0, a.silence) * SAMPLING_RATE) for _ in range(2)])
     return add_noise(x, rng, rng.uniform(*a.snr_range)) if rng.random() < a.noise else x
 
@@ -375,6 +378,14 @@ def cut_high(x: np.ndarray, keep: float) -> np.ndarray:
     spectrum = np.fft.rfft(x)
     spectrum[int(len(spectrum) * keep) :] = 0
     return np.fft.irfft(spectrum, len(x)).astype(np.float32)
+
+
+def telephone(x: np.ndarray) -> np.ndarray:
+    """The waveform after G.711: below 4 kHz, eight bits by the mu law."""
+    x = cut_high(x, 0.5)
+    peak = np.abs(x).max() + 1e-9
+    squeezed = np.round(np.sign(x) * np.log1p(255 * np.abs(x / peak)) / np.log(256) * 127) / 127
+    return (np.sign(squeezed) * (256 ** np.abs(squeezed) - 1) / 255 * peak).astype(np.float32)
 
 
 def add_noise(x: np.ndarray, rng: np.random.Generator, snr: float) -> np.ndarray:

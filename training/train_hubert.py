@@ -21,6 +21,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
+import noises
 import numpy as np
 import torch
 from speech import Augmentation, Clip, augment, parts, read_part
@@ -58,7 +59,8 @@ class Settings:
     freeze_convolutions: bool = False  # once they have learned: a step then takes a third less time
     # data
     buckets: tuple[float, ...] = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.5, 10.0, 13.0, 17.5)  # seconds that clips are padded to: few shapes, so that each can be compiled
-    real: float = 0.05  # share of real clips in a pool
+    real: float = 0.05  # share of real clips
+    voiceless: float = 0.015  # share of clips in which nobody speaks, once it is no longer easy
     easy_until: float = 0.7  # loss: above it only short, clean, synthetic clips are read, with which CTC leaves its plateau and learns to spell sooner
     easy_seconds: float = 8.0
     longest_seconds: float = 16.0
@@ -96,7 +98,7 @@ def encode(text: str) -> list[int]:
 
 # Batches
 
-NO_AUGMENTATION = Augmentation(speed=0, reverb=0, lowpass=0, noise=0)
+NO_AUGMENTATION = Augmentation(speed=0, reverb=0, lowpass=0, codec=0, noise=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +119,13 @@ def load_clips(folder: Path, s: Settings) -> dict[str, list[Clip]]:
     if not clips["synthetic"] and not clips["real"]:
         raise SystemExit(f"No training parts in {folder}: make them with training/speech.py --work-dir {folder}.")
     return clips
+
+
+def draw_noise(rng: np.random.Generator) -> Clip:
+    """A clip without a voice, loud or quiet."""
+    kind = rng.choice(list(noises.KINDS), p=np.array(list(noises.KINDS.values())) / sum(noises.KINDS.values()))
+    x = kind(rng, int(rng.uniform(1, 6) * SAMPLING_RATE)) * 10 ** (-rng.uniform(0, 40) / 20)
+    return Clip((x * 32767).clip(-32768, 32767).astype(np.int16), "", kind.__name__)
 
 
 def draw_clip(clips: dict[str, list[Clip]], easy: bool, s: Settings, rng: random.Random) -> Clip:
@@ -145,7 +154,7 @@ def make_batches(clips: dict[str, list[Clip]], s: Settings, seed: int, easy: Cal
     rng, noise = random.Random(seed), np.random.default_rng(seed)
     waiting: dict[float, list[tuple[np.ndarray, str]]] = {seconds: [] for seconds in s.buckets}
     while True:
-        clip = draw_clip(clips, easy(), s, rng)
+        clip = draw_noise(noise) if rng.random() < s.voiceless and not easy() else draw_clip(clips, easy(), s, rng)
         row = augment(clip.samples, noise, NO_AUGMENTATION if easy() else s.augmentation)
         seconds = next((b for b in s.buckets if len(row) <= b * SAMPLING_RATE), None)
         if seconds is None:

@@ -61,7 +61,7 @@ class Settings:
     kv_heads: int = 2
     intermediate_size: int = 704
     window: int = 2048  # tokens
-    lessons: int = 5  # in a batch
+    lessons: int = 2  # in a batch
     lesson_turns: int = 12
     chunk_tokens: int = 3000  # turns of a batch that go through the model together, padded
     copying: float = 0.06  # share of the time in which only dictations are learned: copying comes first
@@ -223,9 +223,9 @@ class State:
     log: list[dict] = field(default_factory=list)
 
     def count(self, tokens: int, losses: deque[float], seconds: float) -> None:
-        """Take note of a step; every fifty, log it."""
+        """Take note of a step; every hundred, log it."""
         self.spent, self.step, self.tokens = self.spent + seconds, self.step + 1, self.tokens + tokens
-        if self.step % 50 == 0:
+        if self.step % 100 == 0:
             self.log.append({"step": self.step, "loss": round(sum(losses) / len(losses), 4), "minutes": round(self.spent / 60, 2), "thousand_tokens": self.tokens // 1000})
             print(json.dumps(self.log[-1]), flush=True)
 
@@ -263,7 +263,7 @@ def train(s: Settings, work: Path, compiled: bool) -> None:
         compile_parts(model)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
 
-    stream, losses = batches(tokenizer, material, s, s.seed + state.step, copying=lambda: state.spent < s.copying * s.minutes * 60), deque(maxlen=50)
+    stream, losses = batches(tokenizer, material, s, s.seed + state.step, copying=lambda: state.spent < s.copying * s.minutes * 60), deque(maxlen=100)
     last = saved = time.monotonic()
     while (fraction := state.spent / (s.minutes * 60)) < 1:
         for group in optimizer.param_groups:
@@ -395,6 +395,7 @@ def main() -> None:
     training.add_argument("--minutes", type=float, default=Settings.minutes, help="training time")
     training.add_argument("--seed", type=int, default=Settings.seed)
     training.add_argument("--peak-lr", type=float, default=Settings.peak_lr)
+    training.add_argument("--lessons", type=int, default=Settings.lessons, help="lessons in a batch: more tokens, fewer steps")
     training.add_argument("--copying", type=float, default=Settings.copying, help="share of the time for dictations alone")
     training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     training.add_argument("--compile", action="store_true", help="compile parts of the layers: faster on a CPU, after a minute; needs a C++ compiler and Python's headers")
@@ -408,7 +409,7 @@ def main() -> None:
     if args.evaluate:
         return evaluate(args.evaluate, args.questions, args.failures)
     if not args.export_only:
-        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying), args.work_dir, args.compile)
+        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying, lessons=args.lessons), args.work_dir, args.compile)
     export(args.work_dir, args.out)
 
 

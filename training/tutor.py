@@ -35,12 +35,12 @@ MISTAKE = ["What do people get wrong about {}?", "What is a common mistake about
 DETAIL = ["Tell me more about {}.", "What else should I know about {}?", "Can you tell me more about {}?", "Go into more detail about {}.", "What more is there to {}?"]
 COMPARE = ["What is the difference between {} and {}?", "Compare {} and {}.", "How are {} and {} different?", "What's the difference between {} and {}?", "I mixed up {} and {}."]
 CHECK = ["Is it true that {}?", "Is it right that {}?", "I think that {}.", "So {}?", "My teacher says that {}."]
-SUM = ["What is {}?", "What is {}?", "How much is {}?", "What's {}?", "Can you tell me what {} is?", "What does {} make?", "Calculate {}.", "Work out {}.", "What do I get for {}?", "Tell me {}."]
+SUM = ["What is {}?", "What is {}?", "How much is {}?", "What's {}?", "Can you tell me what {} is?", "What does {} make?", "Calculate {}.", "Work out {}.", "What do I get for {}?", "Tell me {}.", "What does {} come to?", "Do you know what {} makes?", "Tell me the result of {}."]
 OPENINGS = ["Excuse me, ", "Sorry, ", "Okay, ", "Please, ", "I have a question, ", "One more question, ", "And ", "So "]
 LOOKUP = ["What does it say about {}?", "What is written about {}?", "What does the page say about {}?", "Read me the part about {}.", "What about {}?", "What did it say about {}?", "Tell me about {}.",
           "Find the sentence about {}.", "What is said about {}?", "Where does it speak of {}?"]
 HELD_OUT = frozenset({"Define {}.", "I need help with {}.", "What exactly is {}?", "Teach me about {}.", "What would you say {} is?", "Give me a definition of {}.", "Do you have an example for {}?",
-                      "What do students get wrong about {}?", "Can you tell me more about {}?", "How are {} and {} different?", "Is it right that {}?", "How much is {}?", "One more question, ",
+                      "What do students get wrong about {}?", "Can you tell me more about {}?", "How are {} and {} different?", "Is it right that {}?", "How much is {}?", "What does {} come to?", "Do you know what {} makes?", "Tell me the result of {}.", "One more question, ",
                       "Find the sentence about {}."})  # never trained on, for measuring
 
 SMALL_TALK = [
@@ -236,7 +236,7 @@ def misheard(text: str, rng: random.Random, rate: float, mishearings: Mapping[st
     words = []
     for word in plain(text).split():
         if rng.random() < rate:
-            word = rng.choice(mishearings[word]) if word in mishearings else misspelt(word, rng)
+            word = rng.choice(mishearings[word]) if word in mishearings else word if mishearings and rng.random() < 0.6 else misspelt(word, rng)
         if words and rng.random() < rate * 0.04:
             words[-1] += word
         else:
@@ -346,7 +346,7 @@ def concept_question(rng: random.Random, m: Material) -> Question:
     """A question about one concept or two."""
     concept, other = rng.sample(m.concepts, 2)
     name, definition = concept["concept"] if rng.random() < 0.9 else bare(concept["concept"]), concept["definition"]
-    kind = rng.choices(["definition", "example", "mistake", "detail", "compare", "check"], [50, 15, 12, 14, 10, 6])[0]
+    kind = rng.choices(["definition", "example", "mistake", "detail", "compare", "check"], [60, 11, 9, 10, 6, 6])[0]
     if kind == "definition":
         return Question(kind, rng.choice(m.phrasings(ASK)).format(name), f"{definition} For example: {concept['example']}", definition)
     if kind == "compare":
@@ -421,9 +421,9 @@ def dictation(rng: random.Random, m: Material) -> Question:
     return Question("dictation", capital(" ".join(rng.sample(words, rng.randrange(3, 10)))) + ".", "", "")
 
 
-RATES = {False: [0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.3], True: [0, 0, 0.3, 0.5, 0.7, 1, 1, 1]}  # words misheard: without and with a real recogniser's readings, most of which are right
-ABOUT_ANYTHING = {dictation: 22, concept_question: 46, which_question: 6, arithmetic_question: 14, small_talk: 4, unknown_question: 8}  # with their shares
-PAGES = {passage_page: 35, invented_page: 40, assorted_page: 15, terms_page: 10}
+RATES = {False: [0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.3], True: [0, 0, 0, 0, 0.1, 0.2, 0.3, 0.5]}  # words misheard: without and with a real recogniser's readings, some of which are right
+ABOUT_ANYTHING = {dictation: 16, concept_question: 46, which_question: 6, arithmetic_question: 18, small_talk: 4, unknown_question: 8}  # with their shares
+PAGES = {passage_page: 42, invented_page: 40, assorted_page: 10, terms_page: 8}
 
 
 # Lessons

@@ -1,0 +1,97 @@
+"""The training scripts, on a few clips and for a few seconds: they train, stop, go on, export what the service loads, and measure."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CLIPS
+
+from hubert_llama.audio import load_audio
+from hubert_llama.hubert import DeviceConfig, SpeechEncoder
+from hubert_llama.llama import ChatLlama, Sampling, complete
+
+TRAINING = Path(__file__).parent.parent / "training"
+sys.path.insert(0, str(TRAINING))
+TEXTS = {"gravity": "can you explain gravity", "sum": "what is seven plus eight", "photosynthesis": "what is photosynthesis"}
+SMALL = "--hidden-size 32 --layers 1 --heads 2 --intermediate-size 64 --batch-seconds 8".split()
+
+
+def script(name: str, *args: str) -> str:
+    done = subprocess.run([sys.executable, str(TRAINING / name), *map(str, args)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory) -> Path:
+    from speech import to_int16, write_part
+
+    folder = tmp_path_factory.mktemp("parts")
+    clips = [(to_int16(load_audio(CLIPS / f"{name}.ogg")), text, name) for name, text in TEXTS.items()]
+    write_part(folder, "train-synthetic", clips[:2])
+    write_part(folder, "test-clips", clips[2:])
+    return folder
+
+
+def test_hubert_trains_goes_on_grows_and_is_measured(parts, tmp_path):
+    out, larger = tmp_path / "hubert", tmp_path / "larger"
+    script("train_hubert.py", "--work-dir", parts, "--minutes", "0.03", "--out", out, *SMALL)
+    steps = json.loads((out / "training_args.json").read_text())["steps"]
+    script("train_hubert.py", "--work-dir", parts, "--minutes", "0.06", "--out", out, *SMALL)
+    assert json.loads((out / "training_args.json").read_text())["steps"] > steps > 0
+    heard = SpeechEncoder.from_pretrained(str(out), DeviceConfig("cpu", "float32")).encode([np.zeros(16_000, np.float32)])[0]
+    assert heard.shape == (1, 49, 32)
+    assert "test-clips" in script("train_hubert.py", "--work-dir", parts, "--evaluate", out)
+    script("train_hubert.py", "--work-dir", parts, "--minutes", "0.001", "--init-from", out, "--checkpoint", tmp_path / "c.pt", "--out", larger, *SMALL, "--layers", "3")
+    assert json.loads((larger / "config.json").read_text())["num_hidden_layers"] == 3
+
+
+def test_a_grown_hubert_computes_what_the_smaller_did():
+    import torch
+    from train_hubert import HubertForCTC, Settings, grown, make_config
+
+    s = Settings(hidden_size=32, layers=1, heads=2, intermediate_size=64)
+    small = HubertForCTC(make_config(s)).eval()
+    large = grown(small, Settings(hidden_size=32, layers=3, heads=2, intermediate_size=64)).eval()
+    x = torch.randn(1, 8000)
+    with torch.inference_mode():
+        assert torch.allclose(small(x).logits, large(x).logits, atol=1e-5)
+
+
+def test_llama_trains_and_speaks(tmp_path):
+    script("train_llama.py", "--work-dir", tmp_path / "work", "--minutes", "0.1", "--out", tmp_path / "llama")
+    llama = ChatLlama.from_pretrained(str(tmp_path / "llama"), DeviceConfig("cpu", "float32"))
+    assert complete(llama, [{"role": "user", "content": "Hello."}], Sampling(max_new_tokens=3)).n_new <= 3
+
+
+def test_turns_that_share_a_prefix_cost_what_they_cost_alone():
+    import random
+
+    import torch
+    from train_llama import Settings, collate, encode, loss_of, make_model, make_tokenizer
+    from tutor import load_material, make_lesson
+
+    lessons = [make_lesson(random.Random(seed), load_material(), 3) for seed in range(2)]
+    tokenizer = make_tokenizer([t.transcript + t.context + t.response for lesson in lessons for t in lesson], 400)
+    model = make_model(tokenizer, Settings(hidden_size=64, layers=2, heads=2, intermediate_size=64)).eval()
+    examples = [[encode(tokenizer, t) for t in lesson] for lesson in lessons]
+    with torch.inference_mode():
+        together = loss_of(model, collate(examples, Settings(chunk_tokens=400))).item()
+        total = count = 0.0
+        for e in (e for lesson in examples for e in lesson):
+            ids, labels = torch.tensor([e.prefix + e.ids]), torch.tensor([[-100] * len(e.prefix) + e.labels])
+            n = int((labels != -100).sum())
+            total, count = total + model(ids, labels=labels).loss.item() * n, count + n
+    assert abs(together - total / count) < 1e-3
+
+
+def test_turns_come_from_the_seed_and_held_out_ones_are_others():
+    from tutor import load_material, make_turns
+
+    material, other = load_material(), load_material(held_out=True)
+    assert make_turns(20, 1, material) == make_turns(20, 1, material) != make_turns(20, 2, material)
+    asked = {t.transcript for t in make_turns(400, 1, material) if t.kind == "passage"}
+    assert asked.isdisjoint(t.transcript for t in make_turns(400, 1, other) if t.kind == "passage")
