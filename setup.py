@@ -29,7 +29,7 @@ setuptools.setup(
     url=cfg["git_url"],
     packages=setuptools.find_packages(include=["hubert_llama", "hubert_llama.*"]),
     include_package_data=True,
-    package_data={"hubert_llama": ["mini/*/*"]},
+    package_data={"hubert_llama": ["mini/*/*", "mini/*/*/*"]},
     install_requires=cfg["requirements"].split(),
     extras_require={"dev": cfg["dev_requirements"].split(), "evaluate": cfg["evaluate_requirements"].split()},
     python_requires=">=" + cfg["min_python"],

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import hub
 from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Segment, VoiceActivityDetector, load_audio, split_segments
-from .ctc import Change, judge, letters
+from .ctc import BeamSearch, Change, judge, letters
 from .hubert import DeviceConfig, Encoding, SpeechEncoder, Stopped
 from .llama import ChatLlama, Completion, Message, Sampling, complete, stream
 from .profiles import Profile, choose_profile, notice
@@ -101,7 +101,7 @@ class Understanding:
     no_speech: bool = False  # nobody spoke, or no word could be made out
     truncated: bool = False  # a limit cut something: the course context, a very long question, or the answer
     notice: str | None = None  # something the user should know
-    corrections: tuple[Change, ...] = ()  # what Llama wanted otherwise than it was heard, taken or refused
+    corrections: tuple[Change, ...] = ()  # where the transcript differs from the raw reading, and what Llama proposed and was refused
     timings: dict[str, float] = field(default_factory=dict)  # seconds per stage
 
     def to_dict(self) -> dict:
@@ -148,8 +148,9 @@ class SpeechUnderstanding:
         llama: ChatLlama,
         profile: Profile,
         config: PipelineConfig = PipelineConfig(),
+        search: BeamSearch | None = None,  # over a vocabulary, for a HuBERT that brings one; None: greedy
     ):
-        self.encoder, self.llama, self.profile, self.config = encoder, llama, profile, config
+        self.encoder, self.llama, self.profile, self.config, self.search = encoder, llama, profile, config, search
         self.detect = VoiceActivityDetector()
 
     @classmethod
@@ -169,10 +170,11 @@ class SpeechUnderstanding:
             hub.fetch(name, on_progress)
         on_progress("loading", 0.0, f"Loading {chosen.hubert}")
         encoder = SpeechEncoder.from_pretrained(chosen.hubert, config.device, on_progress)
+        search = BeamSearch.from_pretrained(chosen.hubert, encoder.labels)
         on_progress("loading", 0.3, f"Loading {chosen.llama}")
         tutor = ChatLlama.from_pretrained(chosen.llama, config.device, four, on_progress)
         on_progress("loading", 0.9, "Warming up")
-        pipeline = cls(encoder, tutor, chosen, config)
+        pipeline = cls(encoder, tutor, chosen, config, search)
         pipeline.warm_up()
         on_progress("loading", 1.0, "Ready")
         return pipeline
@@ -208,8 +210,10 @@ class SpeechUnderstanding:
         duration = round(len(waveform) / SAMPLING_RATE, 3)
         shape = (1, sum(e.shape[1] for e in encodings), self.encoder.hidden_size)
         if raw:
+            heard = " ".join(self._read(e, context) for e in encodings if e.text)
+            timer.stage("search")
             emissions = np.concatenate([e.emissions for e in encodings])  # (T, V)
-            transcript, changes, response, truncated = yield from self._converse(raw, emissions, context, should_stop, timer)
+            transcript, changes, response, truncated = yield from self._converse(raw, heard, emissions, context, should_stop, timer)
         else:
             transcript, changes, response, truncated = "", [], NO_SPEECH_RESPONSE, False
             yield Transcript("", "")
@@ -230,11 +234,17 @@ class SpeechUnderstanding:
             yield Progress("encoding", round(len(encodings) / len(segments), 3), f"Heard {len(encodings)} of {len(segments)} segments")
         return encodings
 
-    def _converse(self, raw: str, emissions: np.ndarray, context: str, should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[str, list[Change], str, bool]]:
+    def _read(self, encoding: Encoding, context: str) -> str:
+        "The words of a segment: those that the search finds, as far as the sound allows, or the greedy letters."
+        greedy = letters(encoding.text)
+        found = self.search(encoding.emissions, context=context) if self.search else []
+        return letters(judge(encoding.emissions, greedy, found[0].text, self.encoder.labels)[0]) if found else greedy
+
+    def _converse(self, raw: str, heard: str, emissions: np.ndarray, context: str, should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[str, list[Change], str, bool]]:
         "Both turns of the conversation: transcript and its changes, answer, and whether anything had to be cut."
-        heard = raw.lower()
         context, cut_context = self._fitting(context, self._room() // 2)
-        transcript, changes = self._transcribe(heard, emissions, context, should_stop)
+        transcript, refused = self._transcribe(heard, emissions, context, should_stop)
+        _, taken = judge(emissions, raw, transcript, self.encoder.labels, max_cost=float("inf"))
         timer.stage("transcript")
         yield Transcript(transcript, raw)
         asked, cut_question = self._fitting(transcript, self._room() // 4, keep_end=True)
@@ -243,10 +253,10 @@ class SpeechUnderstanding:
         turn = stream(self.llama, messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
         done = yield from _deltas(turn)
         timer.stage("response")
-        return transcript, changes, done.text.strip(), cut_context or cut_question or done.finish_reason == "length"
+        return transcript, taken + refused, done.text.strip(), cut_context or cut_question or done.finish_reason == "length"
 
     def _transcribe(self, heard: str, emissions: np.ndarray, context: str, should_stop: Callable[[], bool]) -> tuple[str, list[Change]]:
-        "Llama's transcript as far as it may be believed, the recogniser's else."
+        "Llama's transcript as far as it may be believed, the recogniser's else; and what was refused."
         if len(heard) > MAX_REPAIRED:
             return tidy(heard), []
         limit = 16 + 2 * len(self.llama.tokenizer(heard)["input_ids"])
@@ -254,7 +264,8 @@ class SpeechUnderstanding:
         said = turn.text.strip()
         if turn.finish_reason != "stop" or not is_faithful(heard, said):
             return tidy(heard), []
-        return judge(emissions, heard, said, self.encoder.labels)
+        transcript, changes = judge(emissions, heard, said, self.encoder.labels)
+        return transcript, [change for change in changes if not change.accepted]
 
     def _room(self) -> int:
         "Tokens of the window that context and question may fill together, beside the fixed words and the answer."
@@ -318,11 +329,11 @@ def plot_timings(
     ax = ax or plt.subplots(figsize=(8, 0.5 + 0.45 * len(results)))[1]
     for y, result in enumerate(results):
         left = 0.0
-        for i, stage in enumerate(("audio", "vad", "hubert", "transcript", "response")):
+        for i, stage in enumerate(("audio", "vad", "hubert", "search", "transcript", "response")):
             seconds = result.timings.get(stage, 0.0)
             ax.barh(y, seconds, left=left, color=f"C{i}", label=stage if y == 0 else None)
             left += seconds
     ax.set(yticks=range(len(names)), yticklabels=names, xlabel="seconds")
     ax.invert_yaxis()
-    ax.legend(fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.35), frameon=False)
+    ax.legend(fontsize=8, ncols=6, loc="upper center", bbox_to_anchor=(0.5, 1.35), frameon=False)
     return ax

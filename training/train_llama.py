@@ -64,6 +64,7 @@ class Settings:
     lessons: int = 2  # in a batch
     lesson_turns: int = 12
     chunk_tokens: int = 3000  # turns of a batch that go through the model together, padded
+    context_weight: float = 0.25  # of the loss of the contexts' own tokens: names come up in them again and again, which teaches to look back
     copying: float = 0.06  # share of the time in which only dictations are learned: copying comes first
     peak_lr: float = 2e-3
     hold: float = 0.3  # share of the time at the peak, before the cosine
@@ -169,11 +170,12 @@ def padded(rows: list[list[int]], value: int) -> torch.Tensor:
 # Training
 
 
-def loss_of(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
-    """Mean cross entropy of the assistant's tokens. What a lesson shares is encoded once, and its keys and values lent to every turn."""
+def loss_of(model: LlamaForCausalLM, batch: Batch, context_weight: float = 0.0) -> torch.Tensor:
+    """Mean cross entropy of the assistant's tokens, and a share of the contexts'. What a lesson shares is encoded once, and its keys and values lent to every turn."""
     device = model.device
     prefixes, prefix_mask = batch.prefixes.to(device), batch.prefix_mask.to(device)
-    shared = model.model(prefixes, attention_mask=prefix_mask, use_cache=True).past_key_values
+    encoded = model.model(prefixes, attention_mask=prefix_mask, use_cache=True)
+    shared = encoded.past_key_values
     losses, count = [], 0
     for lesson, input_ids, labels in batch.chunks:
         lesson, input_ids, labels = lesson.to(device), input_ids.to(device), labels.to(device)
@@ -186,7 +188,11 @@ def loss_of(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
         wanted = labels[:, 1:] != -100  # the first token of a turn is never the assistant's
         losses.append(F.cross_entropy(model.lm_head(hidden[wanted]).float(), labels[:, 1:][wanted], reduction="sum"))
         count += int(wanted.sum())
-    return torch.stack(losses).sum() / count
+    loss = torch.stack(losses).sum() / count
+    if context_weight:
+        there = prefix_mask[:, 1:] == 1
+        loss = loss + context_weight * F.cross_entropy(model.lm_head(encoded.last_hidden_state[:, :-1][there]).float(), prefixes[:, 1:][there])
+    return loss
 
 
 def lr_at(fraction: float, step: int, s: Settings) -> float:
@@ -230,12 +236,12 @@ class State:
             print(json.dumps(self.log[-1]), flush=True)
 
 
-def step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
+def step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: Batch, s: Settings) -> float:
     """Learn from one batch; returns its loss."""
     device = model.device
     half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
     with half:
-        loss = loss_of(model, batch)
+        loss = loss_of(model, batch, s.context_weight)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
@@ -269,7 +275,7 @@ def train(s: Settings, work: Path, compiled: bool) -> None:
         for group in optimizer.param_groups:
             group["lr"] = lr_at(fraction, state.step, s)
         batch = next(stream)
-        losses.append(step(model, optimizer, batch))
+        losses.append(step(model, optimizer, batch, s))
         now = time.monotonic()
         state.count(batch.tokens, losses, min(now - last, 30))  # a machine that slept did not train
         last = now
