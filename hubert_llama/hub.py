@@ -148,11 +148,12 @@ def _download(name: str, on_progress: Progress | None) -> Path:
 def wanted_files(
     sizes: dict[str, int],  # every file of a repository -> bytes
 ) -> dict[str, int]:  # those that loading needs
-    "Choose the files to fetch: configs, tokenizer and one kind of weights, top level only."
+    "Choose the files to fetch: configs, tokenizer and one kind of weights, top level only; and a HuBERT's language model."
     top = {f: n for f, n in sizes.items() if "/" not in f}
     kind = ".safetensors" if any(f.endswith(".safetensors") for f in top) else ".bin"
     keep = (".json", ".txt", ".model", ".jinja", kind)
-    return {f: n for f, n in top.items() if f.endswith(keep) and not f.startswith(("training_args", "optimizer", "flax", "tf_"))}
+    wanted = {f: n for f, n in top.items() if f.endswith(keep) and not f.startswith(("training_args", "optimizer", "flax", "tf_"))}
+    return wanted | {f: n for f, n in sizes.items() if f.startswith("language_model/") and f.endswith((".arpa", ".arpa.gz"))}
 
 def _check_disk(name: str, needed: int, cache: str) -> None:
     at = Path(cache)
