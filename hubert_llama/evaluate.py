@@ -109,7 +109,7 @@ def run(
 def read_outcomes(path: str | Path) -> dict[Utterance, Outcome]:
     "The outcomes that a run left, without a last line that it could not finish."
     outcomes = {}
-    for line in Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []:
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines() if Path(path).exists() else []:
         try:
             row = json.loads(line)
             row["utterance"] = Utterance(**row["utterance"])
@@ -128,7 +128,7 @@ def _normaliser() -> Callable[[str], str]:
 
 def normalise(text: str) -> str:
     "English text for counting errors: no case or punctuation, numbers in digits, contractions written out."
-    return _normaliser()(text)
+    return " ".join(_normaliser()(text).split())
 
 @dataclass(frozen=True)
 class Errors:

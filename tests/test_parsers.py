@@ -1,0 +1,86 @@
+"""Whatever a manifest, a language model's file or a proposed transcript holds: a result, or a sentence that says what is wrong."""
+
+import gzip
+import json
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hubert_llama.ctc import BeamSearch, LanguageModel, edit_distance, judge, letters, log_likelihoods
+from hubert_llama.evaluate import ManifestError, Outcome, Utterance, failures, read_manifest, read_outcomes, report
+from hubert_llama.hub import ModelFormatError
+
+LABELS = ["<pad>", "|", "A", "B", "C", "'"]
+anything = st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=8)
+quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@quick
+@given(st.binary() | st.text().map(str.encode) | st.lists(anything).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()))
+def test_a_manifest_is_read_or_refused_with_a_reason(tmp_path, data):
+    path = tmp_path / "m.jsonl"
+    path.write_bytes(data)
+    try:
+        assert all(u.audio and isinstance(u.text, str) for u in read_manifest(path))
+    except ManifestError as e:
+        assert "m.jsonl" in str(e)
+
+
+@quick
+@given(st.binary() | st.lists(anything).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()))
+def test_broken_outcomes_are_done_anew(tmp_path, data):
+    path = tmp_path / "outcomes.jsonl"
+    path.write_bytes(data)
+    assert isinstance(read_outcomes(path), dict)
+
+
+@quick
+@given(st.text(), st.text(), st.text())
+def test_any_texts_can_be_counted(said, raw, transcript):
+    outcome = Outcome(Utterance("a.wav", said, key=raw), raw, transcript, transcript, 1.0, 0.1)
+    figures = report([outcome])
+    assert len(figures.corpora) + figures.silence["clips"] == 1
+    assert isinstance(figures.to_markdown(), str) and isinstance(failures([outcome]), list)
+
+
+@quick
+@given(st.binary() | st.text().map(str.encode) | st.text(alphabet="\\-123gramsdat\t\n .ab<>/").map(str.encode), st.booleans())
+def test_a_language_model_is_read_or_refused_with_a_reason(tmp_path, data, compressed):
+    path = tmp_path / ("x.arpa.gz" if compressed else "x.arpa")
+    path.write_bytes(gzip.compress(data) if compressed and len(data) % 2 else data)
+    try:
+        assert LanguageModel.from_arpa(path).order >= 1
+    except ModelFormatError as e:
+        assert "x.arpa" in str(e)
+
+
+@quick
+@given(st.text(alphabet="abc '"), st.text(), st.integers(1, 30))
+def test_a_proposal_never_breaks_the_transcript(heard, proposed, frames):
+    emissions = np.log(np.random.default_rng(frames).dirichlet(np.ones(len(LABELS)), size=frames)).astype(np.float32)
+    text, changes = judge(emissions, heard, proposed, LABELS)
+    refused = [c for c in changes if not c.accepted]
+    assert set(letters(text).split()) <= set(letters(heard).split()) | set(letters(proposed).split())
+    assert all(c.cost is None or c.cost > 0 for c in refused)
+    if not any(c.accepted for c in changes):
+        assert letters(text) == letters(heard)
+
+
+@quick
+@given(st.text(alphabet="abc"), st.text(alphabet="abc"), st.text(alphabet="abc"))
+def test_edit_distance_is_a_distance(a, b, c):
+    assert edit_distance(a, b) == edit_distance(b, a) >= abs(len(a) - len(b))
+    assert (edit_distance(a, b) == 0) == (a == b)
+    assert edit_distance(a, c) <= edit_distance(a, b) + edit_distance(b, c)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 25), st.text(), st.integers(1, 4))
+def test_the_search_reads_any_emissions_in_any_context(frames, context, n):
+    lm = LanguageModel({("<s>",): (-9.0, -0.1), ("</s>",): (-1.0, 0.0), ("ab",): (-1.0, -0.2), ("c",): (-2.0, 0.0)}, 2)
+    emissions = np.log(np.random.default_rng(frames).dirichlet(np.ones(len(LABELS)), size=frames)).astype(np.float32)
+    search = BeamSearch(LABELS, lm)
+    found = search(emissions, n, context)
+    assert len(found) <= n and {w for h in found for w in h.text.split()} <= {"ab", "c", *search.hotwords(context)}
+    assert all(np.isfinite(x) or x == -np.inf for x in log_likelihoods(emissions, [h.text for h in found], LABELS))
