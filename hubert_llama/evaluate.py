@@ -245,7 +245,7 @@ def failures(outcomes: Sequence[Outcome], at_most: int = 10) -> list[str]:
     told = [f"answer [{o.utterance.kind}] {o.transcript!r} -> {o.response!r}; wanted {o.utterance.key or o.utterance.like!r}" for o in outcomes if not o.error and is_right(o.utterance, o.response) is False][:at_most]
     counted = [(e.final / max(1, e.words), o) for o in outcomes if not o.error and normalise(o.utterance.text) for e in [count_errors(o.utterance.text, o.raw, o.transcript)] if not e.exact]
     told += [f"words {rate:.0%} wrong: {o.utterance.text!r} -> {o.transcript!r} (raw {o.raw!r})" for rate, o in sorted(counted, key=lambda x: -x[0])[:at_most]]
-    told += [f"silence: {o.utterance.audio} -> {o.transcript!r}" for o in outcomes if not o.error and not normalise(o.utterance.text) and (o.transcript or o.raw)][:at_most]
+    told += [f"silence: {Path(o.utterance.audio).name} -> {o.transcript!r}" for o in outcomes if not o.error and not normalise(o.utterance.text) and (o.transcript or o.raw)][:at_most]
     return told + [f"error: {o.error}" for o in outcomes if o.error][:at_most]
 
 # %% ../nbs/03b_evaluate.ipynb #b29a0992

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE', 'Audio',
+__all__ = ['SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE', 'Audio',
            'conversation', 'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Understanding',
            'PipelineConfig', 'Timer', 'SpeechUnderstanding', 'from_array', 'plot_timings']
 
@@ -52,6 +52,7 @@ def conversation(
 # %% ../nbs/03_pipeline.ipynb #08d5caae
 MIN_SIMILARITY = 0.6  # of what was heard and what Llama says was said; below, Llama is not believed
 MIN_LENGTH = 0.75  # of the shorter to the longer: nothing of the question is dropped, and no answer added
+SEARCH_COST = 6.0  # nats for each edited letter that the search's words may cost against the greedy letters: it weighs the sound itself, so only words that the vocabulary lacks are kept from it
 MAX_REPAIRED = 800  # characters; what is longer is not given to Llama to repair: it would have to say it all again
 
 def is_faithful(
@@ -238,7 +239,7 @@ class SpeechUnderstanding:
         "The words of a segment: those that the search finds, as far as the sound allows, or the greedy letters."
         greedy = letters(encoding.text)
         found = self.search(encoding.emissions, context=context) if self.search else []
-        return letters(judge(encoding.emissions, greedy, found[0].text, self.encoder.labels)[0]) if found else greedy
+        return letters(judge(encoding.emissions, greedy, found[0].text, self.encoder.labels, max_cost=SEARCH_COST)[0]) if found else greedy
 
     def _converse(self, raw: str, heard: str, emissions: np.ndarray, context: str, should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[str, list[Change], str, bool]]:
         "Both turns of the conversation: transcript and its changes, answer, and whether anything had to be cut."
