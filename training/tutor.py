@@ -434,13 +434,13 @@ def make_lesson(rng: random.Random, m: Material, n: int, copying: bool = False) 
     if copying:
         return [make_turn(rng, m, dictation(rng, m), "", 0.0) for _ in range(n)]
     context, about = "", []
-    if (u := rng.random()) > 0.4:
-        pages = [rng.choices(list(PAGES), PAGES.values())[0](rng, m) for _ in range(rng.choice([1, 1, 1, 2, 3]))] if u > 0.52 else []
+    if (u := rng.random()) > 0.3:
+        pages = [rng.choices(list(PAGES), PAGES.values())[0](rng, m) for _ in range(rng.choice([1, 1, 1, 2, 3]))] if u > 0.38 else []
         context = "\n".join(x for x in (course_header(rng), *(lay_out(rng, page) for page in pages)) if x)
         about = [q for page in pages for q in page.questions]
     turns = []
     for _ in range(n):
-        question = rng.choice(about) if about and rng.random() < 0.65 else rng.choices(list(ABOUT_ANYTHING), ABOUT_ANYTHING.values())[0](rng, m)
+        question = rng.choice(about) if about and rng.random() < 0.7 else rng.choices(list(ABOUT_ANYTHING), ABOUT_ANYTHING.values())[0](rng, m)
         turns.append(make_turn(rng, m, question, context, rng.choice(RATES[bool(m.mishearings)])))
     return turns
 
