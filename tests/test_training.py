@@ -1,6 +1,7 @@
 """The training scripts, on a few clips and for a few seconds: they train, stop, go on, export what the service loads, and measure."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,17 @@ def test_turns_come_from_the_seed_and_held_out_ones_are_others():
     assert make_turns(20, 1, material) == make_turns(20, 1, material) != make_turns(20, 2, material)
     asked = {t.transcript for t in make_turns(400, 1, material) if t.kind == "passage"}
     assert asked.isdisjoint(t.transcript for t in make_turns(400, 1, other) if t.kind == "passage")
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_sums_are_right_and_stay_within_a_hundred(held_out):
+    import random
+
+    from tutor import arithmetic_question, load_material, number
+
+    value, material, rng = {number(i): i for i in range(101)}, load_material(held_out), random.Random(0)
+    apply = {"plus": lambda a, b: a + b, "minus": lambda a, b: a - b, "times": lambda a, b: a * b, "divided by": lambda a, b: a / b}
+    for _ in range(500):
+        answer = arithmetic_question(rng, material).answer.lower().rstrip(".").split(". so ")[-1]
+        a, op, b, result = re.fullmatch(r"(.+) (plus|minus|times|divided by) (.+) is (.+)", answer).groups()
+        assert apply[op](value[a], value[b]) == value[result], answer

@@ -378,20 +378,21 @@ def about_another(concept: dict, name: str) -> str:
 def arithmetic_question(rng: random.Random, m: Material) -> Question:
     """A sum within 100, in words, done in two steps where both numbers have tens and ones; one pair of summands in ten is held out."""
     op = rng.choice(["plus", "plus", "minus", "minus", "times", "divided by"])
-    while True:
-        a, b = (rng.randrange(11), rng.randrange(1, 11)) if op in ("times", "divided by") else (rng.randrange(101), rng.randrange(rng.choice([11, 101])))
-        a, b = rng.choice([(a, b), (b, a)]) if op == "plus" else (max(a, b), min(a, b)) if op == "minus" else (a * b, b) if op == "divided by" else (a, b)
-        if a + b > 100 and op == "plus" or op in ("plus", "minus") and ((a * 7 + b * 3) % 10 == 0) != m.held_out:
-            continue
-        break
-    result = {"plus": a + b, "minus": a - b, "times": a * b, "divided by": a // b if b else 0}[op]
-    said = f"{number(a)} {op} {number(b)}"
-    steps = ""
+    if op in ("times", "divided by"):
+        a, b = rng.randrange(11), rng.randrange(1, 11)
+        a, b = (a, b) if op == "times" else (a * b, b)
+    else:
+        while True:
+            a, b = rng.randrange(101), rng.randrange(rng.choice([11, 101]))
+            a, b = rng.choice([(a, b), (b, a)]) if op == "plus" else (max(a, b), min(a, b))
+            if (op == "minus" or a + b <= 100) and ((a * 7 + b * 3) % 10 == 0) == m.held_out:
+                break
+    result = {"plus": a + b, "minus": a - b, "times": a * b, "divided by": a // max(1, b)}[op]
+    said, steps = f"{number(a)} {op} {number(b)}", ""
     if op in ("plus", "minus") and a > 10 and b > 10 and b % 10:
-        between = a + b // 10 * 10 if op == "plus" else a - b // 10 * 10
-        steps = f"{capital(number(a))} {op} {number(b // 10 * 10)} is {number(between)}, {op} {number(b % 10)} is {number(result)}. So "
-        return Question("arithmetic", rng.choice(m.phrasings(SUM)).format(said), f"{steps}{said} is {number(result)}.", f"is {number(result)}.")
-    return Question("arithmetic", rng.choice(m.phrasings(SUM)).format(said), f"{capital(said)} is {number(result)}.", f"is {number(result)}.")
+        tens, ones = b // 10 * 10, b % 10
+        steps = f"{number(a)} {op} {number(tens)} is {number(a + tens if op == 'plus' else a - tens)}, {op} {number(ones)} is {number(result)}. So "
+    return Question("arithmetic", rng.choice(m.phrasings(SUM)).format(said), capital(f"{steps}{said} is {number(result)}."), f"is {number(result)}.")
 
 
 def small_talk(rng: random.Random, m: Material) -> Question:
