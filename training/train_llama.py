@@ -209,7 +209,7 @@ def prepare(s: Settings, work: Path) -> tuple[PreTrainedTokenizerFast, Material]
         turns = [t for _ in range(3000) for t in make_lesson(rng, material, 3)]
         texts = [m["content"] for t in turns for m in [*conversation(t.heard, t.context, t.transcript), {"content": t.response}]]
         make_tokenizer(texts + rng.choices(material.sentences, k=20_000), s.vocab_size).save_pretrained(work)
-        (work / "training_args.json").write_text(json.dumps(asdict(s), indent=1) + "\n")
+    (work / "training_args.json").write_text(json.dumps(asdict(s), indent=1) + "\n")  # those of the last run
     return PreTrainedTokenizerFast.from_pretrained(work), material
 
 
