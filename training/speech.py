@@ -7,7 +7,8 @@ It writes "parts" into the folder: NAME.pcm holds 16-bit samples at 16 kHz, one 
 NAME.jsonl says where each clip lies, what it says and who said it. Parts named `train-*` are trained on; parts
 named `test-*` and `dev-*` are only measured on. It needs espeak-ng, flite and festival with the voices
 kal_diphone, ked_diphone and cmu_us_slt_arctic_hts (Debian: espeak-ng flite festival festvox-kallpc16k
-festvox-kdlpc16k festvox-us-slt-hts) and reads WordNet's glosses where Debian's `wordnet` put them.
+festvox-kdlpc16k festvox-us-slt-hts), SVOX Pico (`pip install ttspico`), and reads WordNet's glosses where Debian's
+`wordnet` put them.
 """
 
 import argparse
@@ -22,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tutor import is_test, load_concepts, load_passages, number
+import soundfile
+from tutor import is_test, load_concepts, load_material, load_passages, make_turns, number
 
 from hubert_llama.audio import SAMPLING_RATE, load_audio
 
@@ -150,6 +152,7 @@ class Sentences:
     curriculum: list[str]
     glosses: list[str]
     rare: list[str]  # words of glosses, so that questions are not only about the terms
+    turns: list[str]  # what students say in Llama-mini's lessons: sums, questions about invented things and about what nobody knows
 
     def question(self, rng: random.Random) -> str:
         """A student's question or statement."""
@@ -160,6 +163,8 @@ class Sentences:
             return number_sentence(rng)
         if u < 0.42:
             return rng.choice(self.curriculum)
+        if u < 0.57:
+            return rng.choice(self.turns)
         return self.ask(rng, self.terms if rng.random() < 0.8 else self.rare)
 
     def ask(self, rng: random.Random, words: list[str]) -> str:
@@ -179,14 +184,15 @@ class Sentences:
 def load_sentences() -> Sentences:
     """Everything sentences are drawn from."""
     broad = glosses()
-    return Sentences(terms(), curriculum_sentences(), broad, [w for g in broad for w in g.split() if len(w) > 4] or terms())
+    turns = [plain(t.transcript) for t in make_turns(20_000, 3, load_material(sentences=broad)) if t.kind not in ("dictation", "check")]
+    return Sentences(terms(), curriculum_sentences(), broad, [w for g in broad for w in g.split() if len(w) > 4] or terms(), turns)
 
 
 def draw(sentences: Sentences, n: int, seed: int | str, kind: str, test: bool) -> list[str]:
     """`n` sentences of the test or the training side; `kind` is "curriculum", "question", "gloss" or "mixed". Test sentences differ."""
     rng, drawn = random.Random(f"{seed}-{kind}-{test}"), []
     while len(drawn) < n:
-        of = kind if kind != "mixed" else "question" if rng.random() < 0.65 else "gloss"
+        of = kind if kind != "mixed" else "question" if rng.random() < 0.75 else "gloss"
         sentence = {"curriculum": sentences.of_curriculum, "question": sentences.question, "gloss": sentences.gloss}[of](rng)
         if is_test(sentence) == test and not (test and sentence in drawn):
             drawn.append(sentence)
@@ -196,9 +202,11 @@ def draw(sentences: Sentences, n: int, seed: int | str, kind: str, test: bool) -
 # Voices
 
 ACCENTS = ["en-us", "en-us", "en-us", "en-gb", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-gb-x-gbclan", "en-us-nyc"]
-VARIANTS = ["", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m8", "+f1", "+f2", "+f3", "+f4", "+Annie", "+Andy", "+Lee", "+Mario", "+Michael", "+linda", "+steph", "+Alex", "+Denis", "+belinda", "+Gene", "+rob", "+anika", "+victor"]
+VARIANTS = ["", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m8", "+f1", "+f2", "+f3", "+f4", "+Annie", "+Andy", "+Lee", "+Mario", "+Michael", "+linda", "+steph", "+Alex", "+Denis", "+belinda", "+Gene", "+rob", "+anika", "+victor",
+            "+klatt2", "+klatt3", "+klatt5", "+klatt6", "+adam", "+antonio", "+benjamin", "+caleb", "+ed", "+edward", "+grandma", "+iven", "+john", "+max", "+paul", "+quincy", "+robert", "+shelby", "+steph2", "+travis", "+zac"]
 FLITE = ["kal16", "awb", "awb", "rms", "rms"]  # awb and rms are made of people's recordings
 FESTIVAL = ["ked_diphone", "kal_diphone"]
+PICO = ["en-US", "en-US", "en-GB"]  # women
 # never trained on, only measured on
 HELD_OUT_ESPEAK = [accent + variant for accent in ("en-us", "en-gb") for variant in ("+f5", "+m7", "+klatt", "+klatt4")] + ["en-gb-x-gbcwmd", "en-gb-x-gbcwmd+f5", "en-gb-x-gbcwmd+m3"]
 HELD_OUT_FESTIVAL = ["cmu_us_slt_arctic_hts"]  # nor flite's slt: the same speaker
@@ -208,18 +216,17 @@ HELD_OUT_FESTIVAL = ["cmu_us_slt_arctic_hts"]  # nor flite's slt: the same speak
 class Job:
     """Sentences for one voice of one synthesiser."""
 
-    engine: str  # "espeak", "flite" or "festival"
+    engine: str  # "espeak", "flite", "festival" or "pico"
     voice: str
     sentences: tuple[str, ...]
     seed: int
 
 
 def training_voice(rng: random.Random) -> tuple[str, str]:
-    """An engine and one of its voices: 65 % espeak-ng, 25 % flite, 10 % festival."""
-    u = rng.random()
-    if u < 0.65:
-        return "espeak", rng.choice(ACCENTS) + rng.choice(VARIANTS)
-    return ("flite", rng.choice(FLITE)) if u < 0.9 else ("festival", rng.choice(FESTIVAL))
+    """An engine and one of its voices: 55 % espeak-ng, 25 % pico, 15 % flite, 5 % festival."""
+    engine, voices = rng.choices([("espeak", VARIANTS), ("pico", PICO), ("flite", FLITE), ("festival", FESTIVAL)], [55, 25, 15, 5])[0]
+    voice = rng.choice(voices)
+    return engine, rng.choice(ACCENTS) + voice if engine == "espeak" else voice
 
 
 def training_jobs(sentences: list[str], seed: int, batch: int = 20) -> list[Job]:
@@ -236,6 +243,15 @@ def speak_espeak(voice: str, sentence: str, path: Path, rng: random.Random) -> N
 def speak_flite(voice: str, sentence: str, path: Path, rng: random.Random) -> None:
     """One sentence by flite, at a random speed."""
     subprocess.run(["flite", "-voice", voice, "--setf", f"duration_stretch={rng.uniform(0.85, 1.2):.2f}", "-t", sentence, "-o", str(path)], check=True, capture_output=True, timeout=60)
+
+
+def speak_pico(voice: str, sentence: str, path: Path, rng: random.Random) -> None:
+    """One sentence by SVOX Pico (the package ttspico), at a random speed and pitch (percent)."""
+    import ttspico  # only here: it is built from source
+
+    engine = ttspico.TtsEngine(voice)
+    pcm = engine.speak(f'<speed level="{rng.randint(80, 130)}"><pitch level="{rng.randint(75, 120)}">{sentence}</pitch></speed>')  # 16 bits, 16 kHz
+    soundfile.write(path, np.frombuffer(pcm, np.int16), SAMPLING_RATE)
 
 
 def speak_festival(voice: str, sentences: tuple[str, ...], paths: list[Path], rng: random.Random) -> None:
@@ -258,7 +274,7 @@ def speak(job: Job) -> list[tuple[np.ndarray, str, str]]:
             speak_festival(job.voice, job.sentences, paths, rng)
         else:
             for sentence, path in zip(job.sentences, paths, strict=True):
-                (speak_espeak if job.engine == "espeak" else speak_flite)(job.voice, sentence, path, rng)
+                {"espeak": speak_espeak, "flite": speak_flite, "pico": speak_pico}[job.engine](job.voice, sentence, path, rng)
         clips = [(trim(load_audio(path)), text) for path, text in zip(paths, job.sentences, strict=True)]
     return [(to_int16(waveform), text, f"{job.engine} {job.voice}") for waveform, text in clips if len(waveform) > SAMPLING_RATE // 5]
 
@@ -331,7 +347,7 @@ class Augmentation:
     """How often, and how far, a training clip is changed."""
 
     speed: float = 0.3  # chance of another speed, which moves the pitch too
-    speed_range: tuple[float, float] = (0.88, 1.12)
+    speed_range: tuple[float, float] = (0.85, 1.25)  # upwards further: most voices are men's
     reverb: float = 0.05  # chance of a room's echo
     reverb_seconds: tuple[float, float] = (0.05, 0.25)
     lowpass: float = 0.05  # chance of a narrow band

@@ -24,6 +24,7 @@ from pathlib import Path
 import noises
 import numpy as np
 import torch
+from optimizer import MuonAdamW
 from speech import Augmentation, Clip, augment, parts, read_part
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
@@ -205,22 +206,13 @@ def lr_at(phase: float, step: int, s: Settings) -> float:
     return s.peak_lr * min(1.0, (step + 1) / s.warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, after))) + 1e-6
 
 
-def make_optimizer(model: HubertForCTC, s: Settings) -> torch.optim.AdamW:
-    """AdamW; biases and norms do not decay."""
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": s.weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=s.peak_lr, betas=(0.9, 0.98), fused=True)
-
-
-def save_checkpoint(path: Path, model: HubertForCTC, optimizer: torch.optim.AdamW, state: State) -> None:
+def save_checkpoint(path: Path, model: HubertForCTC, optimizer: MuonAdamW, state: State) -> None:
     """Write the checkpoint whole or not at all."""
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
 
 
-def load_checkpoint(path: Path, model: HubertForCTC, optimizer: torch.optim.AdamW | None = None) -> State:
+def load_checkpoint(path: Path, model: HubertForCTC, optimizer: MuonAdamW | None = None) -> State:
     """Put a checkpoint's weights into the model, and its moments into the optimizer."""
     saved = torch.load(path, map_location=model.device, weights_only=True)
     model.load_state_dict(saved["model"])
@@ -229,16 +221,15 @@ def load_checkpoint(path: Path, model: HubertForCTC, optimizer: torch.optim.Adam
     return State(**json.loads(saved["state"]))
 
 
-def step(model: HubertForCTC, optimizer: torch.optim.AdamW, batch: Batch, s: Settings) -> float:
-    """Learn from one batch; returns its loss."""
+def step(model: HubertForCTC, optimizer: MuonAdamW, batch: Batch, lr: float, s: Settings) -> float:
+    """Learn from one batch at a learning rate; returns its loss."""
     device = model.device
     half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
     with half:
         loss = model(batch.input_values.to(device), attention_mask=batch.attention_mask.to(device), labels=batch.labels.to(device)).loss
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), s.clip_norm)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.step(lr)
     return loss.item()
 
 
@@ -268,7 +259,7 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
     torch.manual_seed(s.seed)
     model = grown(HubertForCTC.from_pretrained(init_from, dtype=torch.float32), s) if init_from else HubertForCTC(make_config(s))
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").train()
-    optimizer = make_optimizer(model, s)
+    optimizer = MuonAdamW(model, model.hubert.encoder.layers, s.weight_decay)
     state = load_checkpoint(checkpoint, model, optimizer) if checkpoint.exists() else State()
     if s.freeze_convolutions:
         model.freeze_feature_encoder()
@@ -280,11 +271,9 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
     stream, losses = batches(clips, s, s.seed + state.step, easy=lambda: state.easy), deque(maxlen=100)
     last = saved = measured = time.monotonic()
     while (phase := state.spent / (s.minutes * 60)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = lr_at(phase, state.step, s)
         model.config.mask_time_prob = 0.0 if state.easy else s.mask_time_prob
         batch = next(stream)
-        losses.append(step(model, optimizer, batch, s))
+        losses.append(step(model, optimizer, batch, lr_at(phase, state.step, s), s))
         now = time.monotonic()
         state.count(batch, losses, now - last, s)
         last = now

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from optimizer import MuonAdamW
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from speech import glosses
 from torch.nn import functional as F
@@ -92,6 +93,16 @@ def make_model(tokenizer: PreTrainedTokenizerFast, s: Settings) -> LlamaForCausa
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(["<|end_of_text|>", "<|eot_id|>"])
     return model
+
+
+def grow(model: LlamaForCausalLM, weights: LlamaForCausalLM) -> None:
+    """Let a model compute just what smaller `weights` do: its further layers add nothing until they have learned to."""
+    missing = model.load_state_dict(weights.state_dict(), strict=False).missing_keys
+    if any(not name.startswith("model.layers.") for name in missing):
+        raise SystemExit(f"--init-from: its weights lack {missing[0]}; only the number of layers may differ from the settings.")
+    for layer in model.model.layers[weights.config.num_hidden_layers :]:
+        torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+        torch.nn.init.zeros_(layer.mlp.down_proj.weight)
 
 
 # Examples
@@ -213,12 +224,6 @@ def prepare(s: Settings, work: Path) -> tuple[PreTrainedTokenizerFast, Material]
     return PreTrainedTokenizerFast.from_pretrained(work), material
 
 
-def make_optimizer(model: LlamaForCausalLM, s: Settings) -> torch.optim.AdamW:
-    """AdamW; the norms do not decay."""
-    groups = [{"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": s.weight_decay}, {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
-
-
 @dataclass
 class State:
     """How far a training is; saved in its checkpoint."""
@@ -236,16 +241,15 @@ class State:
             print(json.dumps(self.log[-1]), flush=True)
 
 
-def step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: Batch, s: Settings) -> float:
-    """Learn from one batch; returns its loss."""
+def step(model: LlamaForCausalLM, optimizer: MuonAdamW, batch: Batch, lr: float, s: Settings) -> float:
+    """Learn from one batch at a learning rate; returns its loss."""
     device = model.device
     half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
     with half:
         loss = loss_of(model, batch, s.context_weight)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.step(lr)
     return loss.item()
 
 
@@ -256,14 +260,19 @@ def compile_parts(model: LlamaForCausalLM) -> None:
             part.compile(dynamic=True)
 
 
-def train(s: Settings, work: Path, compiled: bool) -> None:
+def train(s: Settings, work: Path, init_from: Path | None, compiled: bool) -> None:
     """Train until the time is spent, from the checkpoint in `work` where there is one, and leave the last one there."""
     work.mkdir(parents=True, exist_ok=True)
+    if init_from and not (work / "tokenizer.json").exists():
+        PreTrainedTokenizerFast.from_pretrained(init_from).save_pretrained(work)
     tokenizer, material = prepare(s, work)
-    model = make_model(tokenizer, s).to("cuda" if torch.cuda.is_available() else "cpu")
+    model = make_model(tokenizer, s)
+    if init_from:
+        grow(model, LlamaForCausalLM.from_pretrained(init_from, dtype=torch.float32))
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     if model.device.type == "cpu":
         model.set_attn_implementation("eager")  # learns a quarter faster here than with PyTorch's fused attention
-    optimizer = make_optimizer(model, s)
+    optimizer = MuonAdamW(model, model.model.layers, s.weight_decay)
     state = load_checkpoint(work, model, optimizer) if (work / "checkpoint.pt").exists() else State()
     if compiled:
         compile_parts(model)
@@ -272,10 +281,7 @@ def train(s: Settings, work: Path, compiled: bool) -> None:
     stream, losses = batches(tokenizer, material, s, s.seed + state.step, copying=lambda: state.spent < s.copying * s.minutes * 60), deque(maxlen=100)
     last = saved = time.monotonic()
     while (fraction := state.spent / (s.minutes * 60)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = lr_at(fraction, state.step, s)
-        batch = next(stream)
-        losses.append(step(model, optimizer, batch, s))
+        losses.append(step(model, optimizer, batch := next(stream), lr_at(fraction, state.step, s), s))
         now = time.monotonic()
         state.count(batch.tokens, losses, min(now - last, 30))  # a machine that slept did not train
         last = now
@@ -285,13 +291,13 @@ def train(s: Settings, work: Path, compiled: bool) -> None:
     save_checkpoint(work, model, optimizer, state)
 
 
-def save_checkpoint(work: Path, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, state: State) -> None:
+def save_checkpoint(work: Path, model: LlamaForCausalLM, optimizer: MuonAdamW, state: State) -> None:
     """Write a checkpoint in one move."""
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, work / "checkpoint.new")
     os.replace(work / "checkpoint.new", work / "checkpoint.pt")
 
 
-def load_checkpoint(work: Path, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer | None = None) -> State:
+def load_checkpoint(work: Path, model: LlamaForCausalLM, optimizer: MuonAdamW | None = None) -> State:
     """Put the weights of the checkpoint in `work` into the model, and its moments into the optimizer."""
     saved = torch.load(work / "checkpoint.pt", map_location=model.device, weights_only=True)
     model.load_state_dict(saved["model"])
@@ -396,11 +402,14 @@ def main() -> None:
     files = parser.add_argument_group("files")
     files.add_argument("--out", type=Path, default=Path("hubert_llama/mini/llama"), help="where the weights go")
     files.add_argument("--work-dir", type=Path, default=Path("build/llama"), help="where checkpoints go")
+    files.add_argument("--init-from", type=Path, metavar="FOLDER", help="start from the weights and the tokenizer of this folder, not from random ones")
     files.add_argument("--hypotheses", help='lines {"text", "heard"} of a real recogniser, whose mishearings are mixed in')
     training = parser.add_argument_group("training")
     training.add_argument("--minutes", type=float, default=Settings.minutes, help="training time")
     training.add_argument("--seed", type=int, default=Settings.seed)
     training.add_argument("--peak-lr", type=float, default=Settings.peak_lr)
+    training.add_argument("--layers", type=int, default=Settings.layers)
+    training.add_argument("--hold", type=float, default=Settings.hold, help="share of the time at the peak learning rate")
     training.add_argument("--lessons", type=int, default=Settings.lessons, help="lessons in a batch: more tokens, fewer steps")
     training.add_argument("--copying", type=float, default=Settings.copying, help="share of the time for dictations alone")
     training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
@@ -415,7 +424,7 @@ def main() -> None:
     if args.evaluate:
         return evaluate(args.evaluate, args.questions, args.failures)
     if not args.export_only:
-        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying, lessons=args.lessons), args.work_dir, args.compile)
+        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying, lessons=args.lessons, layers=args.layers, hold=args.hold), args.work_dir, args.init_from, args.compile)
     export(args.work_dir, args.out)
 
 

@@ -423,7 +423,7 @@ def dictation(rng: random.Random, m: Material) -> Question:
 
 
 RATES = {False: [0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.3], True: [0, 0, 0, 0, 0.1, 0.2, 0.3, 0.5]}  # words misheard: without and with a real recogniser's readings, some of which are right
-ABOUT_ANYTHING = {dictation: 16, concept_question: 46, which_question: 6, arithmetic_question: 18, small_talk: 4, unknown_question: 8}  # with their shares
+ABOUT_ANYTHING = {dictation: 16, concept_question: 46, which_question: 6, arithmetic_question: 34, small_talk: 4, unknown_question: 8}  # with their shares
 PAGES = {passage_page: 42, invented_page: 40, assorted_page: 10, terms_page: 8}
 
 
@@ -436,7 +436,7 @@ def make_lesson(rng: random.Random, m: Material, n: int, copying: bool = False) 
         return [make_turn(rng, m, dictation(rng, m), "", 0.0) for _ in range(n)]
     context, about = "", []
     if (u := rng.random()) > 0.3:
-        pages = [rng.choices(list(PAGES), PAGES.values())[0](rng, m) for _ in range(rng.choice([1, 1, 1, 2, 3]))] if u > 0.38 else []
+        pages = [rng.choices(list(PAGES), PAGES.values())[0](rng, m) for _ in range(rng.choice([1, 1, 1, 1, 1, 2, 3]))] if u > 0.38 else []
         context = "\n".join(x for x in (course_header(rng), *(lay_out(rng, page) for page in pages)) if x)
         about = [q for page in pages for q in page.questions]
     turns = []
