@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['log', 'Message', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'Sampling', 'Completion', 'next_token', 'PrefixCache',
-           'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream', 'complete']
+           'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream', 'complete', 'log_likelihoods']
 
 # %% ../nbs/02_llama.ipynb #9cb3777c
 log = logging.getLogger(__name__)
@@ -274,3 +274,31 @@ def _prefill(llama: ChatLlama, ids: list[int], should_stop: Callable[[], bool]) 
             raise
         prefix.ids.extend(chunk)
     return logits
+
+# %% ../nbs/02_llama.ipynb #29c575a2
+def log_likelihoods(
+    llama: ChatLlama,
+    messages: Sequence[Message],
+    texts: Sequence[str],
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[float]:  # nats
+    "How likely each text is as the beginning of the assistant's next turn; raises `Stopped` when told to stop."
+    import torch
+    from transformers import DynamicCache
+
+    ids = llama.tokens(messages)
+    turns = [llama.tokenizer(llama.plain(text), add_special_tokens=False)["input_ids"] for text in texts]
+    longest = max(map(len, turns), default=0)
+    if len(ids) + longest >= llama.window:
+        raise ValueError(f"The conversation has {len(ids) + longest} tokens, {llama.name or 'the model'} can look back on {llama.window}: shorten the context.")
+    if not longest:
+        return [0.0] * len(texts)
+    first = _prefill(llama, ids[llama.prefix.keep_common(ids) :], should_stop).float().log_softmax(-1)  # (V,)
+    shared, cache = llama.prefix.cache, DynamicCache()
+    for i, layer in enumerate(shared.layers):
+        cache.update(layer.keys.expand(len(turns), -1, -1, -1), layer.values.expand(len(turns), -1, -1, -1), i)
+    padded = torch.tensor([turn + [0] * (longest - len(turn)) for turn in turns], device=llama.model.device)  # (N, L); padding stands on the right, where attention does not look
+    with torch.inference_mode():
+        logits = llama.model(padded, past_key_values=cache, use_cache=True).logits  # (N, L, V)
+    rows = zip(turns, logits, strict=True)
+    return [sum([float(first[turn[0]]), *(float(p) for p in row[: len(turn) - 1].float().log_softmax(-1).gather(1, torch.tensor(turn[1:], device=row.device)[:, None])[:, 0])]) if turn else 0.0 for turn, row in rows]

@@ -17,18 +17,20 @@ import numpy as np
 
 from . import hub
 from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Segment, VoiceActivityDetector, load_audio, split_segments
-from .ctc import BeamSearch, Change, judge, letters
+from .ctc import MAX_COST, Calibration, Change, Word, judge, letters, time_words
 from .hubert import DeviceConfig, Encoding, SpeechEncoder, Stopped
-from .llama import ChatLlama, Completion, Message, Sampling, complete, stream
+from .llama import ChatLlama, Completion, Message, Sampling, complete, log_likelihoods, stream
 from .profiles import Profile, choose_profile, notice
+from .search import BeamSearch, Hypothesis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
 __all__ = ['SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE', 'Audio',
-           'conversation', 'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Understanding',
-           'PipelineConfig', 'Timer', 'SpeechUnderstanding', 'from_array', 'plot_timings']
+           'conversation', 'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Correction',
+           'Understanding', 'PipelineConfig', 'Timer', 'Reading', 'explain', 'split_words', 'SpeechUnderstanding',
+           'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 SYSTEM_PROMPT = (
@@ -84,11 +86,17 @@ class Transcript:
     "What the student said; final."
     transcript: str
     raw_transcript: str
+    words: tuple[Word, ...] = ()
 
 @dataclass(frozen=True)
 class ResponseDelta:
     "A piece of the answer; the pieces join to the response."
     text: str
+
+@dataclass(frozen=True)
+class Correction(Change):
+    "A change of the raw reading, and who wanted it or why it was refused."
+    reason: str = ""
 
 @dataclass(frozen=True)
 class Understanding:
@@ -102,12 +110,15 @@ class Understanding:
     no_speech: bool = False  # nobody spoke, or no word could be made out
     truncated: bool = False  # a limit cut something: the course context, a very long question, or the answer
     notice: str | None = None  # something the user should know
-    corrections: tuple[Change, ...] = ()  # where the transcript differs from the raw reading, and what Llama proposed and was refused
+    words: tuple[Word, ...] = ()  # of the transcript, with times and confidence
+    corrections: tuple[Correction, ...] = ()  # where the transcript differs from the raw reading, and what Llama proposed and was refused
+    readings: dict[str, str] = field(default_factory=dict)  # what each stage made of the sound: "greedy", "search", "selection", "llama"
     timings: dict[str, float] = field(default_factory=dict)  # seconds per stage
 
     def to_dict(self) -> dict:
         "As plain data; a notice only when there is one."
-        data = {**asdict(self), "speech_features_shape": list(self.speech_features_shape)}
+        corrections = [{"from": c.heard, "to": c.proposed, "score": c.cost, "accepted": c.accepted, "reason": c.reason} for c in self.corrections]
+        data = {**asdict(self), "speech_features_shape": list(self.speech_features_shape), "corrections": corrections}
         return data if self.notice else {k: v for k, v in data.items() if k != "notice"}
 
 Event = Progress | Transcript | ResponseDelta | Understanding
@@ -121,6 +132,9 @@ class PipelineConfig:
     device: DeviceConfig = DeviceConfig()
     max_response_tokens: int = 256
     sampling: Sampling | None = None  # for the answer; None: what the model's makers recommend
+    hypotheses: int = 8  # readings that Llama chooses from; 1: the search's first stands
+    sure: float = 0.9  # confidence of a reading's least sure word from which Llama is not asked to choose
+    llama_weight: float = 0.3  # of Llama's log-likelihood beside the search's score
 
 class Timer:
     "Seconds spent per stage."
@@ -137,6 +151,38 @@ class Timer:
         self.seconds["total"] = round(now - self._start, 4)  # always the last
         self._last = now
 
+# %% ../nbs/03_pipeline.ipynb #5f1ccc83
+@dataclass(frozen=True, eq=False)
+class Reading:
+    "What was made of a segment before Llama saw it."
+    emissions: np.ndarray  # log-probabilities (T, V)
+    start: float  # seconds before it
+    greedy: str  # lower case
+    hypotheses: tuple[Hypothesis, ...]  # of the search, the best first; empty without one
+    text: str  # the best, as far as the sound allows it
+
+def explain(change: Change, search: str, selection: str) -> Correction:
+    "A change of the raw reading, with whose it was, or why it was refused."
+    held = lambda text: change.proposed and f" {change.proposed} " in f" {text} "
+    if not change.accepted:
+        reason = "refused: the recogniser has no such letters" if change.cost is None else f"refused: it costs {change.cost:.1f} nats a letter, {MAX_COST} are allowed"
+    else:
+        reason = "search: words of the vocabulary" if held(search) else "selection: Llama prefers this reading" if held(selection) else "Llama: it reads better, and the sound allows it"
+    return Correction(change.heard, change.proposed, change.cost, change.accepted, reason)
+
+def split_words(
+    transcript: str,
+    heard: Sequence[str],  # the readings that it was made from
+) -> list[str]:  # as many parts as there were readings
+    "A transcript cut where its readings were joined, also where its words are not theirs."
+    tokens = transcript.split()
+    match = SequenceMatcher(None, " ".join(heard).split(), [letters(t) for t in tokens], autojunk=False)
+    cuts, total = [0], 0
+    for reading in heard[:-1]:
+        total += len(reading.split())
+        cuts.append(max(cuts[-1], next(k + min(total - i, m - k) for _, i, j, k, m in match.get_opcodes() if i <= total <= j)))
+    return [" ".join(tokens[a:b]) for a, b in zip(cuts, [*cuts[1:], len(tokens)])]
+
 # %% ../nbs/03_pipeline.ipynb #d3693ef9
 Audio = str | PathLike[str] | BinaryIO | np.ndarray | tuple[np.ndarray, int]
 
@@ -150,8 +196,9 @@ class SpeechUnderstanding:
         profile: Profile,
         config: PipelineConfig = PipelineConfig(),
         search: BeamSearch | None = None,  # over a vocabulary, for a HuBERT that brings one; None: greedy
+        calibration: Calibration | None = None,  # of the words' confidence, for a HuBERT that brings one
     ):
-        self.encoder, self.llama, self.profile, self.config, self.search = encoder, llama, profile, config, search
+        self.encoder, self.llama, self.profile, self.config, self.search, self.calibration = encoder, llama, profile, config, search, calibration
         self.detect = VoiceActivityDetector()
 
     @classmethod
@@ -168,14 +215,14 @@ class SpeechUnderstanding:
         chosen = choose_profile(profile, hubert, llama)
         four = chosen.load_in_4bit if load_in_4bit is None else load_in_4bit
         for name in (chosen.llama, chosen.hubert):  # both before one is loaded: the gated one first
-            hub.fetch(name, on_progress)
+            folder = hub.fetch(name, on_progress)
         on_progress("loading", 0.0, f"Loading {chosen.hubert}")
         encoder = SpeechEncoder.from_pretrained(chosen.hubert, config.device, on_progress)
         search = BeamSearch.from_pretrained(chosen.hubert, encoder.labels)
         on_progress("loading", 0.3, f"Loading {chosen.llama}")
         tutor = ChatLlama.from_pretrained(chosen.llama, config.device, four, on_progress)
         on_progress("loading", 0.9, "Warming up")
-        pipeline = cls(encoder, tutor, chosen, config, search)
+        pipeline = cls(encoder, tutor, chosen, config, search, Calibration.from_folder(folder))
         pipeline.warm_up()
         on_progress("loading", 1.0, "Ready")
         return pipeline
@@ -207,19 +254,19 @@ class SpeechUnderstanding:
         segments = [s for s in split_segments(waveform, regions) if any(r.start < s.end and r.end > s.start for r in regions)]
         encodings = yield from self._encode(waveform, segments, should_stop)
         timer.stage("hubert")
-        raw = " ".join(e.text for e in encodings if e.text)
         duration = round(len(waveform) / SAMPLING_RATE, 3)
         shape = (1, sum(e.shape[1] for e in encodings), self.encoder.hidden_size)
+        raw = " ".join(e.text for e in encodings if e.text)
         if raw:
-            heard = " ".join(self._read(e, context) for e in encodings if e.text)
+            readings = [self._read(e, s.start / SAMPLING_RATE, context, should_stop) for e, s in zip(encodings, segments) if e.text]
             timer.stage("search")
-            emissions = np.concatenate([e.emissions for e in encodings])  # (T, V)
-            transcript, changes, response, truncated = yield from self._converse(raw, heard, emissions, context, should_stop, timer)
+            transcript, response, truncated = yield from self._converse(raw, readings, context, should_stop, timer)
         else:
-            transcript, changes, response, truncated = "", [], NO_SPEECH_RESPONSE, False
+            transcript, response, truncated = _Transcription("", ()), NO_SPEECH_RESPONSE, False
             yield Transcript("", "")
             yield ResponseDelta(response)
-        yield Understanding(transcript, response, raw, shape, self.profile.name, duration, not raw, truncated, notice(self.profile), tuple(changes), timer.seconds)
+        t = transcript
+        yield Understanding(t.text, response, raw, shape, self.profile.name, duration, not raw, truncated, notice(self.profile), t.words, t.corrections, t.readings, timer.seconds)
 
     def _waveform(self, audio: Audio) -> np.ndarray:
         if isinstance(audio, tuple):
@@ -235,38 +282,68 @@ class SpeechUnderstanding:
             yield Progress("encoding", round(len(encodings) / len(segments), 3), f"Heard {len(encodings)} of {len(segments)} segments")
         return encodings
 
-    def _read(self, encoding: Encoding, context: str) -> str:
+    def _read(self, encoding: Encoding, start: float, context: str, should_stop: Callable[[], bool]) -> Reading:
         "The words of a segment: those that the search finds, as far as the sound allows, or the greedy letters."
+        _stop_if(should_stop)
         greedy = letters(encoding.text)
-        found = self.search(encoding.emissions, context=context) if self.search else []
-        return letters(judge(encoding.emissions, greedy, found[0].text, self.encoder.labels, max_cost=SEARCH_COST)[0]) if found else greedy
+        found = self.search(encoding.emissions, self.config.hypotheses, context, greedy) if self.search else []
+        text = self._allowed(encoding.emissions, greedy, found[0].text) if found else greedy
+        return Reading(encoding.emissions, start, greedy, tuple(found), text)
 
-    def _converse(self, raw: str, heard: str, emissions: np.ndarray, context: str, should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[str, list[Change], str, bool]]:
-        "Both turns of the conversation: transcript and its changes, answer, and whether anything had to be cut."
+    def _allowed(self, emissions: np.ndarray, greedy: str, found: str) -> str:
+        "What the search found, as far as the sound allows."
+        return letters(judge(emissions, greedy, found, self.encoder.labels, max_cost=SEARCH_COST)[0])
+
+    def _converse(self, raw: str, readings: list[Reading], context: str, should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[_Transcription, str, bool]]:
+        "Both turns of the conversation: transcript and answer, and whether anything had to be cut."
         context, cut_context = self._fitting(context, self._room() // 2)
-        transcript, refused = self._transcribe(heard, emissions, context, should_stop)
-        _, taken = judge(emissions, raw, transcript, self.encoder.labels, max_cost=float("inf"))
+        readings = self._select(readings, context, should_stop)
+        timer.stage("selection")
+        transcript = self._transcribe(raw, readings, context, should_stop)
         timer.stage("transcript")
-        yield Transcript(transcript, raw)
-        asked, cut_question = self._fitting(transcript, self._room() // 4, keep_end=True)
-        messages = conversation(asked if cut_question else heard, context, asked)
+        yield Transcript(transcript.text, raw, transcript.words)
+        asked, cut_question = self._fitting(transcript.text, self._room() // 4, keep_end=True)
+        messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked)
         chosen = self.config.sampling or self.llama.recommended
         turn = stream(self.llama, messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
         done = yield from _deltas(turn)
         timer.stage("response")
-        return transcript, taken + refused, done.text.strip(), cut_context or cut_question or done.finish_reason == "length"
+        return transcript, done.text.strip(), cut_context or cut_question or done.finish_reason == "length"
 
-    def _transcribe(self, heard: str, emissions: np.ndarray, context: str, should_stop: Callable[[], bool]) -> tuple[str, list[Change]]:
-        "Llama's transcript as far as it may be believed, the recogniser's else; and what was refused."
-        if len(heard) > MAX_REPAIRED:
-            return tidy(heard), []
-        limit = 16 + 2 * len(self.llama.tokenizer(heard)["input_ids"])
-        turn = complete(self.llama, conversation(heard, context), Sampling(max_new_tokens=limit), should_stop)
-        said = turn.text.strip()
-        if turn.finish_reason != "stop" or not is_faithful(heard, said):
-            return tidy(heard), []
-        transcript, changes = judge(emissions, heard, said, self.encoder.labels)
-        return transcript, [change for change in changes if not change.accepted]
+    def _select(self, readings: list[Reading], context: str, should_stop: Callable[[], bool]) -> list[Reading]:
+        "Among the hypotheses of a question that is not sure, the one that the search and Llama like best together. (What is longer than a segment is not chosen from: its readings would have to be combined.)"
+        first = readings[0]
+        if len(readings) > 1 or len(first.hypotheses) < 2 or len(first.text) > MAX_REPAIRED or self._is_sure(first):
+            return readings
+        texts = [h.text for h in first.hypotheses]
+        likely = log_likelihoods(self.llama, conversation(first.text, context), [tidy(t).rstrip(".") for t in texts], should_stop)
+        best = max(zip(first.hypotheses, likely), key=lambda pair: pair[0].score + self.config.llama_weight * pair[1])[0].text
+        return readings if best == texts[0] else [replace(first, text=self._allowed(first.emissions, first.greedy, best))]
+
+    def _is_sure(self, reading: Reading) -> bool:
+        "Whether no word is in doubt."
+        return bool(words := self._words(reading, reading.text)) and min(w.confidence for w in words) >= self.config.sure
+
+    def _words(self, reading: Reading, text: str) -> list[Word]:
+        "The words of a segment's part of the transcript, timed."
+        return time_words(reading.emissions, text, self.encoder.labels, [(h.text, h.score) for h in reading.hypotheses], self.calibration, reading.start)
+
+    def _transcribe(self, raw: str, readings: list[Reading], context: str, should_stop: Callable[[], bool]) -> _Transcription:
+        "Llama's transcript as far as it may be believed, the readings' else; its words, and how it came about."
+        heard, searched = " ".join(r.text for r in readings), " ".join(r.hypotheses[0].text if r.hypotheses else r.greedy for r in readings)
+        emissions = np.concatenate([r.emissions for r in readings])  # (T, V)
+        text, refused, said = tidy(heard), [], ""
+        if len(heard) <= MAX_REPAIRED:
+            limit = 16 + 2 * len(self.llama.tokenizer(heard)["input_ids"])
+            turn = complete(self.llama, conversation(heard, context), Sampling(max_new_tokens=limit), should_stop)
+            said = turn.text.strip()
+            if turn.finish_reason == "stop" and is_faithful(heard, said):
+                text, changes = judge(emissions, heard, said, self.encoder.labels)
+                refused = [change for change in changes if not change.accepted]
+        _, taken = judge(emissions, raw, text, self.encoder.labels, max_cost=float("inf"))
+        words = [w for r, part in zip(readings, split_words(text, [r.text for r in readings])) for w in self._words(r, part)]
+        stages = {"greedy": raw.lower(), "search": searched, "selection": heard, "llama": said}
+        return _Transcription(text, tuple(words), tuple(explain(c, searched, heard) for c in taken + refused), stages)
 
     def _room(self) -> int:
         "Tokens of the window that context and question may fill together, beside the fixed words and the answer."
@@ -302,6 +379,14 @@ def from_array(
         raise AudioEmptyError(f"Empty recording: {len(mono)} samples at 16 kHz; {FRAME_LENGTH} (25 ms) is the least.")
     return mono / max(1.0, float(np.abs(mono).max()))
 
+@dataclass(frozen=True)
+class _Transcription:
+    "A transcript and how it came about."
+    text: str
+    words: tuple[Word, ...]
+    corrections: tuple[Correction, ...] = ()
+    readings: dict[str, str] = field(default_factory=dict)
+
 def _stop_if(should_stop: Callable[[], bool]) -> None:
     if should_stop():
         raise Stopped("stopped on request")
@@ -330,11 +415,11 @@ def plot_timings(
     ax = ax or plt.subplots(figsize=(8, 0.5 + 0.45 * len(results)))[1]
     for y, result in enumerate(results):
         left = 0.0
-        for i, stage in enumerate(("audio", "vad", "hubert", "search", "transcript", "response")):
+        for i, stage in enumerate(("audio", "vad", "hubert", "search", "selection", "transcript", "response")):
             seconds = result.timings.get(stage, 0.0)
             ax.barh(y, seconds, left=left, color=f"C{i}", label=stage if y == 0 else None)
             left += seconds
     ax.set(yticks=range(len(names)), yticklabels=names, xlabel="seconds")
     ax.invert_yaxis()
-    ax.legend(fontsize=8, ncols=6, loc="upper center", bbox_to_anchor=(0.5, 1.35), frameon=False)
+    ax.legend(fontsize=8, ncols=7, loc="upper center", bbox_to_anchor=(0.5, 1.35), frameon=False)
     return ax
