@@ -125,7 +125,7 @@ def _quiet_libraries() -> None:
 # %% ../nbs/04a_cli.ipynb #4a755cd0
 def evaluate(args: argparse.Namespace) -> int:
     "Measure a pipeline on a manifest and print the figures; the exit code."
-    from hubert_llama.evaluate import ManifestError, failures, read_manifest, report
+    from hubert_llama.evaluate import ManifestError, failures, peak_memory, read_manifest, report, to_html
 
     try:
         import jiwer  # noqa: F401
@@ -140,16 +140,19 @@ def evaluate(args: argparse.Namespace) -> int:
         return 1
     if outcomes is None:
         return 1
-    figures, worst = report(outcomes), failures(outcomes, args.failures)
+    figures, worst = report(outcomes, args.compare), failures(outcomes, args.failures)
+    if figures.speed:
+        figures.speed["peak memory MB"] = peak_memory()
     if args.out:
         Path(args.out, "report.json").write_text(json.dumps(asdict(figures), indent=2) + "\n", encoding="utf-8")
         Path(args.out, "report.md").write_text("\n".join([figures.to_markdown(), "", *(f"- {line}" for line in worst)]) + "\n", encoding="utf-8")
+        Path(args.out, "report.html").write_text(to_html(outcomes, figures, f"{Path(args.manifest).name}, {args.profile}", worst), encoding="utf-8")
     print(json.dumps(asdict(figures)) if args.json else "\n".join([*worst, "", figures.to_markdown()]), flush=True)
     return 0
 
 def _run(args: argparse.Namespace, utterances: Sequence[Utterance]) -> list[Outcome] | None:
     "The outcomes, read from --out where they are there already and kept there as they come; None where the models cannot be loaded."
-    from hubert_llama.evaluate import read_outcomes, run
+    from hubert_llama.evaluate import make_contexts, read_outcomes, run
 
     kept, progress = Path(args.out, "outcomes.jsonl") if args.out else None, ProgressLine(sys.stderr)
     if kept:
@@ -161,7 +164,7 @@ def _run(args: argparse.Namespace, utterances: Sequence[Utterance]) -> list[Outc
         return None
     with open(kept or os.devnull, "a", encoding="utf-8") as file:
         outcomes = []
-        for outcome in run(pipeline, utterances, done):
+        for outcome in run(pipeline, utterances, done, make_contexts(utterances, args.contexts, args.distractors)):
             outcomes.append(outcome)
             if outcome.utterance not in done:
                 file.write("\n" + json.dumps(asdict(outcome)))  # a new line first: the last one may have been cut
@@ -169,6 +172,15 @@ def _run(args: argparse.Namespace, utterances: Sequence[Utterance]) -> list[Outc
             progress("evaluating", len(outcomes) / len(utterances), f"{len(outcomes)} of {len(utterances)}")
     progress.clear()
     return outcomes
+
+def _stages(text: str) -> list[str]:
+    "Names of stages, with commas between them."
+    from hubert_llama.evaluate import STAGES
+
+    names = [name.strip() for name in text.split(",")]
+    if strange := [name for name in names if name not in STAGES]:
+        raise argparse.ArgumentTypeError(f"{strange[0]!r} is not one of {', '.join(STAGES)}")
+    return names
 
 def _field(text: str) -> tuple[str, str]:
     "FIELD=VALUE."
@@ -203,7 +215,10 @@ def make_parser() -> argparse.ArgumentParser:
     e.add_argument("manifest", metavar="MANIFEST", help="file of JSON lines")
     e.add_argument("--where", action="append", default=[], type=_field, metavar="FIELD=VALUE", help="only lines with this value; may be given more than once")
     e.add_argument("--limit", type=int, metavar="N", help="only the first N lines")
-    e.add_argument("--out", metavar="FOLDER", help="keep every outcome there (a stopped run goes on), and the figures as report.json and report.md")
+    e.add_argument("--out", metavar="FOLDER", help="keep every outcome there (a stopped run goes on), and the figures as report.json, report.md and report.html")
+    e.add_argument("--compare", type=_stages, default="raw,nbest,selected,llama,guarded", metavar="STAGES", help="whose readings are counted (default: %(default)s)")
+    e.add_argument("--contexts", choices=["given", "none", "others"], default="given", help="give each recording its own context, none, or another's, to see what contexts are worth and whether they leak (default: %(default)s)")
+    e.add_argument("--distractors", type=int, default=0, metavar="N", help="add N words to each context that are not said")
     e.add_argument("--failures", type=int, default=10, metavar="N", help="how many failures of each sort are shown (default: %(default)s)")
     e.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_model_options(e)

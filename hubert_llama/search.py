@@ -20,7 +20,7 @@ from . import hub
 from .ctc import letters, spell
 
 # %% auto #0
-__all__ = ['log', 'LanguageModel', 'BeamConfig', 'course_words', 'Hypothesis', 'BeamSearch']
+__all__ = ['log', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words', 'Hypothesis', 'BeamSearch']
 
 # %% ../nbs/01b_search.ipynb #ed4084af
 log = logging.getLogger(__name__)
@@ -98,9 +98,12 @@ def course_words(
     "The context's rare words that the sound may hold."
     from rapidfuzz import fuzz, process
 
-    rare = [w for w in _words(context) if len(w) > 3 and (lm.score((), w) or -math.inf) < config.rare]
-    found = process.extract(letters(heard).replace(" ", ""), rare, scorer=fuzz.partial_ratio, processor=None, score_cutoff=config.similarity, limit=config.max_course_words)
+    found = process.extract(letters(heard).replace(" ", ""), rare_words(context, lm, config), scorer=fuzz.partial_ratio, processor=None, score_cutoff=config.similarity, limit=config.max_course_words)
     return [word for word, _, _ in found]
+
+def rare_words(context: str, lm: LanguageModel, config: BeamConfig = BeamConfig()) -> list[str]:
+    "The context's words of four letters and more that are rare in the language model, or new to it."
+    return [w for w in _words(context) if len(w) > 3 and ((known := lm.score((), w)) is None or known < config.rare)]
 
 def _words(context: str) -> list[str]:
     "The different words of a context, in order."
@@ -167,6 +170,10 @@ class BeamSearch:
     def new_words(self, context: str) -> tuple[str, ...]:
         "The context's words that the language model lacks and the letters can write, in order."
         return tuple(w for w in _words(context) if (w,) not in self.lm.ngrams and spell(w, self.labels) is not None)[: self.config.max_new_words]
+
+    def rare_words(self, context: str) -> list[str]:
+        "The context's words that are rare or new to the language model: its course words, whatever the sound."
+        return rare_words(context, self.lm, self.config)
 
     def _trie(self, new_words: tuple[str, ...]) -> tuple:
         "The vocabulary as a tree of letters, and its words by number."

@@ -2,21 +2,25 @@
 
     python training/held_out.py --out build/held-out
     hubert-llama evaluate build/held-out/manifest.jsonl --profile mini --out build/results
+    python training/held_out.py --out build/noisy --snr 5
+    python training/held_out.py --out build/tuning --voices training --seed 8
 
 Sentences of the curriculum that training never saw, in voices that it never heard; students' questions in unseen phrasings, with
-contexts, and what their answers must carry; and a hundred recordings in which nobody speaks. Everything follows from the seed. It needs
-espeak-ng, festival with the voice cmu_us_slt_arctic_hts, and WordNet (Debian: espeak-ng festival festvox-us-slt-hts wordnet).
+contexts, and what their answers must carry; and a hundred recordings in which nobody speaks. `--snr` puts noise under the voices. `--voices training`
+has training's voices say other draws of such sentences, for training/calibrate.py to fit on. Everything follows from the seed. It needs espeak-ng, festival with the voice cmu_us_slt_arctic_hts, and WordNet (Debian: espeak-ng festival festvox-us-slt-hts wordnet).
 """
 
 import argparse
 import json
+import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import noises
 import numpy as np
 import soundfile
-from speech import HELD_OUT_ESPEAK, Job, glosses, load_sentences, speak, test_jobs
+from speech import HELD_OUT_ESPEAK, Job, add_noise, glosses, load_sentences, speak, test_jobs, training_voice
 from tutor import Turn, load_material, make_turns, plain
 
 from hubert_llama.audio import SAMPLING_RATE
@@ -27,22 +31,23 @@ LIKE = ("definition",)  # kinds whose answers need most words of a sentence; the
 Clip = tuple[np.ndarray, dict]  # int16 samples, and what the manifest says about them
 
 
-def sentences(seed: int) -> Iterator[Clip]:
-    """Unseen sentences of the curriculum in unheard voices."""
+def sentences(seed: int, voices: str) -> Iterator[Clip]:
+    """Unseen sentences of the curriculum in unheard voices, or in training's."""
     drawn = load_sentences()
     for name, corpus in (("test-held-out-espeak-curriculum", "espeak-ng, curriculum"), ("test-held-out-festival-curriculum", "festival slt, curriculum")):
         for job in test_jobs(name, drawn, seed):
-            for samples, text, voice in speak(job):
-                yield samples, {"text": text, "corpus": corpus, "voice": voice}
+            engine, voice = (job.engine, job.voice) if voices == "held-out" else training_voice(random.Random(job.seed))
+            for samples, text, voice in speak(replace(job, engine=engine, voice=voice)):
+                yield samples, {"text": text, "corpus": corpus if voices == "held-out" else "training's voices, curriculum", "voice": voice}
 
 
-def questions(seed: int) -> Iterator[Clip]:
+def questions(seed: int, voices: str) -> Iterator[Clip]:
     """Spoken questions with what their answers must carry."""
     turns = held_out_turns(QUESTIONS, seed)
     for i, turn in enumerate(turns):
-        voice = HELD_OUT_ESPEAK[i % len(HELD_OUT_ESPEAK)]
-        for samples, _, _ in speak(Job("espeak", voice, (plain(turn.transcript),), seed * 10**6 + i)):
-            yield samples, {"text": turn.transcript, "corpus": "espeak-ng, questions", "voice": f"espeak {voice}", "context": turn.context, "kind": turn.kind, **wanted(turn)}
+        engine, voice = ("espeak", HELD_OUT_ESPEAK[i % len(HELD_OUT_ESPEAK)]) if voices == "held-out" else training_voice(random.Random(i))
+        for samples, _, _ in speak(Job(engine, voice, (plain(turn.transcript),), seed * 10**6 + i)):
+            yield samples, {"text": turn.transcript, "corpus": "espeak-ng, questions" if voices == "held-out" else "training's voices, questions", "voice": f"{engine} {voice}", "context": turn.context, "kind": turn.kind, **wanted(turn)}
 
 
 def wanted(turn: Turn) -> dict[str, str]:
@@ -64,7 +69,17 @@ def held_out_turns(counts: dict[str, int], seed: int) -> list[Turn]:
 # Recordings in which nobody speaks
 
 
-def no_speech(seed: int) -> Iterator[Clip]:
+def noisy(clips: Iterator[Clip], snr: float | None, seed: int) -> Iterator[Clip]:
+    """The clips with noise so many decibels below the voice."""
+    rng = np.random.default_rng(seed)
+    for samples, row in clips:
+        if snr is not None:
+            x = add_noise(samples.astype(np.float32) / 32768, rng, snr)
+            samples = (x / max(1.0, float(np.abs(x).max())) * 32767).astype(np.int16)
+        yield samples, row
+
+
+def no_speech(seed: int, voices: str) -> Iterator[Clip]:
     """A hundred recordings without a voice, loud and quiet, of one to eight seconds."""
     rng = np.random.default_rng(seed)
     for kind, count in noises.KINDS.items():
@@ -78,10 +93,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the recordings and manifest.jsonl; never commit it")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--voices", choices=["held-out", "training"], default="held-out")
+    parser.add_argument("--snr", type=float, help="noise under the voices, so many decibels below them")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     with open(args.out / "manifest.jsonl", "w", encoding="utf-8") as manifest:
-        for i, (samples, row) in enumerate(clip for make in (sentences, questions, no_speech) for clip in make(args.seed)):
+        for i, (samples, row) in enumerate(clip for make, snr in ((sentences, args.snr), (questions, args.snr), (no_speech, None)) for clip in noisy(make(args.seed, args.voices), snr, args.seed)):
             soundfile.write(args.out / f"{i:04}.wav", samples, SAMPLING_RATE)
             manifest.write(json.dumps({"audio": f"{i:04}.wav", **row}) + "\n")
     print(f"{args.out / 'manifest.jsonl'}: {i + 1} recordings")

@@ -1,0 +1,129 @@
+"""Fit what turns the recogniser's signs into a confidence, and what Llama's opinion of a reading weighs.
+
+    python training/held_out.py --out build/tuning --voices training --seed 8
+    python training/calibrate.py build/tuning/manifest.jsonl --hubert hubert_llama/mini/hubert --llama hubert_llama/mini/llama
+
+It reads the manifest's recordings with the beam search, fits the three numbers of `hubert_llama.ctc.Calibration` by logistic
+regression, writes them into the HuBERT's folder as confidence.json, and prints word error rates for several weights of
+`PipelineConfig.llama_weight`. `--search` also tries weights of the search itself (`BeamConfig`).
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
+
+from hubert_llama.audio import load_audio
+from hubert_llama.ctc import Calibration, edit_distance, letters, log_odds, time_words
+from hubert_llama.evaluate import Outcome, Utterance, judged_words, read_manifest
+from hubert_llama.hubert import DeviceConfig, SpeechEncoder
+from hubert_llama.llama import ChatLlama, log_likelihoods
+from hubert_llama.pipeline import conversation, tidy
+from hubert_llama.search import BeamSearch, Hypothesis
+
+LLAMA_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """An utterance as HuBERT heard it."""
+
+    utterance: Utterance
+    emissions: np.ndarray  # log-probabilities (T, V)
+    greedy: str
+
+
+def hear(utterances: list[Utterance], encoder: SpeechEncoder) -> Iterator[Heard]:
+    """What is said in each recording, in letters."""
+    for u in tqdm(utterances, desc="hearing"):
+        encoding = encoder.encode([load_audio(u.audio)])[0]
+        if encoding.text:
+            yield Heard(u, encoding.emissions, letters(encoding.text))
+
+
+def word_errors(heard: list[Heard], texts: list[str]) -> float:
+    """Percent of the words that are wrong."""
+    wanted = [letters(h.utterance.text).split() for h in heard]
+    return 100 * sum(edit_distance(w, t.split()) for w, t in zip(wanted, texts, strict=True)) / sum(map(len, wanted))
+
+
+def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], labels: list[str]) -> dict[str, float]:
+    """The numbers of `Calibration`, and what they were fitted on."""
+    signs, right = [], []
+    for h, hypotheses in zip(heard, found, strict=True):
+        mine = []
+
+        def note(sound: float, agreement: float, mine: list = mine) -> float:
+            mine.append((sound, log_odds(agreement)))
+            return 0.5
+
+        words = time_words(h.emissions, hypotheses[0].text, labels, [(x.text, x.score) for x in hypotheses], note)
+        judged = judged_words([Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])])
+        if len(judged) == len(mine):
+            signs, right = signs + mine, right + [r for _, r in judged]
+    fitted = LogisticRegression(C=1e6).fit(np.array(signs), right)
+    return {"bias": round(float(fitted.intercept_[0]), 4), "sound": round(float(fitted.coef_[0][0]), 4), "agreement": round(float(fitted.coef_[0][1]), 4), "fitted_on_words": len(right)}
+
+
+def try_search(heard: list[Heard], search: BeamSearch) -> None:
+    """Print word error rates for weights of the search."""
+    given = search.config
+    for lm_weight, word_score, bonus in product((0.9, 1.2, 1.6, 2.0), (0.0, 1.0, 2.0), (2.0,)):
+        search.config = replace(given, lm_weight=lm_weight, word_score=word_score, bonus=bonus)
+        print(f"lm_weight {lm_weight}, word_score {word_score}, bonus {bonus}: {word_errors(heard, [read(h, search)[0].text for h in heard]):.2f} %", flush=True)
+    for new_word, bonus in product((-12.0, -9.0, -7.0), (0.0, 2.0, 4.0, 6.0)):
+        search.config = replace(given, bonus=bonus, new_word=new_word)
+        print(f"new_word {new_word}, bonus {bonus}: {word_errors(heard, [read(h, search)[0].text for h in heard]):.2f} %", flush=True)
+    search.config = given
+
+
+def read(h: Heard, search: BeamSearch, n: int = 8) -> list[Hypothesis]:
+    """The n best readings, as the service gets them."""
+    return search(h.emissions, n, h.utterance.context, h.greedy) or [Hypothesis(h.greedy, 0.0)]
+
+
+def try_llama(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> None:
+    """Print word error rates for weights of Llama's opinion."""
+    likely = [log_likelihoods(llama, conversation(f[0].text, h.utterance.context), [tidy(x.text).rstrip(".") for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
+    for weight in LLAMA_WEIGHTS:
+        chosen = [max(zip(f, own, strict=True), key=lambda pair: pair[0].score + weight * pair[1])[0].text for f, own in zip(found, likely, strict=True)]
+        print(f"llama_weight {weight}: {word_errors(heard, chosen):.2f} %")
+    best = [min((x.text for x in f), key=lambda text: edit_distance(letters(h.utterance.text).split(), text.split())) for h, f in zip(heard, found, strict=True)]
+    print(f"the best of each list: {word_errors(heard, best):.2f} %")
+
+
+def main() -> None:
+    """Fit, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifest", type=Path, help="recordings with texts, none of those that will be measured")
+    parser.add_argument("--hubert", type=Path, required=True, help="folder of the HuBERT, with its language model")
+    parser.add_argument("--llama", type=Path, help="folder of the Llama; without one only the confidence is fitted")
+    parser.add_argument("--search", action="store_true", help="try weights of the search too: some minutes")
+    parser.add_argument("--limit", type=int, help="only the first N recordings")
+    args = parser.parse_args()
+    exact = DeviceConfig("cpu", "float32")
+    encoder = SpeechEncoder.from_pretrained(str(args.hubert), exact)
+    search = BeamSearch.from_pretrained(str(args.hubert), encoder.labels)
+    if search is None:
+        raise SystemExit(f"{args.hubert} has no language model: make one with training/language_model.py.")
+    heard = [h for h in hear([u for u in read_manifest(args.manifest) if u.text][: args.limit], encoder)]
+    print(f"greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %")
+    if args.search:
+        try_search(heard, search)
+    found = [read(h, search) for h in tqdm(heard, desc="searching")]
+    print(f"search: {word_errors(heard, [f[0].text for f in found]):.2f} %")
+    fitted = fit_confidence(heard, found, encoder.labels)
+    (args.hubert / "confidence.json").write_text(json.dumps(fitted) + "\n")
+    print(f"{args.hubert / 'confidence.json'}: {Calibration.from_folder(args.hubert)}, {fitted['fitted_on_words']} words")
+    if args.llama:
+        try_llama(heard, found, ChatLlama.from_pretrained(str(args.llama), exact))
+
+
+if __name__ == "__main__":
+    main()
