@@ -198,6 +198,7 @@ def _Words(lm: LanguageModel, words: Sequence[str], config: BeamConfig, course: 
     from flashlight.lib.text import decoder
 
     bonus = config.bonus / config.lm_weight  # the search weighs it with the rest
+    plain_unknown = lm.score((), "<unk>")  # where words stand that the model lacks, in models that say so
 
     class Words(decoder.LM):
         def __init__(self):
@@ -211,9 +212,11 @@ def _Words(lm: LanguageModel, words: Sequence[str], config: BeamConfig, course: 
 
         def score(self, state, index):
             word, history, child = words[index], self.histories[state], state.child(index)
-            self.histories[child] = (*history, word)[-max(1, lm.order - 1) :]
             found = lm.score(history, word)
-            return child, (config.new_word if found is None else found) + bonus * (word in course)
+            self.histories[child] = (*history, "<unk>" if found is None else word)[-max(1, lm.order - 1) :]
+            if found is None:
+                found = config.new_word + (lm.score(history, "<unk>") - plain_unknown if plain_unknown is not None else 0.0)
+            return child, found + bonus * (word in course)
 
         def finish(self, state):
             return state, lm.score(self.histories[state], "</s>") or 0.0

@@ -61,6 +61,7 @@ class Settings:
     # data
     buckets: tuple[float, ...] = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.5, 10.0, 13.0, 17.5)  # seconds that clips are padded to: few shapes, so that each can be compiled
     real: float = 0.05  # share of real clips
+    espeak: float = 0.6  # share of espeak-ng among the synthetic ones
     voiceless: float = 0.015  # share of clips in which nobody speaks, once it is no longer easy
     easy_until: float = 0.7  # loss: above it only short, clean, synthetic clips are read, with which CTC leaves its plateau and learns to spell sooner
     easy_seconds: float = 8.0
@@ -113,11 +114,13 @@ class Batch:
 
 
 def load_clips(folder: Path, s: Settings) -> dict[str, list[Clip]]:
-    """The training clips, real and synthetic, that are neither too long nor too short for their letters."""
-    clips: dict[str, list[Clip]] = {"synthetic": [], "real": []}
+    """The training clips, real, by espeak-ng and by other synthesisers, that are neither too long nor too short for their letters."""
+    clips: dict[str, list[Clip]] = {"real": [], "espeak": [], "other": []}
     for name in parts(folder, "train-"):
-        clips["real" if name == "train-real" else "synthetic"] += [c for c in read_part(folder, name) if c.text and c.seconds < s.longest_seconds and c.seconds > 0.03 * len(c.text)]
-    if not clips["synthetic"] and not clips["real"]:
+        for c in read_part(folder, name):
+            if c.text and 0.03 * len(c.text) < c.seconds < s.longest_seconds:
+                clips["real" if name == "train-real" else "espeak" if c.voice.startswith("espeak") else "other"].append(c)
+    if not any(clips.values()):
         raise SystemExit(f"No training parts in {folder}: make them with training/speech.py --work-dir {folder}.")
     return clips
 
@@ -130,10 +133,11 @@ def draw_noise(rng: np.random.Generator) -> Clip:
 
 
 def draw_clip(clips: dict[str, list[Clip]], easy: bool, s: Settings, rng: random.Random) -> Clip:
-    """A random clip."""
-    share = 0.0 if easy and clips["synthetic"] else s.real if clips["synthetic"] else 1.0
+    """A random clip of a kind that is there."""
+    shares = {"real": 0.0 if easy else s.real, "espeak": (1 - s.real) * s.espeak, "other": (1 - s.real) * (1 - s.espeak)}
+    shares = {kind: share if clips[kind] else 0.0 for kind, share in shares.items()}
     while True:
-        clip = rng.choice(clips["real" if rng.random() < share else "synthetic"])
+        clip = rng.choice(clips[rng.choices(list(shares), shares.values())[0]] if any(shares.values()) else clips["real"])
         if not easy or clip.seconds < s.easy_seconds:
             return clip
 
@@ -348,8 +352,8 @@ def hear(checkpoint: Path, s: Settings, folder: Path, n: int, out: Path) -> None
     """Write what a checkpoint hears in `n` augmented training clips, lines {"text", "heard"}: train_llama.py's --hypotheses."""
     model = HubertForCTC(make_config(s)).eval()
     load_checkpoint(checkpoint, model)
-    clips, rng = load_clips(folder, s)["synthetic"], np.random.default_rng(s.seed)
-    changed = [replace(c, samples=augment(c.samples, rng, s.augmentation)) for c in random.Random(s.seed).sample(clips, min(n, len(clips)))]
+    clips, rng = load_clips(folder, s), np.random.default_rng(s.seed)
+    changed = [replace(c, samples=augment(c.samples, rng, s.augmentation)) for c in random.Random(s.seed).sample(clips["espeak"] + clips["other"], min(n, len(clips["espeak"] + clips["other"])))]
     rows = [{"text": c.text, "heard": text} for c, text in zip(changed, read_clips(model, changed), strict=True)]
     out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     print(f"{out}: {len(rows)} clips, word error rate {score(changed, [row['heard'] for row in rows])['wer']} %")
