@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['MAX_COST', 'LEAD', 'TAIL', 'letters', 'spell', 'log_likelihoods', 'Change', 'judge', 'edit_distance', 'plot_costs',
-           'align', 'Word', 'Calibration', 'log_odds', 'agreements', 'time_words', 'plot_words']
+__all__ = ['MAX_COST', 'letters', 'spell', 'log_likelihoods', 'Change', 'judge', 'edit_distance', 'plot_costs', 'align', 'Word',
+           'Calibration', 'log_odds', 'agreements', 'time_words', 'plot_words']
 
 # %% ../nbs/01a_ctc.ipynb #8779f312
 def letters(text: str) -> str:
@@ -131,8 +131,6 @@ def plot_costs(
     return ax
 
 # %% ../nbs/01a_ctc.ipynb #49393377
-LEAD, TAIL = 0.04, 0.06  # seconds that a word begins before its first letter's mark, and ends after its last one's
-
 def align(
     emissions: np.ndarray,  # log-probabilities (T, V)
     symbols: Sequence[int],  # columns, as `spell` gives them
@@ -171,16 +169,18 @@ class Word:
 # %% ../nbs/01a_ctc.ipynb #28dc556f
 @dataclass(frozen=True)
 class Calibration:
-    "From signs to a probability: the logistic function of a weighted sum (Platt 1999)."
+    "From signs to a probability, by the logistic function of a weighted sum (Platt 1999), and from letters' marks to words' times."
     bias: float = 0.0
     sound: float = 0.0  # weight of the letters' mean log-probability
     agreement: float = 0.0  # weight of the log-odds that the other readings give
+    lead: float = 0.04  # seconds that a word begins before its first letter's mark
+    tail: float = 0.06  # seconds that a word ends after its last letter's mark
 
     @classmethod
     def from_folder(cls, folder: str | PathLike[str]) -> Calibration | None:
         "What lies beside a HuBERT's weights; None where nothing does, or nothing of use."
         try:
-            return cls(**{name: float(value) for name, value in json.loads((Path(folder) / "confidence.json").read_text(encoding="utf-8")).items() if name in cls.__dataclass_fields__})
+            return cls(**{name: float(value) for name, value in json.loads((Path(folder) / "calibration.json").read_text(encoding="utf-8")).items() if name in cls.__dataclass_fields__})
         except (OSError, ValueError, TypeError, AttributeError):
             return None
 
@@ -226,12 +226,12 @@ def time_words(
     if not frames:
         return []
     words, at, agreed = [], 0, agreements(text, readings)
-    length = (len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH
+    times, length = calibration or Calibration(), (len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH
     for token, share in zip(shown, agreed):
         n = len(letters(token))
         sound = float(np.mean([emissions[a:b, s].max() for (a, b), s in zip(frames[at : at + n], symbols[at : at + n])]))
         start, end = (((f * FRAME_STRIDE) + FRAME_LENGTH / 2) / SAMPLING_RATE for f in (frames[at][0], frames[at + n - 1][1] - 1))
-        start, end = max(start - LEAD, words[-1].end if words else 0.0), min(end + TAIL, length / SAMPLING_RATE)
+        start, end = max(start - times.lead, words[-1].end if words else 0.0), min(end + times.tail, length / SAMPLING_RATE)
         words.append(Word(token.strip(".,;:!?…\"()"), start, max(start, end), calibration(sound, share) if calibration else math.exp(sound)))
         at += n + 1
     return [Word(w.word, round(offset + w.start, 3), round(offset + w.end, 3), round(w.confidence, 3)) for w in words]

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE', 'Audio',
-           'conversation', 'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Correction',
+__all__ = ['Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE',
+           'Audio', 'conversation', 'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Correction',
            'Understanding', 'PipelineConfig', 'Timer', 'Reading', 'explain', 'split_words', 'SpeechUnderstanding',
            'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
+Turn = tuple[str, str]  # a question's transcript and its answer
 SYSTEM_PROMPT = (
     "You are a patient tutor who listens to a student. Answer in plain words, in one to three sentences, "
     "and use the course context when it helps. Say so when you do not know.")
@@ -41,11 +42,14 @@ def conversation(
     heard: str,  # the recogniser's text, lower case
     context: str = "",  # course, persona, difficulty, a page of the course: whatever the application knows
     transcript: str | None = None,  # None: the coming turn is the transcript; else it is the answer
+    history: Sequence[Turn] = (),  # what was said before, the oldest first
 ) -> list[Message]:
     "The messages that Llama continues, first with the transcript, then with the answer."
     system = SYSTEM_PROMPT + (f"\n\nCourse context:\n{context.strip()}" if context.strip() else "")
+    before = [{"role": role, "content": text} for turn in history for role, text in zip(("user", "assistant"), turn)]
     messages = [
         {"role": "system", "content": system},
+        *before,
         {"role": "user", "content": f"A speech recogniser heard:\n{heard}\nWrite exactly what the student said."}]
     if transcript is not None:
         messages += [{"role": "assistant", "content": transcript}, {"role": "user", "content": "Now answer the student."}]
@@ -135,6 +139,7 @@ class PipelineConfig:
     hypotheses: int = 8  # readings that Llama chooses from; 1: the search's first stands
     sure: float = 0.9  # confidence of a reading's least sure word from which Llama is not asked to choose
     llama_weight: float = 0.3  # of Llama's log-likelihood beside the search's score
+    history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
 class Timer:
     "Seconds spent per stage."
@@ -234,9 +239,9 @@ class SpeechUnderstanding:
         for _ in stream(self.llama, conversation(""), Sampling(max_new_tokens=1)):
             pass
 
-    def __call__(self, audio: Audio, context: str = "") -> Understanding:
+    def __call__(self, audio: Audio, context: str = "", history: Sequence[Turn] = ()) -> Understanding:
         "Understand one spoken question."
-        *_, result = self.stream(audio, context)
+        *_, result = self.stream(audio, context, history=history)
         return result
 
     def stream(
@@ -244,6 +249,7 @@ class SpeechUnderstanding:
         audio: Audio,  # path, open file, waveform (float32 mono 16 kHz) or (waveform, sampling rate)
         context: str = "",  # course, persona, difficulty, …
         should_stop: Callable[[], bool] = lambda: False,  # raises `Stopped` soon after this says so
+        history: Sequence[Turn] = (),  # questions and answers before this one, the oldest first
     ) -> Iterator[Event]:
         "Understand one spoken question, telling what is known as soon as it is; the last event is the `Understanding`."
         timer = Timer()
@@ -260,7 +266,7 @@ class SpeechUnderstanding:
         if raw:
             readings = [self._read(e, s.start / SAMPLING_RATE, context, should_stop) for e, s in zip(encodings, segments) if e.text]
             timer.stage("search")
-            transcript, response, truncated = yield from self._converse(raw, readings, context, should_stop, timer)
+            transcript, response, truncated = yield from self._converse(raw, readings, context, history, should_stop, timer)
         else:
             transcript, response, truncated = _Transcription("", ()), NO_SPEECH_RESPONSE, False
             yield Transcript("", "")
@@ -294,29 +300,40 @@ class SpeechUnderstanding:
         "What the search found, as far as the sound allows."
         return letters(judge(emissions, greedy, found, self.encoder.labels, max_cost=SEARCH_COST)[0])
 
-    def _converse(self, raw: str, readings: list[Reading], context: str, should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[_Transcription, str, bool]]:
+    def _converse(self, raw: str, readings: list[Reading], context: str, history: Sequence[Turn], should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[_Transcription, str, bool]]:
         "Both turns of the conversation: transcript and answer, and whether anything had to be cut."
         context, cut_context = self._fitting(context, self._room() // 2)
-        readings = self._select(readings, context, should_stop)
+        history = self._remembered(history)
+        readings = self._select(readings, context, history, should_stop)
         timer.stage("selection")
-        transcript = self._transcribe(raw, readings, context, should_stop)
+        transcript = self._transcribe(raw, readings, context, history, should_stop)
         timer.stage("transcript")
         yield Transcript(transcript.text, raw, transcript.words)
         asked, cut_question = self._fitting(transcript.text, self._room() // 4, keep_end=True)
-        messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked)
+        messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked, history)
         chosen = self.config.sampling or self.llama.recommended
         turn = stream(self.llama, messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
         done = yield from _deltas(turn)
         timer.stage("response")
         return transcript, done.text.strip(), cut_context or cut_question or done.finish_reason == "length"
 
-    def _select(self, readings: list[Reading], context: str, should_stop: Callable[[], bool]) -> list[Reading]:
+    def _remembered(self, history: Sequence[Turn]) -> list[Turn]:
+        "The newest turns that fit into their share of the window."
+        kept, left = [], min(self.config.history_tokens, self._room() // 4)
+        for turn in reversed(history):
+            left -= sum(len(self.llama.tokenizer(text, add_special_tokens=False)["input_ids"]) + 8 for text in turn)  # 8: the template's own
+            if left < 0:
+                break
+            kept.insert(0, turn)
+        return kept
+
+    def _select(self, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]) -> list[Reading]:
         "Among the hypotheses of a question that is not sure, the one that the search and Llama like best together. (What is longer than a segment is not chosen from: its readings would have to be combined.)"
         first = readings[0]
         if len(readings) > 1 or len(first.hypotheses) < 2 or len(first.text) > MAX_REPAIRED or self._is_sure(first):
             return readings
         texts = [h.text for h in first.hypotheses]
-        likely = log_likelihoods(self.llama, conversation(first.text, context), [tidy(t).rstrip(".") for t in texts], should_stop)
+        likely = log_likelihoods(self.llama, conversation(first.greedy, context, history=history), [tidy(t).rstrip(".") for t in texts], should_stop)
         best = max(zip(first.hypotheses, likely), key=lambda pair: pair[0].score + self.config.llama_weight * pair[1])[0].text
         return readings if best == texts[0] else [replace(first, text=self._allowed(first.emissions, first.greedy, best))]
 
@@ -328,14 +345,14 @@ class SpeechUnderstanding:
         "The words of a segment's part of the transcript, timed."
         return time_words(reading.emissions, text, self.encoder.labels, [(h.text, h.score) for h in reading.hypotheses], self.calibration, reading.start)
 
-    def _transcribe(self, raw: str, readings: list[Reading], context: str, should_stop: Callable[[], bool]) -> _Transcription:
+    def _transcribe(self, raw: str, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]) -> _Transcription:
         "Llama's transcript as far as it may be believed, the readings' else; its words, and how it came about."
         heard, searched = " ".join(r.text for r in readings), " ".join(r.hypotheses[0].text if r.hypotheses else r.greedy for r in readings)
         emissions = np.concatenate([r.emissions for r in readings])  # (T, V)
         text, refused, said = tidy(heard), [], ""
         if len(heard) <= MAX_REPAIRED:
             limit = 16 + 2 * len(self.llama.tokenizer(heard)["input_ids"])
-            turn = complete(self.llama, conversation(heard, context), Sampling(max_new_tokens=limit), should_stop)
+            turn = complete(self.llama, conversation(heard, context, history=history), Sampling(max_new_tokens=limit), should_stop)
             said = turn.text.strip()
             if turn.finish_reason == "stop" and is_faithful(heard, said):
                 text, changes = judge(emissions, heard, said, self.encoder.labels)

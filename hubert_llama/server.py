@@ -37,10 +37,10 @@ worker_log = logging.getLogger("worker")  # what the worker writes to standard e
 worker_log.setLevel(logging.INFO)
 
 # %% auto #0
-__all__ = ['log', 'worker_log', 'LOCAL_HOSTS', 'SHUTTING_DOWN', 'ServerConfig', 'RequestError', 'Request', 'parse_request',
-           'request_id_of', 'refusal', 'Slot', 'Client', 'receive', 'Job', 'with_id', 'WorkerProcess', 'Dispatcher',
-           'Service', 'watch_parent', 'under_nohup', 'BoundedQueueHandler', 'start_logging', 'announce', 'make_parser',
-           'config_from_args', 'run', 'main']
+__all__ = ['log', 'worker_log', 'MAX_TURNS', 'LOCAL_HOSTS', 'SHUTTING_DOWN', 'ServerConfig', 'RequestError', 'Request',
+           'parse_request', 'request_id_of', 'refusal', 'Slot', 'Session', 'Client', 'receive', 'Job', 'with_id',
+           'WorkerProcess', 'Dispatcher', 'Service', 'watch_parent', 'under_nohup', 'BoundedQueueHandler',
+           'start_logging', 'announce', 'make_parser', 'config_from_args', 'run', 'main']
 
 # %% ../nbs/04_server.ipynb #9cb3777c
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class ServerConfig:
     max_line: int = 16 * 1024 * 1024  # bytes of one line from the worker
 
 # %% ../nbs/04_server.ipynb #87718128
+MAX_TURNS = 16  # that a session may remember
+
 class RequestError(Exception):
     "A message that cannot be carried out; its text goes to the client."
 
@@ -75,12 +77,13 @@ class RequestError(Exception):
 @dataclass(frozen=True)
 class Request:
     "A client's message, checked."
-    type: str  # "ping", "load_models" or "transcribe"
+    type: str  # "ping", "load_models", "transcribe" or "session.update"
     request_id: str | int | None = None
     audio_path: str = ""
     context: str = ""
     timeout: float | None = None  # seconds
     stream: bool = False  # whether to tell what is known before all is
+    remember: int | None = None  # turns that a session keeps
 
 def parse_request(
     text: str | bytes,
@@ -109,8 +112,8 @@ def _no_constant(name: str) -> None:
 def _checked(data: dict[str, Any], request_id: str | int | None, config: ServerConfig) -> Request:
     "The fields of a message, each of its own type."
     kind = data.get("type")
-    if kind not in ("ping", "load_models", "transcribe"):
-        raise RequestError(f"Unknown message type {json.dumps(kind)[:60]}: use ping, load_models or transcribe.")
+    if kind not in ("ping", "load_models", "transcribe", "session.update"):
+        raise RequestError(f"Unknown message type {json.dumps(kind)[:60]}: use ping, load_models, transcribe or session.update.")
     path, context, timeout, stream = data.get("audio_path"), data.get("context"), data.get("timeout"), data.get("stream", False)
     if kind == "transcribe" and (not isinstance(path, str) or not path):
         raise RequestError("Field audio_path is missing: name a recording by its path, as a string.")
@@ -120,7 +123,10 @@ def _checked(data: dict[str, Any], request_id: str | int | None, config: ServerC
         raise RequestError(f"Field timeout must be a number of seconds, more than 0 and at most {config.max_timeout:g}.")
     if not isinstance(stream, bool):
         raise RequestError("Field stream must be true or false.")
-    return Request(kind, request_id, path if kind == "transcribe" else "", context or "", timeout, stream)
+    remember = data.get("remember") if kind == "session.update" else None
+    if remember is not None and (isinstance(remember, bool) or not isinstance(remember, int) or not 0 <= remember <= MAX_TURNS):
+        raise RequestError(f"Field remember must be a whole number of turns, 0 to {MAX_TURNS}.")
+    return Request(kind, request_id, path if kind == "transcribe" else "", context or "", timeout, stream, remember)
 
 def request_id_of(data: dict[str, Any]) -> str | int | None:
     "The id a client gave its message, for the reply."
@@ -165,6 +171,22 @@ class Slot:
     "The place of a reply in the order of replies."
     message: dict | None = None
 
+@dataclass
+class Session:
+    "What a socket that asked for it is remembered by: only there, and only as long as it is open."
+    context: str = ""  # for questions that bring none
+    turns: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=4))  # transcripts and answers, the oldest first
+
+    def update(self, request: Request) -> None:
+        "Take over what a message says; fewer turns to remember forget the oldest."
+        self.context = request.context or self.context
+        if request.remember is not None:
+            self.turns = deque(self.turns, maxlen=request.remember)
+
+    def describe(self) -> dict:
+        "For the client."
+        return {"context": self.context, "remember": self.turns.maxlen, "turns": len(self.turns)}
+
 class Client:
     "One WebSocket: its ordered replies, its pending jobs, and the task that writes to it."
 
@@ -174,6 +196,7 @@ class Client:
         self.jobs: set[Job] = set()
         self.outgoing: asyncio.Queue[dict] = asyncio.Queue(4 * config.max_jobs)
         self.seq = 0  # of streamed events
+        self.session: Session | None = None  # until it asks for one
         self.dropped = False
 
     def slot(self) -> Slot:
@@ -423,7 +446,9 @@ class Dispatcher:
             self.worker.send({"op": "load"})
         elif self.waiting:
             self.running = job = self.waiting.popleft()
-            self.worker.send({"op": "transcribe", "job": job.id, "audio_path": job.request.audio_path, "context": job.request.context})
+            session = job.client.session
+            known = {"context": job.request.context or session.context, "history": list(session.turns)} if session else {"context": job.request.context}
+            self.worker.send({"op": "transcribe", "job": job.id, "audio_path": job.request.audio_path, **known})
 
     def start_worker(self) -> None:
         "Start a worker, later and later the more have failed."
@@ -456,6 +481,8 @@ class Dispatcher:
             self._on_loaded(fields)
         elif job is not None and kind in ("result", "error"):
             self.running, self.failures = None, 0
+            if kind == "result" and job.client.session is not None and fields.get("transcript"):
+                job.client.session.turns.append((fields["transcript"], fields.get("response", "")))
             job.reply(_reply(kind, fields, job.request))
             self._pump()
         elif job is not None and job.request.stream and not job.done:
@@ -605,6 +632,11 @@ class Service:
             client.send(with_id({"type": "pong"}, request))
         elif request.type == "load_models":
             self.dispatcher.load(client, request)
+        elif request.type == "session.update":
+            event = "session.created" if client.session is None else "session.updated"
+            client.session = client.session or Session()
+            client.session.update(request)
+            client.send(with_id({"type": event, "session": client.session.describe()}, request))
         else:
             self.dispatcher.submit(client, request)
 

@@ -94,7 +94,7 @@ class Worker:
         elif job in self.cancelled:
             self.send({"event": "error", "job": job, "kind": "cancelled", "error": "Cancelled before it began."})
         else:
-            self._transcribe(job, request["audio_path"], request.get("context", ""))
+            self._transcribe(job, request["audio_path"], request.get("context", ""), [(said, answer) for said, answer in request.get("history", ())])
         self.cancelled.discard(job)
 
     def _load(self) -> None:
@@ -131,13 +131,13 @@ class Worker:
         said = {"profile": p.profile.name, "hubert": p.profile.hubert, "llama": p.profile.llama, "device": str(p.encoder.device), "dtype": str(p.encoder.dtype).removeprefix("torch.")}
         return {**said, "notice": notice(p.profile)} if notice(p.profile) else said
 
-    def _transcribe(self, job: int, audio_path: str, context: str) -> None:
+    def _transcribe(self, job: int, audio_path: str, context: str, history: list[tuple[str, str]]) -> None:
         "Run one job to its final event."
         from hubert_llama.audio import AudioError
         from hubert_llama.hubert import Stopped
 
         try:
-            for event in self._ensure_loaded(job).stream(audio_path, context, should_stop=lambda: job in self.cancelled):
+            for event in self._ensure_loaded(job).stream(audio_path, context, lambda: job in self.cancelled, history):
                 self.send({"job": job, **_as_line(event)})
         except AudioError as e:
             self.send({"event": "error", "job": job, "kind": "request", "error": str(e)})

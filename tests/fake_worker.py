@@ -1,7 +1,7 @@
 """A worker without models, for tests of the server: speaks the worker's wire and fails on request.
 
 Behaviour comes from the environment (FAKE_START, FAKE_LOAD) and, per job, from the context:
-"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel), "garbage", "huge 1000", "burst 1000", "noisy 1000", "fail".
+"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel), "garbage", "huge 1000", "burst 1000", "noisy 1000", "fail", "tell" (answers with what the request says beside the recording).
 """
 
 import json
@@ -45,12 +45,14 @@ def result(job, text, **more):
     send(event="result", job=job, transcript=text, response="Well, " + text, speech_features_shape=[1, 49, 8], profile="fake", **more)
 
 
-def transcribe(job, audio_path, context):
+def transcribe(job, audio_path, context, **more):
     word, _, number = context.partition(" ")
     if "missing" in audio_path:
         send(event="error", job=job, kind="request", error=f"Audio file not found: {audio_path}. Check the path.")
     elif word == "crash":
         os._exit(9)
+    elif word == "tell":
+        result(job, audio_path, told={"context": context, **more})
     elif word in ("hang", "deaf"):
         wait(job, 3600, word == "deaf")
     elif word == "fail":
@@ -81,7 +83,8 @@ def main():
     while True:
         request = jobs.get()
         if request["op"] == "transcribe":
-            transcribe(request["job"], request["audio_path"], request["context"])
+            del request["op"]
+            transcribe(**request)
             continue
         loads += 1
         kind, _, number = os.environ.get("FAKE_LOAD", "").partition(" ")

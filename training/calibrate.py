@@ -4,14 +4,14 @@
     python training/calibrate.py build/tuning/manifest.jsonl --hubert hubert_llama/mini/hubert --llama hubert_llama/mini/llama
 
 It reads the manifest's recordings with the beam search, fits the three numbers of `hubert_llama.ctc.Calibration` by logistic
-regression, writes them into the HuBERT's folder as confidence.json, and prints word error rates for several weights of
+regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several weights of
 `PipelineConfig.llama_weight`. `--search` also tries weights of the search itself (`BeamConfig`).
 """
 
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from hubert_llama.llama import ChatLlama, log_likelihoods
 from hubert_llama.pipeline import conversation, tidy
 from hubert_llama.search import BeamSearch, Hypothesis
 
+import os; GREEDY = bool(os.environ.get("GREEDY"))
 LLAMA_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
 
 
@@ -53,17 +54,25 @@ def word_errors(heard: list[Heard], texts: list[str]) -> float:
     return 100 * sum(edit_distance(w, t.split()) for w, t in zip(wanted, texts, strict=True)) / sum(map(len, wanted))
 
 
+@dataclass(frozen=True)
+class Noting(Calibration):
+    """A calibration that only takes note of the signs."""
+
+    seen: list = field(default_factory=list)
+
+    def __call__(self, sound: float, agreement: float) -> float:
+        """No opinion."""
+        self.seen.append((sound, log_odds(agreement)))
+        return 0.5
+
+
 def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], labels: list[str]) -> dict[str, float]:
     """The numbers of `Calibration`, and what they were fitted on."""
     signs, right = [], []
     for h, hypotheses in zip(heard, found, strict=True):
         mine = []
 
-        def note(sound: float, agreement: float, mine: list = mine) -> float:
-            mine.append((sound, log_odds(agreement)))
-            return 0.5
-
-        words = time_words(h.emissions, hypotheses[0].text, labels, [(x.text, x.score) for x in hypotheses], note)
+        words = time_words(h.emissions, hypotheses[0].text, labels, [(x.text, x.score) for x in hypotheses], Noting(seen=mine))
         judged = judged_words([Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])])
         if len(judged) == len(mine):
             signs, right = signs + mine, right + [r for _, r in judged]
@@ -90,7 +99,7 @@ def read(h: Heard, search: BeamSearch, n: int = 8) -> list[Hypothesis]:
 
 def try_llama(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> None:
     """Print word error rates for weights of Llama's opinion."""
-    likely = [log_likelihoods(llama, conversation(f[0].text, h.utterance.context), [tidy(x.text).rstrip(".") for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
+    likely = [log_likelihoods(llama, conversation(h.greedy if GREEDY else f[0].text, h.utterance.context), [tidy(x.text).rstrip(".") for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
     for weight in LLAMA_WEIGHTS:
         chosen = [max(zip(f, own, strict=True), key=lambda pair: pair[0].score + weight * pair[1])[0].text for f, own in zip(found, likely, strict=True)]
         print(f"llama_weight {weight}: {word_errors(heard, chosen):.2f} %")
@@ -119,8 +128,9 @@ def main() -> None:
     found = [read(h, search) for h in tqdm(heard, desc="searching")]
     print(f"search: {word_errors(heard, [f[0].text for f in found]):.2f} %")
     fitted = fit_confidence(heard, found, encoder.labels)
-    (args.hubert / "confidence.json").write_text(json.dumps(fitted) + "\n")
-    print(f"{args.hubert / 'confidence.json'}: {Calibration.from_folder(args.hubert)}, {fitted['fitted_on_words']} words")
+    path = args.hubert / "calibration.json"
+    path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **fitted}) + "\n")
+    print(f"{path}: {Calibration.from_folder(args.hubert)}, {fitted['fitted_on_words']} words")
     if args.llama:
         try_llama(heard, found, ChatLlama.from_pretrained(str(args.llama), exact))
 
