@@ -85,13 +85,13 @@ class Outcome:
     raw: str = ""  # what the recogniser read
     transcript: str = ""
     response: str = ""
-    readings: dict[str, str] = field(default_factory=dict)  # what each stage made of the sound
-    words: list[tuple[str, float]] = field(default_factory=list)  # of the transcript, with their confidence
-    course: list[str] = field(default_factory=list)  # rare words of the utterance's own context, lower case
     duration: float = 0.0  # seconds of audio
     seconds: float = 0.0  # that the whole took
     timings: dict[str, float] = field(default_factory=dict)  # seconds per stage
     error: str = ""
+    readings: dict[str, str] = field(default_factory=dict)  # what each stage made of the sound
+    words: list[tuple[str, float]] = field(default_factory=list)  # of the transcript, with their confidence
+    course: list[str] = field(default_factory=list)  # rare words of the utterance's own context, lower case
 
 def run(
     pipeline: SpeechUnderstanding,
@@ -114,7 +114,7 @@ def run(
             continue
         seconds = round(time.perf_counter() - start, 4)
         words, course = [(w.word, w.confidence) for w in u.words], pipeline.search.rare_words(utterance.context) if pipeline.search else []
-        yield Outcome(utterance, u.raw_transcript.lower(), u.transcript, u.response, u.readings, words, course, u.duration, seconds, u.timings)
+        yield Outcome(utterance, u.raw_transcript.lower(), u.transcript, u.response, u.duration, seconds, u.timings, "", u.readings, words, course)
 
 def make_contexts(
     utterances: Sequence[Utterance],

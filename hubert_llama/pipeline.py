@@ -185,7 +185,7 @@ def split_words(
     cuts, total = [0], 0
     for reading in heard[:-1]:
         total += len(reading.split())
-        cuts.append(max(cuts[-1], next(k + min(total - i, m - k) for _, i, j, k, m in match.get_opcodes() if i <= total <= j)))
+        cuts.append(max(cuts[-1], next((k + min(total - i, m - k) for _, i, j, k, m in match.get_opcodes() if i <= total <= j), 0)))
     return [" ".join(tokens[a:b]) for a, b in zip(cuts, [*cuts[1:], len(tokens)])]
 
 # %% ../nbs/03_pipeline.ipynb #d3693ef9

@@ -7,9 +7,11 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hubert_llama.ctc import BeamSearch, LanguageModel, edit_distance, judge, letters, log_likelihoods
+from hubert_llama.ctc import align, judge, letters, log_likelihoods, spell, time_words
 from hubert_llama.evaluate import ManifestError, Outcome, Utterance, failures, read_manifest, read_outcomes, report
 from hubert_llama.hub import ModelFormatError
+from hubert_llama.pipeline import split_words
+from hubert_llama.search import BeamSearch, LanguageModel, course_words
 
 LABELS = ["<pad>", "|", "A", "B", "C", "'"]
 anything = st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=8)
@@ -68,11 +70,37 @@ def test_a_proposal_never_breaks_the_transcript(heard, proposed, frames):
 
 
 @quick
-@given(st.text(alphabet="abc"), st.text(alphabet="abc"), st.text(alphabet="abc"))
-def test_edit_distance_is_a_distance(a, b, c):
-    assert edit_distance(a, b) == edit_distance(b, a) >= abs(len(a) - len(b))
-    assert (edit_distance(a, b) == 0) == (a == b)
-    assert edit_distance(a, c) <= edit_distance(a, b) + edit_distance(b, c)
+@given(st.text(alphabet="abc '"), st.integers(1, 40))
+def test_an_alignment_is_in_order_and_as_likely_as_none_other(text, frames):
+    emissions = np.log(np.random.default_rng(frames).dirichlet(np.ones(len(LABELS)), size=frames)).astype(np.float32)
+    symbols = spell(text, LABELS)
+    spans = align(emissions, symbols)
+    assert (spans is None) == (not symbols or log_likelihoods(emissions, [text], LABELS)[0] == -np.inf)
+    if spans:
+        assert len(spans) == len(symbols) and 0 <= spans[0][0] and spans[-1][1] <= frames
+        assert all(a < b for a, b in spans) and all(x[1] <= y[0] for x, y in zip(spans, spans[1:], strict=False))
+
+
+@quick
+@given(st.text(), st.integers(1, 40), st.lists(st.tuples(st.text(), st.floats(-99, 99)), max_size=3))
+def test_any_transcript_is_timed_or_left_alone(transcript, frames, readings):
+    emissions = np.log(np.random.default_rng(frames).dirichlet(np.ones(len(LABELS)), size=frames)).astype(np.float32)
+    words = time_words(emissions, transcript, LABELS, readings, offset=3.0)
+    assert all(3 - 0.04 <= w.start <= w.end and 0 <= w.confidence <= 1 for w in words) and all(a.end <= b.start for a, b in zip(words, words[1:], strict=False))
+
+
+@quick
+@given(st.text(), st.lists(st.text(alphabet="ab c"), min_size=1, max_size=4))
+def test_a_transcript_is_cut_without_losing_a_word(transcript, readings):
+    parts = split_words(transcript, readings)
+    assert len(parts) == len(readings) and " ".join(parts).split() == transcript.split()
+
+
+@quick
+@given(st.text(), st.text())
+def test_course_words_are_few_and_the_contexts_own(context, heard):
+    found = course_words(context, heard, LanguageModel({("ab",): (-1.0, 0.0)}, 1))
+    assert len(found) <= 15 and set(found) <= {w.strip("'") for w in letters(context).split()}
 
 
 @settings(max_examples=40, deadline=None)
@@ -81,6 +109,6 @@ def test_the_search_reads_any_emissions_in_any_context(frames, context, n):
     lm = LanguageModel({("<s>",): (-9.0, -0.1), ("</s>",): (-1.0, 0.0), ("ab",): (-1.0, -0.2), ("c",): (-2.0, 0.0)}, 2)
     emissions = np.log(np.random.default_rng(frames).dirichlet(np.ones(len(LABELS)), size=frames)).astype(np.float32)
     search = BeamSearch(LABELS, lm)
-    found = search(emissions, n, context)
-    assert len(found) <= n and {w for h in found for w in h.text.split()} <= {"ab", "c", *search.hotwords(context)}
+    found = search(emissions, n, context, context)
+    assert len(found) <= n and {w for h in found for w in h.text.split()} <= {"ab", "c", *search.new_words(context)}
     assert all(np.isfinite(x) or x == -np.inf for x in log_likelihoods(emissions, [h.text for h in found], LABELS))
