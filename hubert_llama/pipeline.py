@@ -138,7 +138,7 @@ class PipelineConfig:
     sampling: Sampling | None = None  # for the answer; None: what the model's makers recommend
     hypotheses: int = 8  # readings that Llama chooses from; 1: the search's first stands
     sure: float = 0.9  # confidence of a reading's least sure word from which Llama is not asked to choose
-    llama_weight: float = 0.3  # of Llama's log-likelihood beside the search's score
+    llama_weight: float = 0.07  # of Llama's log-likelihood beside the search's score
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
 class Timer:

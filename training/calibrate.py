@@ -27,7 +27,6 @@ from hubert_llama.llama import ChatLlama, log_likelihoods
 from hubert_llama.pipeline import conversation, tidy
 from hubert_llama.search import BeamSearch, Hypothesis
 
-import os; GREEDY = bool(os.environ.get("GREEDY"))
 LLAMA_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
 
 
@@ -99,7 +98,7 @@ def read(h: Heard, search: BeamSearch, n: int = 8) -> list[Hypothesis]:
 
 def try_llama(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> None:
     """Print word error rates for weights of Llama's opinion."""
-    likely = [log_likelihoods(llama, conversation(h.greedy if GREEDY else f[0].text, h.utterance.context), [tidy(x.text).rstrip(".") for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
+    likely = [log_likelihoods(llama, conversation(h.greedy, h.utterance.context), [tidy(x.text).rstrip(".") for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
     for weight in LLAMA_WEIGHTS:
         chosen = [max(zip(f, own, strict=True), key=lambda pair: pair[0].score + weight * pair[1])[0].text for f, own in zip(found, likely, strict=True)]
         print(f"llama_weight {weight}: {word_errors(heard, chosen):.2f} %")
