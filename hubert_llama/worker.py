@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['log', 'Send', 'WorkerConfig', 'add_model_options', 'config_from', 'argv_from', 'parser', 'Worker', 'told',
-           'take_stdout', 'sender', 'read_requests', 'main']
+           'take_stdout', 'sender', 'read_requests', 'import_ahead', 'main']
 
 # %% ../nbs/03a_worker.ipynb #9cb3777c
 log = logging.getLogger("hubert_llama.worker")
@@ -203,6 +203,16 @@ def read_requests(
         else:
             requests.put(request)
 
+def import_ahead() -> None:
+    "Import what the models will need, which takes longer than loading small ones: a worker is started before anybody asks for it."
+    try:
+        import silero_vad  # noqa: F401
+        from transformers import HubertForCTC, LlamaForCausalLM, PreTrainedTokenizerFast, Wav2Vec2Processor  # noqa: F401
+
+        from hubert_llama import pipeline  # noqa: F401
+    except Exception as e:  # whoever asks for the models will hear of it
+        log.debug("could not import ahead: %s", e)
+
 def main(argv: list[str] | None = None) -> None:
     "Run the worker until its input ends."
     args = parser().parse_args(argv)
@@ -222,6 +232,7 @@ def main(argv: list[str] | None = None) -> None:
             os._exit(0)  # the server closed the pipe or is gone: whatever a model is doing, nobody waits for it
 
     threading.Thread(target=read, daemon=True).start()
+    import_ahead()
     while True:
         worker.handle(requests.get())
 
