@@ -157,6 +157,7 @@ def _run(args: argparse.Namespace, utterances: Sequence[Utterance]) -> list[Outc
     kept, progress = Path(args.out, "outcomes.jsonl") if args.out else None, ProgressLine(sys.stderr)
     if kept:
         kept.parent.mkdir(parents=True, exist_ok=True)
+        _claim(kept.parent, {name: getattr(args, name) for name in ("profile", "hubert", "llama", "load_in_4bit", "dtype", "contexts", "distractors")})
     done = read_outcomes(kept) if kept else {}
     left = [u for u in utterances if u not in done]
     pipeline = _load(args, progress, greedy=True) if left else None
@@ -172,6 +173,19 @@ def _run(args: argparse.Namespace, utterances: Sequence[Utterance]) -> list[Outc
             progress("evaluating", len(outcomes) / len(utterances), f"{len(outcomes)} of {len(utterances)}")
     progress.clear()
     return outcomes
+
+def _claim(folder: Path, options: dict) -> None:
+    "Note what the outcomes of a folder depend on; outcomes of other options are not gone on with."
+    from hubert_llama.evaluate import ManifestError
+
+    noted = folder / "options.json"
+    try:
+        before = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else options
+    except ValueError:
+        before = None
+    if before != options:
+        raise ManifestError(f"{folder} holds outcomes of other options ({noted.name}): choose another folder, or remove it.")
+    noted.write_text(json.dumps(options) + "\n", encoding="utf-8")
 
 def _stages(text: str) -> list[str]:
     "Names of stages, with commas between them."

@@ -51,6 +51,11 @@ def test_evaluate_measures_and_goes_on_where_it_was_stopped(tmp_path):
     again = cli("evaluate", str(manifest), "--profile", "mini", "--out", str(out), "--json")
     assert again.returncode == 0 and json.loads(again.stdout)["corpora"][0]["words"] == figures["corpora"][0]["words"]
     assert kept.read_text().startswith(lines[0]) and len([x for x in kept.read_text().splitlines() if x.endswith("}")]) == 3
+    assert (out / "report.html").read_text().count("<img") == 4
+    other = cli("evaluate", str(manifest), "--profile", "mini", "--out", str(out), "--contexts", "none")
+    assert other.returncode == 1 and "outcomes of other options" in other.stderr
+    few = cli("evaluate", str(manifest), "--profile", "mini", "--compare", "raw,guarded", "--limit", "1", "--distractors", "5", "--json")
+    assert [row["stage"] for row in json.loads(few.stdout)["stages"]] == ["raw", "guarded"] and json.loads(few.stdout)["speed"]["peak memory MB"] > 100
 
 
 def test_evaluate_says_which_package_it_wants(tmp_path):
@@ -68,6 +73,7 @@ def test_evaluate_says_which_package_it_wants(tmp_path):
         (["ask"], 2, "required: audio"),
         (["evaluate", "nowhere.jsonl"], 1, "Manifest not readable: nowhere.jsonl"),
         (["evaluate", "x.jsonl", "--where", "dev"], 2, "not FIELD=VALUE"),
+        (["evaluate", "x.jsonl", "--compare", "raw,best"], 2, "'best' is not one of raw, nbest"),
         (["evaluate", str(ROOT / "LICENSE")], 1, "line 1: not JSON"),
         (["sing"], 2, "invalid choice"),
         ([], 2, "COMMAND"),
