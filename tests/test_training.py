@@ -110,3 +110,43 @@ def test_sums_are_right_and_stay_within_a_hundred(held_out):
         answer = arithmetic_question(rng, material).answer.lower().rstrip(".").split(". so ")[-1]
         a, op, b, result = re.fullmatch(r"(.+) (plus|minus|times|divided by) (.+) is (.+)", answer).groups()
         assert apply[op](value[a], value[b]) == value[result], answer
+
+
+def test_confidence_is_fitted_on_recordings(tmp_path):
+    import shutil
+
+    hubert = tmp_path / "hubert"
+    shutil.copytree(Path(__file__).parent.parent / "hubert_llama" / "mini" / "hubert", hubert)
+    rows = [{"audio": str(CLIPS / f"{name}.ogg"), "text": text} for name, text in (*TEXTS.items(), ("gravity", "something else entirely"))]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    told = script("calibrate.py", tmp_path / "m.jsonl", "--hubert", hubert, "--llama", TRAINING.parent / "hubert_llama" / "mini" / "llama")
+    fitted = json.loads((hubert / "calibration.json").read_text())
+    assert fitted["fitted_on_words"] > 5 and "llama_weight 0.1" in told
+    (tmp_path / "m.jsonl").write_text(json.dumps(rows[3]))
+    done = subprocess.run([sys.executable, str(TRAINING / "calibrate.py"), str(tmp_path / "m.jsonl"), "--hubert", str(hubert)], capture_output=True, text=True)
+    assert done.returncode == 1 and "Too few recordings" in done.stderr
+
+
+def test_the_optimizer_goes_on_where_it_stopped(tmp_path):
+    import torch
+    from optimizer import MuonAdamW
+
+    def model():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Embedding(5, 8), torch.nn.Linear(8, 8), torch.nn.LayerNorm(8))
+
+    def steps(model, optimizer, n):
+        for _ in range(n):
+            model(torch.arange(5)).pow(2).sum().backward()
+            optimizer.step(0.01)
+
+    through, stopped = model(), model()
+    optimizer = MuonAdamW(through, [through[1]], 0.1)
+    assert [sum(p.numel() for g in part.param_groups for p in g["params"]) for part in optimizer.parts] == [64, 40 + 8 + 16]
+    steps(through, optimizer, 4)
+    first = MuonAdamW(stopped, [stopped[1]], 0.1)
+    steps(stopped, first, 2)
+    again = MuonAdamW(stopped, [stopped[1]], 0.1)
+    again.load_state_dict(first.state_dict())
+    steps(stopped, again, 2)
+    assert all(torch.allclose(a, b) for a, b in zip(through.parameters(), stopped.parameters(), strict=True))

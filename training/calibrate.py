@@ -75,6 +75,8 @@ def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], labels: li
         judged = judged_words([Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])])
         if len(judged) == len(mine):
             signs, right = signs + mine, right + [r for _, r in judged]
+    if len(set(right)) < 2:
+        raise SystemExit(f"Too few recordings: of {len(right)} words all are {'right' if right and right[0] else 'wrong'}, and a confidence needs both.")
     fitted = LogisticRegression(C=1e6).fit(np.array(signs), right)
     return {"bias": round(float(fitted.intercept_[0]), 4), "sound": round(float(fitted.coef_[0][0]), 4), "agreement": round(float(fitted.coef_[0][1]), 4), "fitted_on_words": len(right)}
 
