@@ -84,12 +84,11 @@ def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], labels: li
 def try_search(heard: list[Heard], search: BeamSearch) -> None:
     """Print word error rates for weights of the search."""
     given = search.config
-    for lm_weight, word_score, bonus in product((0.9, 1.2, 1.6, 2.0), (0.0, 1.0, 2.0), (2.0,)):
-        search.config = replace(given, lm_weight=lm_weight, word_score=word_score, bonus=bonus)
-        print(f"lm_weight {lm_weight}, word_score {word_score}, bonus {bonus}: {word_errors(heard, [read(h, search)[0].text for h in heard]):.2f} %", flush=True)
-    for new_word, bonus in product((-12.0, -9.0, -7.0), (0.0, 2.0, 4.0, 6.0)):
-        search.config = replace(given, bonus=bonus, new_word=new_word)
-        print(f"new_word {new_word}, bonus {bonus}: {word_errors(heard, [read(h, search)[0].text for h in heard]):.2f} %", flush=True)
+    tried = [{"lm_weight": w, "word_score": x} for w, x in product((0.8, 1.2, 1.6, 2.0), (0.0, 1.0))]
+    tried += [{"new_word": w, "bonus": x} for w, x in product((-12.0, -9.0), (0.0, 2.0, 4.0))] + [{"beam": 150}]
+    for changes in tried:
+        search.config = replace(given, **changes)
+        print(f"{changes}: {word_errors(heard, [read(h, search)[0].text for h in heard]):.2f} %", flush=True)
     search.config = given
 
 
