@@ -330,7 +330,7 @@ def _speed(outcomes: list[Outcome]) -> dict:
     seconds, audio = [o.seconds for o in outcomes], sum(o.duration for o in outcomes)
     return {"speed": "a clip to its answer", "clips": len(seconds), "median s": round(float(np.median(seconds)), 3), "95 % s": round(float(np.percentile(seconds, 95)), 3),
             "largest s": round(max(seconds), 3), "audio s": round(audio, 1), "real-time factor": round(sum(seconds) / max(audio, 1e-9), 3),
-            **{f"{stage} ms": round(1000 * float(np.median(times)), 1) for stage in ("hubert", "search", "selection", "transcript", "response") if (times := [o.timings[stage] for o in outcomes if stage in o.timings])}}
+            "Llama chose %": round(100 * sum("selection" in o.timings for o in outcomes) / len(outcomes)), **{f"{stage} ms": round(1000 * float(np.median(times)), 1) for stage in ("hubert", "search", "selection", "transcript", "response") if (times := [o.timings[stage] for o in outcomes if stage in o.timings])}}
 
 def peak_memory() -> int | None:
     "The most memory that this process ever held, in MB; None where the system does not say."

@@ -304,8 +304,9 @@ class SpeechUnderstanding:
         "Both turns of the conversation: transcript and answer, and whether anything had to be cut."
         context, cut_context = self._fitting(context, self._room() // 2)
         history = self._remembered(history)
-        readings = self._select(readings, context, history, should_stop)
-        timer.stage("selection")
+        if selected := self._select(readings, context, history, should_stop):
+            readings = selected
+            timer.stage("selection")
         transcript = self._transcribe(raw, readings, context, history, should_stop)
         timer.stage("transcript")
         yield Transcript(transcript.text, raw, transcript.words)
@@ -327,11 +328,11 @@ class SpeechUnderstanding:
             kept.insert(0, turn)
         return kept
 
-    def _select(self, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]) -> list[Reading]:
-        "Among the hypotheses of a question that is not sure, the one that the search and Llama like best together. (What is longer than a segment is not chosen from: its readings would have to be combined.)"
+    def _select(self, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]) -> list[Reading] | None:
+        "Among the hypotheses of a question that is not sure, the one that the search and Llama like best together; None where there is nothing to choose. (What is longer than a segment is not chosen from: its readings would have to be combined.)"
         first = readings[0]
         if len(readings) > 1 or len(first.hypotheses) < 2 or len(first.text) > MAX_REPAIRED or self._is_sure(first):
-            return readings
+            return None
         texts = [h.text for h in first.hypotheses]
         likely = log_likelihoods(self.llama, conversation(first.greedy, context, history=history), [tidy(t).rstrip(".") for t in texts], should_stop)
         best = max(zip(first.hypotheses, likely), key=lambda pair: pair[0].score + self.config.llama_weight * pair[1])[0].text

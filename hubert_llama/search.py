@@ -20,7 +20,7 @@ from . import hub
 from .ctc import letters, spell
 
 # %% auto #0
-__all__ = ['log', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words', 'Hypothesis', 'BeamSearch']
+__all__ = ['log', 'MAX_REMEMBERED', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words', 'Hypothesis', 'BeamSearch']
 
 # %% ../nbs/01b_search.ipynb #ed4084af
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class LanguageModel:
 @dataclass(frozen=True)
 class BeamConfig:
     "How wide the search is, and what its parts weigh."
-    beam: int = 60  # partial readings kept
+    beam: int = 300  # partial readings kept
     symbols: int = 14  # symbols of a frame that are tried
     threshold: float = 25.0  # nats below the best at which a reading is dropped
     lm_weight: float = 1.2
@@ -159,12 +159,12 @@ class BeamSearch:
         "The likeliest readings."
         from flashlight.lib.text import decoder
 
-        c, (trie, words) = self.config, self._trie(self.new_words(context))
+        c, (trie, scores) = self.config, self._trie(self.new_words(context))
         options = decoder.LexiconDecoderOptions(c.beam, min(c.symbols, len(self.labels)), c.threshold, c.lm_weight, c.word_score, -math.inf, 0.0, False, decoder.CriterionType.CTC)
-        lm = _Words(self.lm, words, c, frozenset(course_words(context, heard, self.lm, c)) if context and heard else frozenset())  # kept by name: the search does not own it
+        lm = _Words(scores, frozenset(course_words(context, heard, self.lm, c)) if context and heard else frozenset(), c.bonus / c.lm_weight)  # kept by name: the search does not own it
         search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
         emissions = np.ascontiguousarray(emissions, np.float32)
-        found = {" ".join(words[i] for i in result.words if i >= 0): result.score for result in reversed(search.decode(emissions.ctypes.data, *emissions.shape))}
+        found = {" ".join(scores.words[i] for i in result.words if i >= 0): result.score for result in reversed(search.decode(emissions.ctypes.data, *emissions.shape))}
         return [Hypothesis(text, score) for text, score in sorted(found.items(), key=lambda x: -x[1])[:n]]
 
     def new_words(self, context: str) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ class BeamSearch:
         return rare_words(context, self.lm, self.config)
 
     def _trie(self, new_words: tuple[str, ...]) -> tuple:
-        "The vocabulary as a tree of letters, and its words by number."
+        "The vocabulary as a tree of letters, and its words' scores."
         from flashlight.lib.text import decoder
 
         if new_words not in self._tries:
@@ -186,39 +186,69 @@ class BeamSearch:
                     score = self.lm.score((), word)
                     trie.insert(spelt, i, self.config.new_word if score is None else score)
             trie.smear(decoder.SmearingMode.MAX)
-            self._tries[new_words] = trie, words
+            self._tries[new_words] = trie, _Scores(self.lm, words, self.config.new_word)
+        trie, scores = self._tries[new_words]
+        if len(scores.histories) > MAX_REMEMBERED:
+            self._tries[new_words] = trie, _Scores(self.lm, scores.words, self.config.new_word)
         self._tries.move_to_end(new_words)
         if len(self._tries) > 5:
             self._tries.pop(next(key for key in self._tries if key))
         return self._tries[new_words]
 
 # %% ../nbs/01b_search.ipynb #dbbe9d81
-def _Words(lm: LanguageModel, words: Sequence[str], config: BeamConfig, course: frozenset[str]):
+MAX_REMEMBERED = 400_000  # scores of words after others
+
+class _Scores:
+    "What each word scores after each history, remembered: the search asks for the same ones again and again."
+
+    def __init__(self, lm: LanguageModel, words: Sequence[str], new_word: float):
+        self.lm, self.words, self.new_word = lm, words, new_word
+        self.unknown = lm.score((), "<unk>")  # where words stand that the model lacks, in models that say so
+        self.histories: list[tuple[str, ...]] = [("<s>",)]
+        self._numbers = {("<s>",): 0}
+        self.known: dict[int, tuple[float, int]] = {}
+
+    def __call__(self, history: int, index: int) -> tuple[float, int]:
+        "The log-probability of a word after a history, and the history that it makes."
+        key = history * len(self.words) + index
+        if (found := self.known.get(key)) is None:
+            if len(self.known) > MAX_REMEMBERED:
+                self.known.clear()
+            found = self.known[key] = self._score(self.histories[history], self.words[index])
+        return found
+
+    def _score(self, history: tuple[str, ...], word: str) -> tuple[float, int]:
+        score = self.lm.score(history, word)
+        following = (*history, "<unk>" if score is None else word)[-max(1, self.lm.order - 1) :]
+        if score is None:
+            score = self.new_word + (self.lm.score(history, "<unk>") - self.unknown if self.unknown is not None else 0.0)
+        if following not in self._numbers:
+            self._numbers[following] = len(self.histories)
+            self.histories.append(following)
+        return score, self._numbers[following]
+
+def _Words(scores: _Scores, course: frozenset[str], bonus: float):
     "The language model as flashlight's search asks it: states are nodes of its own tree."
     from flashlight.lib.text import decoder
 
-    bonus = config.bonus / config.lm_weight  # the search weighs it with the rest
-    plain_unknown = lm.score((), "<unk>")  # where words stand that the model lacks, in models that say so
+    likelier = {i for i, word in enumerate(scores.words) if word in course} if course else ()
 
     class Words(decoder.LM):
         def __init__(self):
             super().__init__()
-            self.histories = {}  # state -> words before
+            self.histories = {}  # state -> number of the words before
 
         def start(self, start_with_nothing):
             state = decoder.LMState()
-            self.histories[state] = ("<s>",)
+            self.histories[state] = 0
             return state
 
         def score(self, state, index):
-            word, history, child = words[index], self.histories[state], state.child(index)
-            found = lm.score(history, word)
-            self.histories[child] = (*history, "<unk>" if found is None else word)[-max(1, lm.order - 1) :]
-            if found is None:
-                found = config.new_word + (lm.score(history, "<unk>") - plain_unknown if plain_unknown is not None else 0.0)
-            return child, found + bonus * (word in course)
+            child = state.child(index)
+            score, self.histories[child] = scores(self.histories[state], index)
+            return child, score + bonus if index in likelier else score
 
         def finish(self, state):
-            return state, lm.score(self.histories[state], "</s>") or 0.0
+            return state, scores.lm.score(scores.histories[self.histories[state]], "</s>") or 0.0
 
     return Words()

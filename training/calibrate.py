@@ -5,7 +5,7 @@
 
 It reads the manifest's recordings with the beam search, fits the three numbers of `hubert_llama.ctc.Calibration` by logistic
 regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several weights of
-`PipelineConfig.llama_weight`. `--search` also tries weights of the search itself (`BeamConfig`).
+`PipelineConfig.llama_weight` and limits of `hubert_llama.pipeline.SEARCH_COST`. `--search` also tries weights of the search itself (`BeamConfig`).
 """
 
 import argparse
@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 from hubert_llama.audio import load_audio
-from hubert_llama.ctc import Calibration, edit_distance, letters, log_odds, time_words
+from hubert_llama.ctc import Calibration, edit_distance, judge, letters, log_odds, time_words
 from hubert_llama.evaluate import Outcome, Utterance, judged_words, read_manifest
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.llama import ChatLlama, log_likelihoods
@@ -92,6 +92,13 @@ def try_search(heard: list[Heard], search: BeamSearch) -> None:
     search.config = given
 
 
+def try_guards(heard: list[Heard], found: list[list[Hypothesis]], labels: list[str]) -> None:
+    """Print word error rates for what the search's words may cost against the greedy letters."""
+    for cost in (3.0, 4.5, 6.0, 8.0, 12.0, 20.0):
+        texts = [letters(judge(h.emissions, h.greedy, f[0].text, labels, max_cost=cost)[0]) for h, f in zip(heard, found, strict=True)]
+        print(f"SEARCH_COST {cost}: {word_errors(heard, texts):.2f} %", flush=True)
+
+
 def read(h: Heard, search: BeamSearch, n: int = 8) -> list[Hypothesis]:
     """The n best readings, as the service gets them."""
     return search(h.emissions, n, h.utterance.context, h.greedy) or [Hypothesis(h.greedy, 0.0)]
@@ -127,6 +134,7 @@ def main() -> None:
         try_search(heard, search)
     found = [read(h, search) for h in tqdm(heard, desc="searching")]
     print(f"search: {word_errors(heard, [f[0].text for f in found]):.2f} %")
+    try_guards(heard, found, encoder.labels)
     fitted = fit_confidence(heard, found, encoder.labels)
     path = args.hubert / "calibration.json"
     path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **fitted}) + "\n")
