@@ -58,7 +58,7 @@ def conversation(
 # %% ../nbs/03_pipeline.ipynb #08d5caae
 MIN_SIMILARITY = 0.6  # of what was heard and what Llama says was said; below, Llama is not believed
 MIN_LENGTH = 0.75  # of the shorter to the longer: nothing of the question is dropped, and no answer added
-SEARCH_COST = 6.0  # nats for each edited letter that the search's words may cost against the greedy letters: it weighs the sound itself, so only words that the vocabulary lacks are kept from it
+SEARCH_COST = 12.0  # nats for each edited letter that the search's words may cost against the greedy letters: it weighs the sound itself, so only words that the vocabulary lacks are kept from it
 MAX_REPAIRED = 800  # characters; what is longer is not given to Llama to repair: it would have to say it all again
 
 def is_faithful(
@@ -138,7 +138,7 @@ class PipelineConfig:
     sampling: Sampling | None = None  # for the answer; None: what the model's makers recommend
     hypotheses: int = 8  # readings that Llama chooses from; 1: the search's first stands
     sure: float = 0.9  # confidence of a reading's least sure word from which Llama is not asked to choose
-    llama_weight: float = 0.07  # of Llama's log-likelihood beside the search's score
+    llama_weight: float = 0.25  # of Llama's log-likelihood beside the search's score
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
 class Timer:

@@ -315,7 +315,7 @@ def export(work: Path, out: Path) -> None:
     model.to(torch.bfloat16).save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)  # written for the owner alone, but it goes into a package
     tokenizer.save_pretrained(out)
-    told = {"settings": asdict(s), "steps": state.step, "tokens_seen": state.tokens, "minutes_spent": round(state.spent / 60, 1), "concepts": len(load_concepts()), "passages": len(load_passages()), "torch": torch.__version__}
+    told = {"settings": {**asdict(s), "hypotheses": s.hypotheses and Path(s.hypotheses).name}, "steps": state.step, "tokens_seen": state.tokens, "minutes_spent": round(state.spent / 60, 1), "concepts": len(load_concepts()), "passages": len(load_passages()), "torch": torch.__version__}
     (out / "training_args.json").write_text(json.dumps(told, indent=2) + "\n")
     (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in state.log))
 
