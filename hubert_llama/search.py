@@ -11,6 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from os import PathLike
 from pathlib import Path
 
@@ -127,7 +128,7 @@ class BeamSearch:
         blank: int = 0,
     ):
         self.labels, self.lm, self.config, self.blank = list(labels), lm, config, blank
-        self._tries: OrderedDict[tuple[str, ...], tuple] = OrderedDict()  # the last few contexts'
+        self._tries: OrderedDict[tuple[str, ...], tuple] = OrderedDict()  # without a context, and the last context's
 
     @classmethod
     def from_pretrained(
@@ -161,7 +162,7 @@ class BeamSearch:
 
         c, (trie, scores) = self.config, self._trie(self.new_words(context))
         options = decoder.LexiconDecoderOptions(c.beam, min(c.symbols, len(self.labels)), c.threshold, c.lm_weight, c.word_score, -math.inf, 0.0, False, decoder.CriterionType.CTC)
-        lm = _Words(scores, frozenset(course_words(context, heard, self.lm, c)) if context and heard else frozenset(), c.bonus / c.lm_weight)  # kept by name: the search does not own it
+        lm = _Words()(scores, frozenset(course_words(context, heard, self.lm, c)) if context and heard else frozenset(), c.bonus / c.lm_weight)  # kept by name: the search does not own it
         search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
         emissions = np.ascontiguousarray(emissions, np.float32)
         found = {" ".join(scores.words[i] for i in result.words if i >= 0): result.score for result in reversed(search.decode(emissions.ctypes.data, *emissions.shape))}
@@ -191,12 +192,12 @@ class BeamSearch:
         if len(scores.histories) > MAX_REMEMBERED:
             self._tries[new_words] = trie, _Scores(self.lm, scores.words, self.config.new_word)
         self._tries.move_to_end(new_words)
-        if len(self._tries) > 5:
+        if len(self._tries) > 2:  # a vocabulary as a tree takes tens of megabytes
             self._tries.pop(next(key for key in self._tries if key))
         return self._tries[new_words]
 
 # %% ../nbs/01b_search.ipynb #dbbe9d81
-MAX_REMEMBERED = 400_000  # scores of words after others
+MAX_REMEMBERED = 100_000  # scores of words after others
 
 class _Scores:
     "What each word scores after each history, remembered: the search asks for the same ones again and again."
@@ -227,15 +228,16 @@ class _Scores:
             self.histories.append(following)
         return score, self._numbers[following]
 
-def _Words(scores: _Scores, course: frozenset[str], bonus: float):
-    "The language model as flashlight's search asks it: states are nodes of its own tree."
+@cache
+def _Words() -> type:
+    "The class of language models as flashlight's search asks them: states are nodes of its own tree. (Made once, when flashlight is there.)"
     from flashlight.lib.text import decoder
 
-    likelier = {i for i, word in enumerate(scores.words) if word in course} if course else ()
-
     class Words(decoder.LM):
-        def __init__(self):
+        def __init__(self, scores: _Scores, course: frozenset[str], bonus: float):
             super().__init__()
+            self.scores, self.bonus = scores, bonus
+            self.likelier = {i for i, word in enumerate(scores.words) if word in course} if course else ()
             self.histories = {}  # state -> number of the words before
 
         def start(self, start_with_nothing):
@@ -245,10 +247,10 @@ def _Words(scores: _Scores, course: frozenset[str], bonus: float):
 
         def score(self, state, index):
             child = state.child(index)
-            score, self.histories[child] = scores(self.histories[state], index)
-            return child, score + bonus if index in likelier else score
+            score, self.histories[child] = self.scores(self.histories[state], index)
+            return child, score + self.bonus if index in self.likelier else score
 
         def finish(self, state):
-            return state, scores.lm.score(scores.histories[self.histories[state]], "</s>") or 0.0
+            return state, self.scores.lm.score(self.scores.histories[self.histories[state]], "</s>") or 0.0
 
-    return Words()
+    return Words

@@ -221,6 +221,7 @@ def main(argv: list[str] | None = None) -> None:
     send({"event": "started", "pid": os.getpid()})
     logging.basicConfig(level=args.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")  # kernels for every length ever seen would take hundreds of megabytes
     requests: queue.Queue[dict] = queue.Queue()
     worker = Worker(config_from(args), send)
 
