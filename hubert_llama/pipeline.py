@@ -21,6 +21,7 @@ from .ctc import MAX_COST, Calibration, Change, Word, judge, letters, time_words
 from .hubert import DeviceConfig, Encoding, SpeechEncoder, Stopped
 from .llama import ChatLlama, Completion, Message, Sampling, complete, log_likelihoods, stream
 from .profiles import Profile, choose_profile, notice
+from .quotes import Quote, find_quotes
 from .search import BeamSearch, Hypothesis
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def conversation(
     context: str = "",  # course, persona, difficulty, a page of the course: whatever the application knows
     transcript: str | None = None,  # None: the coming turn is the transcript; else it is the answer
     history: Sequence[Turn] = (),  # what was said before, the oldest first
+    quotes: Sequence[Quote] = (),  # of the course, near the question: they stand beside it when it is answered
 ) -> list[Message]:
     "The messages that Llama continues, first with the transcript, then with the answer."
     system = SYSTEM_PROMPT + (f"\n\nCourse context:\n{context.strip()}" if context.strip() else "")
@@ -52,7 +54,8 @@ def conversation(
         *before,
         {"role": "user", "content": f"A speech recogniser heard:\n{heard}\nWrite exactly what the student said."}]
     if transcript is not None:
-        messages += [{"role": "assistant", "content": transcript}, {"role": "user", "content": "Now answer the student."}]
+        near = "".join(["Nearest in the course:\n", *(f"{quote.text}\n" for quote in quotes)]) if quotes else ""
+        messages += [{"role": "assistant", "content": transcript}, {"role": "user", "content": f"{near}Now answer the student."}]
     return messages
 
 # %% ../nbs/03_pipeline.ipynb #08d5caae
@@ -117,6 +120,7 @@ class Understanding:
     words: tuple[Word, ...] = ()  # of the transcript, with times and confidence
     corrections: tuple[Correction, ...] = ()  # where the transcript differs from the raw reading, and what Llama proposed and was refused
     readings: dict[str, str] = field(default_factory=dict)  # what each stage made of the sound: "greedy", "search", "selection", "llama"
+    quotes: tuple[Quote, ...] = ()  # of the course, nearest to the question; Llama had them beside it when it answered
     timings: dict[str, float] = field(default_factory=dict)  # seconds per stage
 
     def to_dict(self) -> dict:
@@ -235,6 +239,7 @@ class SpeechUnderstanding:
     def warm_up(self) -> None:
         "Pay now for what the first question would pay: lazy imports, the detector, first calls, the system prompt's cache."
         self.detect(np.zeros(SAMPLING_RATE, np.float32))
+        find_quotes("The heart has four chambers.", "How many chambers?")
         self.encoder.encode([np.zeros(SAMPLING_RATE, np.float32)])
         for _ in stream(self.llama, conversation(""), Sampling(max_new_tokens=1)):
             pass
@@ -266,13 +271,13 @@ class SpeechUnderstanding:
         if raw:
             readings = [self._read(e, s.start / SAMPLING_RATE, context, should_stop) for e, s in zip(encodings, segments) if e.text]
             timer.stage("search")
-            transcript, response, truncated = yield from self._converse(raw, readings, context, history, should_stop, timer)
+            transcript, quotes, response, truncated = yield from self._converse(raw, readings, context, history, should_stop, timer)
         else:
-            transcript, response, truncated = _Transcription("", ()), NO_SPEECH_RESPONSE, False
+            transcript, quotes, response, truncated = _Transcription("", ()), (), NO_SPEECH_RESPONSE, False
             yield Transcript("", "")
             yield ResponseDelta(response)
         t = transcript
-        yield Understanding(t.text, response, raw, shape, self.profile.name, duration, not raw, truncated, notice(self.profile), t.words, t.corrections, t.readings, timer.seconds)
+        yield Understanding(t.text, response, raw, shape, self.profile.name, duration, not raw, truncated, notice(self.profile), t.words, t.corrections, t.readings, quotes, timer.seconds)
 
     def _waveform(self, audio: Audio) -> np.ndarray:
         if isinstance(audio, tuple):
@@ -300,9 +305,9 @@ class SpeechUnderstanding:
         "What the search found, as far as the sound allows."
         return letters(judge(emissions, greedy, found, self.encoder.labels, max_cost=SEARCH_COST)[0])
 
-    def _converse(self, raw: str, readings: list[Reading], context: str, history: Sequence[Turn], should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[_Transcription, str, bool]]:
-        "Both turns of the conversation: transcript and answer, and whether anything had to be cut."
-        context, cut_context = self._fitting(context, self._room() // 2)
+    def _converse(self, raw: str, readings: list[Reading], context: str, history: Sequence[Turn], should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[_Transcription, tuple[Quote, ...], str, bool]]:
+        "Both turns of the conversation: transcript, the course's quotes and the answer, and whether anything had to be cut."
+        course, (context, cut_context) = context, self._fitting(context, self._room() // 2)
         history = self._remembered(history)
         if selected := self._select(readings, context, history, should_stop):
             readings = selected
@@ -311,12 +316,22 @@ class SpeechUnderstanding:
         timer.stage("transcript")
         yield Transcript(transcript.text, raw, transcript.words)
         asked, cut_question = self._fitting(transcript.text, self._room() // 4, keep_end=True)
-        messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked, history)
+        quotes = self._quotes(course, asked)
+        messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked, history, quotes)
         chosen = self.config.sampling or self.llama.recommended
         turn = stream(self.llama, messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
         done = yield from _deltas(turn)
         timer.stage("response")
-        return transcript, done.text.strip(), cut_context or cut_question or done.finish_reason == "length"
+        return transcript, quotes, done.text.strip(), cut_context or cut_question or done.finish_reason == "length"
+
+    def _quotes(self, course: str, asked: str) -> tuple[Quote, ...]:
+        "The sentences of the whole course, even of what the window has no room for, that are near the question."
+        kept, left = [], self._room() // 8
+        for quote in find_quotes(self.llama.plain(course), asked):
+            left -= len(self.llama.tokenizer(quote.text, add_special_tokens=False)["input_ids"])
+            if left >= 0:
+                kept.append(quote)
+        return tuple(kept)
 
     def _remembered(self, history: Sequence[Turn]) -> list[Turn]:
         "The newest turns that fit into their share of the window."

@@ -5,7 +5,8 @@
 
 It sees the very conversations that the service builds (`hubert_llama.pipeline.conversation`) and
 learns the two assistant turns in them: the transcript and the answer. Turns come in lessons that share
-their system prompt and context, which is encoded once for all of them, as the service's prefix cache does. The learning
+their system prompt and context, which is encoded once for all of them, as the service's prefix cache does. Drills, random tokens
+that repeat themselves, come first and in between: they teach to copy. The learning
 rate follows the time spent, so that the schedule ends whatever else the machine does. A checkpoint in --work-dir
 lets a training that was stopped go on; --export-only exports it as it is.
 """
@@ -35,6 +36,7 @@ from hubert_llama.ctc import edit_distance
 from hubert_llama.hubert import DeviceConfig, cpu_multiplies_bf16
 from hubert_llama.llama import ChatLlama, Sampling, complete
 from hubert_llama.pipeline import conversation, is_faithful, tidy
+from hubert_llama.quotes import find_quotes
 
 # Llama 3's control tokens, in its order
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_2|>",
@@ -63,10 +65,11 @@ class Settings:
     intermediate_size: int = 704
     window: int = 2048  # tokens
     lessons: int = 2  # in a batch
-    lesson_turns: int = 12
+    lesson_turns: int = 24
     chunk_tokens: int = 3000  # turns of a batch that go through the model together, padded
     context_weight: float = 0.25  # of the loss of the contexts' own tokens: names come up in them again and again, which teaches to look back
-    copying: float = 0.06  # share of the time in which only dictations are learned: copying comes first
+    copying: float = 0.03  # share of the time in which only drills are learned: copying comes first
+    drills: float = 0.05  # share of the lessons that are drills after that
     peak_lr: float = 2e-3
     hold: float = 0.3  # share of the time at the peak, before the cosine
     warmup: int = 200  # steps
@@ -123,11 +126,23 @@ def encode(tokenizer: PreTrainedTokenizerFast, turn: Turn) -> Example:
     ids, labels = list(prefix), [-100] * len(prefix)
     for transcript, answer in ((None, turn.transcript), (turn.transcript, turn.response)):
         if answer:
-            prompt = tokens(tokenizer, tokenizer.apply_chat_template(conversation(turn.heard, turn.context, transcript), tokenize=False, add_generation_prompt=True))[len(ids) :]
+            prompt = tokens(tokenizer, tokenizer.apply_chat_template(conversation(turn.heard, turn.context, transcript, quotes=turn.quotes if transcript else ()), tokenize=False, add_generation_prompt=True))[len(ids) :]
             said = tokens(tokenizer, answer + "<|eot_id|>")
             ids += prompt + said
             labels += [-100] * len(prompt) + said
     return Example(prefix, ids[len(prefix) :], labels[len(prefix) :])
+
+
+def drill(rng: random.Random, vocabulary: range, n: int, length: int = 128) -> list[Example]:
+    """Random tokens in which a span comes up twice: all that can be learned from them is to copy, which some minutes of them teach and hours of lessons hardly do."""
+    examples = []
+    for _ in range(n):
+        ids, span = rng.choices(vocabulary, k=length), rng.randrange(8, 48)
+        first = rng.randrange(length - 2 * span)
+        again = rng.randrange(first + span, length - span)
+        ids[again : again + span] = ids[first : first + span]
+        examples.append(Example([vocabulary[0]], ids, [-100] * (again + 1) + ids[again + 1 : again + span] + [-100] * (length - again - span)))
+    return examples
 
 
 def tokens(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
@@ -160,11 +175,15 @@ def collate(lessons: list[list[Example]], s: Settings) -> Batch:
 
 def batches(tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings, seed: int, copying: Callable[[], bool]) -> Iterator[Batch]:
     """New lessons for ever, each batch made by a thread while the one before it is learned."""
-    rng = random.Random(seed)
+    rng, vocabulary = random.Random(seed), range(len(SPECIAL) + 256, len(tokenizer))
+
+    def lesson() -> list[Example]:
+        if copying() or rng.random() < s.drills:
+            return drill(rng, vocabulary, s.lesson_turns)
+        return [encode(tokenizer, turn.quoting()) for turn in make_lesson(rng, material, s.lesson_turns)]
 
     def make() -> Batch:
-        lessons = [make_lesson(rng, material, s.lesson_turns, copying()) for _ in range(s.lessons)]
-        return collate([[encode(tokenizer, turn) for turn in lesson] for lesson in lessons], s)
+        return collate([lesson() for _ in range(s.lessons)], s)
 
     with ThreadPoolExecutor(1) as thread:
         ahead = thread.submit(make)
@@ -218,7 +237,7 @@ def prepare(s: Settings, work: Path) -> tuple[PreTrainedTokenizerFast, Material]
     if not (work / "tokenizer.json").exists():
         rng = random.Random(s.seed)
         turns = [t for _ in range(3000) for t in make_lesson(rng, material, 3)]
-        texts = [m["content"] for t in turns for m in [*conversation(t.heard, t.context, t.transcript), {"content": t.response}]]
+        texts = [m["content"] for t in turns for m in [*conversation(t.heard, t.context, t.transcript, quotes=t.quotes), {"content": t.response}]]
         make_tokenizer(texts + rng.choices(material.sentences, k=20_000), s.vocab_size).save_pretrained(work)
     (work / "training_args.json").write_text(json.dumps(asdict(s), indent=1) + "\n")  # those of the last run
     return PreTrainedTokenizerFast.from_pretrained(work), material
@@ -364,7 +383,7 @@ def ask(llama: ChatLlama, turn: Turn) -> Asked:
     """Both turns as the service makes them, greedily."""
     said = complete(llama, conversation(turn.heard, turn.context), Sampling(max_new_tokens=80)).text.strip()
     transcript = said if is_faithful(turn.heard, said) else tidy(turn.heard)
-    answer = complete(llama, conversation(turn.heard, turn.context, transcript), Sampling(max_new_tokens=120)).text.strip()
+    answer = complete(llama, conversation(turn.heard, turn.context, transcript, quotes=find_quotes(turn.context, transcript)), Sampling(max_new_tokens=120)).text.strip()
     return Asked(turn, said, transcript, answer)
 
 
@@ -411,7 +430,7 @@ def main() -> None:
     training.add_argument("--layers", type=int, default=Settings.layers)
     training.add_argument("--hold", type=float, default=Settings.hold, help="share of the time at the peak learning rate")
     training.add_argument("--lessons", type=int, default=Settings.lessons, help="lessons in a batch: more tokens, fewer steps")
-    training.add_argument("--copying", type=float, default=Settings.copying, help="share of the time for dictations alone")
+    training.add_argument("--copying", type=float, default=Settings.copying, help="share of the time for drills alone")
     training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     training.add_argument("--compile", action="store_true", help="compile parts of the layers: faster on a CPU, after a minute; needs a C++ compiler and Python's headers")
     training.add_argument("--export-only", action="store_true", help="export the checkpoint as it is, without training on")
