@@ -68,7 +68,7 @@ class Settings:
     lesson_turns: int = 24
     chunk_tokens: int = 3000  # turns of a batch that go through the model together, padded
     context_weight: float = 0.25  # of the loss of the contexts' own tokens: names come up in them again and again, which teaches to look back
-    copying: float = 0.03  # share of the time in which only drills are learned: copying comes first
+    copying: float = 0.05  # share of the time in which only drills are learned: copying comes first
     drills: float = 0.05  # share of the lessons that are drills after that
     peak_lr: float = 2e-3
     hold: float = 0.3  # share of the time at the peak, before the cosine
@@ -219,8 +219,8 @@ def loss_of(model: LlamaForCausalLM, batch: Batch, context_weight: float = 0.0) 
         losses.append(F.cross_entropy(model.lm_head(hidden[wanted]).float(), labels[:, 1:][wanted], reduction="sum"))
         count += int(wanted.sum())
     loss = torch.stack(losses).sum() / count
-    if context_weight:
-        there = prefix_mask[:, 1:] == 1
+    there = prefix_mask[:, 1:] == 1
+    if context_weight and there.any():  # drills have no context
         loss = loss + context_weight * F.cross_entropy(model.lm_head(encoded.last_hidden_state[:, :-1][there]).float(), prefixes[:, 1:][there])
     return loss
 
