@@ -92,7 +92,7 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
 # %% ../nbs/02_llama.ipynb #22032126
 BIG_MODEL = 5_000_000_000  # bytes of weights from which 4 bit is the default: Llama 3.2 3B has 6.4, 1B 2.5
 
-def _load_model(folder: Path, name: str, config: DeviceConfig, load_in_4bit: bool):
+def _load_model(folder: Path, name: str, config: DeviceConfig, load_in_4bit: bool, on_progress: hub.Progress | None = None):
     "LlamaForCausalLM from a folder, with every weight from the checkpoint."
     import transformers
 
@@ -103,6 +103,10 @@ def _load_model(folder: Path, name: str, config: DeviceConfig, load_in_4bit: boo
     dtype = choose_dtype(config.dtype, device)
     if device.type == "cpu":
         hub.check_memory(loaded_bytes(folder, arch, dtype.itemsize, load_in_4bit), name)
+    if load_in_4bit and device.type == "cpu" and any(folder.glob("*.safetensors")) and not hasattr(arch, "quantization_config"):
+        from hubert_llama import nf4
+
+        return nf4.load_llama(folder, arch, dtype, name, on_progress)
     quantization = _nf4(dtype, name) if load_in_4bit else None
     model, info = transformers.LlamaForCausalLM.from_pretrained(
         folder, dtype=dtype, device_map={"": device}, quantization_config=quantization, output_loading_info=True)
@@ -166,7 +170,7 @@ class ChatLlama:
         if load_in_4bit is None:
             load_in_4bit = hub.weight_bytes(folder) >= BIG_MODEL
         with hub.explained(name):
-            return cls(_load_model(folder, name, config, load_in_4bit), _load_tokenizer(folder, name), name)
+            return cls(_load_model(folder, name, config, load_in_4bit, on_progress), _load_tokenizer(folder, name), name)
 
     @property
     def recommended(self) -> Sampling:

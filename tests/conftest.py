@@ -1,8 +1,12 @@
 """Fixtures shared by the tests."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
+
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hubert-llama-tests-")  # what tests quantise is not kept in the user's cache
 
 CLIPS = Path(__file__).parent.parent / "nbs" / "clips"
 
