@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
@@ -181,7 +182,7 @@ def _bar(name: str, on_progress: Progress, total: int) -> type:
     "A silent tqdm class that tells `on_progress` how many of `total` bytes have come."
     from tqdm import tqdm
 
-    most = 0.0
+    most, one_at_a_time = 0.0, threading.Lock()
 
     class Bar(tqdm):
         "One of the hub's bars: files, bytes fetched, or bytes put together again. The last two say the same; the farther one counts."
@@ -191,12 +192,13 @@ def _bar(name: str, on_progress: Progress, total: int) -> type:
             super().__init__(*args, **{**kwargs, "file": _Nowhere(), "disable": False})
 
         def update(self, n: float | None = 1) -> bool | None:
-            "Count, and tell it on."
+            "Count, and tell it on. Files come in several threads; who listens hears of one after the other."
             nonlocal most
-            shown = super().update(n)
-            if self.unit == "B" and min(self.n, total) > most:
-                most = min(self.n, total)
-                on_progress("downloading", most / total, f"Downloading {name}: {_gb(most)} of {_gb(total)}")
+            with one_at_a_time:
+                shown = super().update(n)
+                if self.unit == "B" and min(self.n, total) > most:
+                    most = min(self.n, total)
+                    on_progress("downloading", most / total, f"Downloading {name}: {_gb(most)} of {_gb(total)}")
             return shown
 
     return Bar
