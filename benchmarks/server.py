@@ -6,7 +6,9 @@
 
 Prints, over some starts of the real server: the time from starting the process to the first accepted
 connection and to models loaded; the delay of `pong` while models load and while a request runs; the
-time from a spoken question of 2 s to its answer; the memory of both processes.
+time from a spoken question of 2 s to its answer; the memory of both processes. And, in a process that
+imports and loads as the worker does: torch's import, and the time from there to models loaded (transformers
+begins with what needs no torch; that part stands before, and is in "Python's start to models loaded").
 """
 
 import argparse
@@ -24,6 +26,31 @@ import psutil
 from websockets.asyncio.client import connect
 
 CLIP = Path(__file__).parent.parent / "nbs" / "clips" / "photosynthesis.ogg"
+
+
+LOADING = """
+import json, sys, time
+marks = [time.perf_counter()]
+import gc; gc.disable()  # as import_ahead does
+import transformers
+marks.append(time.perf_counter())
+import torch
+marks.append(time.perf_counter())
+from hubert_llama import worker
+worker.import_ahead()
+loader = worker.Worker(worker.WorkerConfig(sys.argv[1]), lambda event: None)
+loader.handle({"op": "load"})
+marks.append(time.perf_counter())
+assert loader.pipeline is not None, "the models did not load"
+print(json.dumps([marks[2] - marks[1], marks[3] - marks[2], time.time() - float(sys.argv[2])]))
+"""
+
+
+def time_loading(profile: str) -> dict[str, list[float]]:
+    """Seconds of the parts of loading, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", LOADING, profile, str(time.time())], capture_output=True, text=True, check=True)
+    torch, rest, whole = json.loads(done.stdout.splitlines()[-1])
+    return {"torch's import (s)": [torch], "torch imported to models loaded (s)": [rest], "Python's start to models loaded (s)": [whole]}
 
 
 def free_port() -> int:
@@ -114,7 +141,7 @@ def main() -> None:
     args = parser.parse_args()
     table: dict[str, list[float]] = {}
     for _ in range(args.runs):
-        for name, values in one_run(["--profile", args.profile], args.wait).items():
+        for name, values in {**one_run(["--profile", args.profile], args.wait), **time_loading(args.profile)}.items():
             table.setdefault(name, []).extend(values)
     print(f"{args.runs} starts, load_models after {args.wait:g} s, profile {args.profile}; {platform.machine()}, {psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}, Python {platform.python_version()}\n")
     print("| | median | 99 % | largest | n |\n|---|---|---|---|---|")

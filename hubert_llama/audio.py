@@ -274,15 +274,15 @@ class VoiceActivityDetector:
         "Find the regions of `waveform` in which somebody speaks."
         import torch
 
-        c, (model, get_speech_timestamps) = self.config, self._loaded()
+        c, (model, get_speech_timestamps) = self.config, self.load()
         with torch.inference_mode(), _one_thread():
             found = get_speech_timestamps(
                 torch.from_numpy(np.ascontiguousarray(waveform)), model, threshold=c.threshold, sampling_rate=SAMPLING_RATE,
                 min_speech_duration_ms=c.min_speech_ms, min_silence_duration_ms=c.min_silence_ms, speech_pad_ms=c.speech_pad_ms, progress_tracking_callback=on_percent)
         return [Segment(int(r["start"]), int(r["end"])) for r in found]
 
-    def _loaded(self):
-        "The model and the function that applies it."
+    def load(self):
+        "The model and the function that applies it; read from the disk at the first call."
         if self._model is None:
             with _one_thread():  # the import sets torch's threads for the whole process
                 from silero_vad import get_speech_timestamps, load_silero_vad

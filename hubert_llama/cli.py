@@ -163,6 +163,8 @@ def _run(args: argparse.Namespace, utterances: Sequence[Utterance]) -> list[Outc
     pipeline = _load(args, progress, greedy=True) if left else None
     if left and pipeline is None:
         return None
+    if pipeline:
+        pipeline.warm_up()  # the first recording's time is to be like the others'
     with open(kept or os.devnull, "a", encoding="utf-8") as file:
         outcomes = []
         for outcome in run(pipeline, utterances, done, make_contexts(utterances, args.contexts, args.distractors)):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,10 +37,15 @@ def spell(
     labels: Sequence[str],  # the symbol of each column of the emissions
 ) -> list[int] | None:  # columns, with the word delimiter between words; None where a letter has none
     "The symbols that write a text."
-    columns = {label: i for i, label in enumerate(labels)}
-    symbols = ["|" if x == " " else x for x in letters(text)]
-    spelt = [columns.get(x.upper(), columns.get(x)) for x in symbols]
+    columns = _columns(tuple(labels))
+    spelt = [columns.get(x) for x in letters(text)]
     return None if None in spelt else spelt
+
+@lru_cache(maxsize=4)
+def _columns(labels: tuple[str, ...]) -> dict[str, int]:
+    "The column of each lower-case letter, whose capital comes first where there are both, and of the space."
+    columns = {label: i for i, label in enumerate(labels)}
+    return columns | {label.lower(): i for label, i in columns.items() if label.isupper()} | ({" ": columns["|"]} if "|" in columns else {})
 
 # %% ../nbs/01a_ctc.ipynb #a5d777ec
 def log_likelihoods(

@@ -230,14 +230,13 @@ class SpeechUnderstanding:
         search = BeamSearch.from_pretrained(chosen.hubert, encoder.labels)
         on_progress("loading", 0.3, f"Loading {chosen.llama}")
         tutor = ChatLlama.from_pretrained(chosen.llama, config.device, four, on_progress)
-        on_progress("loading", 0.9, "Warming up")
         pipeline = cls(encoder, tutor, chosen, config, search, Calibration.from_folder(folder))
-        pipeline.warm_up()
+        pipeline.detect.load()
         on_progress("loading", 1.0, "Ready")
         return pipeline
 
     def warm_up(self) -> None:
-        "Pay now for what the first question would pay: lazy imports, the detector, first calls, the system prompt's cache."
+        "Pay now for what the first question would pay: lazy imports, first calls, the system prompt's cache. Worth it where nobody waits yet."
         self.detect(np.zeros(SAMPLING_RATE, np.float32))
         find_quotes("The heart has four chambers.", "How many chambers?")
         self.encoder.encode([np.zeros(SAMPLING_RATE, np.float32)])

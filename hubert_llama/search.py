@@ -11,7 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from os import PathLike
 from pathlib import Path
 
@@ -44,15 +44,15 @@ class LanguageModel:
         path: str | PathLike[str],  # compressed where it ends in .gz
     ) -> LanguageModel:
         "Read an ARPA file; `ModelFormatError` when it is none."
-        ngrams, order = {}, 0
+        ngrams, order, natural = {}, 0, math.log(10)
         try:
             with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
                 for line in file:
-                    if line.startswith("\\"):
+                    if line[0] == "\\":
                         order = int(line[1 : line.index("-")]) if line.rstrip().endswith("-grams:") else order
-                    elif order and line.strip():
-                        fields = line.rstrip("\n").split("\t")
-                        ngrams[tuple(fields[1].split(" "))] = (float(fields[0]) * math.log(10), float(fields[2]) * math.log(10) if len(fields) > 2 else 0.0)
+                    elif order and not line.isspace():
+                        score, gram, *back_off = line.rstrip("\n").split("\t")
+                        ngrams[tuple(gram.split(" "))] = (float(score) * natural, float(back_off[0]) * natural if back_off else 0.0)
         except (OSError, EOFError, ValueError, IndexError) as e:
             raise hub.ModelFormatError(f"Not an ARPA language model: {path} ({type(e).__name__}: {e}). Make it anew, or remove the folder it is in.") from e
         if not ngrams:
@@ -176,16 +176,21 @@ class BeamSearch:
         "The context's words that are rare or new to the language model: its course words, whatever the sound."
         return rare_words(context, self.lm, self.config)
 
+    @cached_property
+    def _known(self) -> list[tuple[list[int] | None, float]]:
+        "The language model's words as columns, and their log-probabilities: the same for every context."
+        return [(spell(word, self.labels), self.lm.ngrams[word,][0]) for word in self.lm.words]
+
     def _trie(self, new_words: tuple[str, ...]) -> tuple:
         "The vocabulary as a tree of letters, and its words' scores."
         from flashlight.lib.text import decoder
 
         if new_words not in self._tries:
             words, trie = [*self.lm.words, *new_words], decoder.Trie(len(self.labels), self.labels.index("|"))
-            for i, word in enumerate(words):
-                if spelt := spell(word, self.labels):
-                    score = self.lm.score((), word)
-                    trie.insert(spelt, i, self.config.new_word if score is None else score)
+            spelt = [*self._known, *((spell(word, self.labels), self.config.new_word) for word in new_words)]
+            for i, (symbols, score) in enumerate(spelt):
+                if symbols:
+                    trie.insert(symbols, i, score)
             trie.smear(decoder.SmearingMode.MAX)
             self._tries[new_words] = trie, _Scores(self.lm, words, self.config.new_word)
         trie, scores = self._tries[new_words]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -85,6 +86,7 @@ class Worker:
         self.config, self.send = config, send
         self.pipeline: SpeechUnderstanding | None = None
         self.cancelled: set[int] = set()
+        self._cold = True  # nothing was asked yet of the models
 
     def handle(self, request: dict) -> None:
         "Carry out one request; whatever goes wrong becomes an event."
@@ -104,6 +106,15 @@ class Worker:
             self.send({"event": "loaded", "success": True, **self.describe()})
         except Exception as e:
             self.send({"event": "loaded", "success": False, "error": told(e, "The models could not be loaded")})
+
+    def warm_up(self) -> None:
+        "Let the models try themselves out, once: to be called while nobody waits. Whatever goes wrong will be told when it does in earnest."
+        if self.pipeline is not None and self._cold:
+            self._cold = False
+            try:
+                self.pipeline.warm_up()
+            except Exception as e:
+                log.debug("could not warm up: %s", e)
 
     def _ensure_loaded(self, job: int | None) -> SpeechUnderstanding:
         if self.pipeline is None:
@@ -136,6 +147,7 @@ class Worker:
         from hubert_llama.audio import AudioError
         from hubert_llama.hubert import Stopped
 
+        self._cold = False
         try:
             for event in self._ensure_loaded(job).stream(audio_path, context, lambda: job in self.cancelled, history):
                 self.send({"job": job, **_as_line(event)})
@@ -205,13 +217,16 @@ def read_requests(
 
 def import_ahead() -> None:
     "Import what the models will need, which takes longer than loading small ones: a worker is started before anybody asks for it."
+    gc.disable()  # imports make a million objects and no garbage; looking for it among them would take a quarter of the time
     try:
-        import silero_vad  # noqa: F401
         from transformers import HubertForCTC, LlamaForCausalLM, PreTrainedTokenizerFast, Wav2Vec2Processor  # noqa: F401
 
         from hubert_llama import pipeline  # noqa: F401
     except Exception as e:  # whoever asks for the models will hear of it
         log.debug("could not import ahead: %s", e)
+    finally:
+        gc.freeze()  # nor is it looked for among them later
+        gc.enable()
 
 def main(argv: list[str] | None = None) -> None:
     "Run the worker until its input ends."
@@ -236,6 +251,8 @@ def main(argv: list[str] | None = None) -> None:
     import_ahead()
     while True:
         worker.handle(requests.get())
+        if requests.empty():
+            worker.warm_up()
 
 # %% ../nbs/03a_worker.ipynb #a256c160
 if __name__ == "__main__" and "__file__" in globals():  # not in a notebook
