@@ -9,6 +9,7 @@ import re
 import textwrap
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 # %% auto #0
 __all__ = ['MAX_CONTEXT', 'MAX_SENTENCE', 'FUNCTION_WORDS', 'LEAST_WORDS', 'sentences', 'QuoteConfig', 'Quote', 'find_quotes']
@@ -33,18 +34,26 @@ LEAST_WORDS = 4  # of a quote: titles and headings name a thing and say nothing 
 @dataclass(frozen=True)
 class QuoteConfig:
     "Which sentences count as near."
-    at_most: int = 2
-    min_score: float = 0.28  # of the nearest: measured below
-    close: float = 0.7  # the score of a further one, as a share of the nearest's
+    at_most: int = 4
+    most_words: int = 40  # of all together; the nearest may be longer
+    min_score: float = 0.2  # of the nearest: measured below
+    close: float = 0.5  # the score of a further one, as a share of the nearest's
+    unfinished: float = 0.5  # what the score of a piece without an end counts: a heading, beside sentences
 
 @dataclass(frozen=True)
 class Quote:
     "A sentence of the context that is near a question."
     text: str
-    score: float  # cosine similarity, 0 to 1
+    score: float  # cosine similarity, 0 to 1; of an unfinished sentence a share of it
 
 def _matter(text: str) -> str:
     return " ".join(w for w in re.findall(r"[\w']+", text.lower()) if w not in FUNCTION_WORDS)
+
+def _worth(sentence: str, question: str, config: QuoteConfig) -> float:
+    "How far a sentence answers: not at all when it only names what the question names, less when it has no end, as headings."
+    if set(_matter(sentence).split()) <= set(_matter(question).split()):
+        return 0.0
+    return 1.0 if sentence.endswith((".", "!", "?")) else config.unfinished
 
 @lru_cache(maxsize=4)
 def _index(context: str):
@@ -65,6 +74,8 @@ def find_quotes(
         return []
     found, vectorizer, matrix = index
     scores = (matrix @ vectorizer.transform([question]).T).toarray()[:, 0]  # (sentences,); both sides have length 1
-    best = sorted(range(len(found)), key=lambda i: -scores[i])[: config.at_most]
-    least = max(config.min_score, config.close * scores[best[0]])
-    return [Quote(found[i], round(float(scores[i]), 3)) for i in best if scores[i] >= least]
+    nearest = sorted(range(len(found)), key=lambda i: -scores[i])[: 4 * config.at_most]  # some will turn out to say nothing
+    near = sorted((Quote(found[i], round(_worth(found[i], question, config) * float(scores[i]), 3)) for i in nearest), key=lambda q: -q.score)
+    least = max(config.min_score, config.close * near[0].score)
+    words = accumulate(len(q.text.split()) for q in near)
+    return [q for i, (q, total) in enumerate(zip(near[: config.at_most], words)) if q.score >= least and (i == 0 or total <= config.most_words)]
