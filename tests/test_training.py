@@ -89,6 +89,58 @@ def test_turns_that_share_a_prefix_cost_what_they_cost_alone():
     assert abs(together - total / count) < 1e-3
 
 
+def test_all_that_a_drill_wants_has_been_there_before():
+    import random
+
+    from train_llama import drill
+
+    rng, wanted = random.Random(0), 0
+    for example in [e for _ in range(20) for e in drill(rng, range(10, 400), 4)]:
+        pairs = list(zip(example.ids, example.ids[1:]))
+        for i, label in enumerate(example.labels):
+            if label != -100:
+                assert label == example.ids[i] and pairs[i - 1] in pairs[: i - 1]
+                wanted += 1
+    assert wanted > 2000
+
+
+def test_number_words_are_pieces_and_the_model_computes_what_it_did():
+    import torch
+    from train_llama import NUMBER_WORDS, Settings, grow, make_model, make_tokenizer, with_words
+
+    before = make_tokenizer(["what is a cell"] * 3, 280)
+    after = with_words(before, NUMBER_WORDS)
+    assert after.tokenize("Forty seven") == ["Forty", "\u0120seven"] and after.decode(after("twelve Times ten")["input_ids"]) == "twelve Times ten"
+    s = Settings(hidden_size=64, layers=1, heads=2, intermediate_size=64)
+    small, large, ids = make_model(before, s), make_model(after, s), torch.tensor([before("what is a cell")["input_ids"]])
+    assert after("what is a cell")["input_ids"] == ids[0].tolist()
+    grow(large, small)
+    with torch.inference_mode():
+        assert torch.equal(large(ids).logits[..., : len(before)], small(ids).logits)
+
+
+def test_rows_of_sums_want_only_their_answers():
+    import random
+
+    from train_llama import NUMBER_WORDS, make_tokenizer, sums, with_words
+    from tutor import load_material
+
+    tokenizer = with_words(make_tokenizer(["What is two plus two? So two plus two is four."] * 3, 300), NUMBER_WORDS)
+    for example in sums(random.Random(0), tokenizer, load_material(), 5):
+        lines = tokenizer.decode([label for label in example.labels if label != -100]).splitlines()
+        assert len(lines) == 6 and all(re.fullmatch(r"[A-Z][a-z, ]+( is [a-z ]+)+(\. So .+ is [a-z ]+)?\.", line.replace(", plus", " plus").replace(", minus", " minus")) for line in lines), lines
+
+
+def test_unknown_things_kept_for_measuring_are_not_asked_in_training():
+    import random
+
+    from tutor import HELD_OUT_UNKNOWN, load_material, plain, unknown_question
+
+    material, rng = load_material(sentences=["The trombone player crossed the village carrying a wheelbarrow."]), random.Random(0)
+    asked = {word for _ in range(2000) for word in plain(unknown_question(rng, material).text).split()}
+    assert "wheelbarrow" in asked and "trombone" not in asked and "trombone" in HELD_OUT_UNKNOWN
+
+
 def test_turns_come_from_the_seed_and_held_out_ones_are_others():
     from tutor import load_material, make_turns
 

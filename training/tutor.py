@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
+from functools import lru_cache
 from pathlib import Path
 
 from hubert_llama.quotes import Quote, find_quotes
@@ -61,6 +62,8 @@ NOBODY_KNOWS = """the capital of mars; my sister's birthday; the price of a trai
     a sandwich; a helicopter; an elevator; gardening; the treaty of Utrecht; a lawn mower; ballet; a hotel; cheese; a fax machine; poker; a zipper; surfing; my timetable; an umbrella; the lunch menu; a rainbow trout"""
 HELD_OUT_UNKNOWN = """the winner of the match; the rules of cricket; a trombone; a microwave oven; the bus to the station; a crocodile; tennis; my password; a toothbrush; the mayor of the town"""
 
+THINGS = ["{}", "{}", "a {}", "a {}", "the {}", "the {}", "my {}", "{} {}", "a {} {}", "the {} {}", "the {} of the {}", "the {} of {}", "a {} of {}", "the {} in the {}", "{} and {}", "your {}", "the {} to the {}", "{}s", "the {}s"]  # of rare words: training's further unknown things
+
 # What invented facts are made of
 
 COURSES = ["Biology 101", "Physics for Beginners", "Chemistry Basics", "World History", "Algebra One", "Introduction to Computing", "Earth Science", "English Grammar", "Economics 101", "Calculus", "Psychology"]
@@ -89,6 +92,9 @@ TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 FROM_THE_PAGE = ("passage", "invented", "lookup", "term")  # kinds of turns whose answer stands in the context
 
 
+_quotes = lru_cache(maxsize=256)(find_quotes)  # asked for more than once
+
+
 @dataclass(frozen=True)
 class Turn:
     """One question and its answer, with what a recogniser made of it."""
@@ -103,7 +109,7 @@ class Turn:
     @property
     def quotes(self) -> list[Quote]:
         """What the service puts beside the question."""
-        return find_quotes(self.context, self.transcript)
+        return _quotes(self.context, self.transcript)
 
     def quoting(self) -> "Turn":
         """The turn with what can be answered from its quotes: one that asks for the page repeats them when the fact is in them, and has no answer when it is not, which teaches to invent."""
@@ -141,6 +147,7 @@ class Material:
     families: Sequence[dict]
     sentences: Sequence[str]  # of the curriculum and of broad English
     unknown: Sequence[str]
+    rare: Sequence[str]  # words of broad English that no concept has
     held_out: bool = False
     mishearings: Mapping[str, Sequence[str]] = field(default_factory=dict)  # word -> what a real recogniser wrote for it
 
@@ -184,11 +191,12 @@ def load_material(held_out: bool = False, hypotheses: Path | None = None, senten
     known = {word for c in concepts for word in plain(c["concept"]).split()}
     unknown = [" ".join(u.split()) for u in (HELD_OUT_UNKNOWN if held_out else NOBODY_KNOWS).split(";")]
     passages, families, sentences = ([x for i, x in enumerate(all_) if (i % 6 == 5) == held_out] for all_ in (load_passages(), load_families(), sentences))
-    rare = {word for s in sentences for word in s.split() if len(word) > 5 and word.isalpha()} - known
-    unknown = [u for u in unknown if bare(u).lower() not in known] * 20 + sorted(rare)
+    kept = set() if held_out else set(plain(HELD_OUT_UNKNOWN).split())
+    rare = {word for s in sentences for word in s.split() if len(word) > 5 and word.isalpha()} - known - kept
+    unknown = [u for u in unknown if bare(u).lower() not in known] * 20
     own = [c[key] for c in concepts for key in ("definition", "detail", "example", "misconception")] + [f["answer"] for p in passages for f in p["facts"]]
     own = [x for x in own if is_test(plain(x)) == held_out]  # what HuBERT is measured on is not dictated either
-    return Material(concepts, passages, families, [*own, *sentences], unknown, held_out, load_mishearings(hypotheses) if hypotheses else {})
+    return Material(concepts, passages, families, [*own, *sentences], unknown, sorted(rare), held_out, load_mishearings(hypotheses) if hypotheses else {})
 
 
 # Words
@@ -296,7 +304,7 @@ def invented_page(rng: random.Random, m: Material) -> Page:
         values = slots(rng) | {"choice": rng.choice(fact.get("choices", [""]))}
         sentences.append(capital(fact["sentence"].format(it=it, **values)) + ".")
         questions += [Question("invented", capital(q.format(it=it)), sentences[-1], values[fact["slot"]]) for q in fact["questions"]]
-    missing = facts[-1] if len(facts) > 2 and (m.held_out or rng.random() < 0.3) else None
+    missing = facts[-1] if len(facts) > 2 and (m.held_out or rng.random() < 0.1) else None
     if missing:
         n = len(missing["questions"])
         questions[-n:] = [Question("not in passage", q.text, UNKNOWN, "do not know") for q in questions[-n:]][:1]
@@ -420,7 +428,12 @@ def small_talk(rng: random.Random, m: Material) -> Question:
 
 def unknown_question(rng: random.Random, m: Material) -> Question:
     """A question that neither curriculum nor context answers."""
-    about = rng.choice(m.unknown) if rng.random() < 0.6 else rng.choice(["a ", "the ", ""]) + invented_word(rng)
+    if (u := rng.random()) < 0.4:
+        about = rng.choice(["a ", "the ", ""]) + invented_word(rng)
+    elif m.held_out or u < 0.55 or not m.rare:
+        about = rng.choice([*m.unknown, *m.rare])
+    else:
+        about = rng.choice(THINGS).format(*(invented_word(rng) if rng.random() < 0.1 else rng.choice(m.rare) for _ in range(2)))
     return Question("unknown", rng.choice(m.phrasings(ASK)).format(about), UNKNOWN, "do not know")
 
 
@@ -440,7 +453,7 @@ def dictation(rng: random.Random, m: Material) -> Question:
 
 
 RATES = {False: [0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.3], True: [0, 0, 0, 0, 0.1, 0.2, 0.3, 0.5]}  # words misheard: without and with a real recogniser's readings, some of which are right
-ABOUT_ANYTHING = {dictation: 16, concept_question: 50, which_question: 6, arithmetic_question: 50, small_talk: 4, unknown_question: 8}  # with their shares
+ABOUT_ANYTHING = {dictation: 8, concept_question: 50, which_question: 6, arithmetic_question: 36, small_talk: 4, unknown_question: 16}  # with their shares
 PAGES = {passage_page: 36, invented_page: 26, assorted_page: 30, terms_page: 8}
 
 
