@@ -1,0 +1,360 @@
+"""Whether transcripts can be trusted: noise, foreign contexts, course words, harmful edits, confidence, silence, and what Llama's choosing costs.
+
+    python training/held_out.py --out build/held-out
+    nice python benchmarks/understanding.py build/held-out/manifest.jsonl --out build/understanding --people ../shared/speech/manifest.jsonl
+    python benchmarks/understanding.py build/held-out/manifest.jsonl --out build/some --clips 40       # a sample, evenly drawn
+
+Each recording is understood under every condition of `CONDITIONS`: with its own context, without one, with other recordings' contexts and up to
+1000 words that nobody says, under noise 10 and 5 dB below the voice, and with Llama never or always asked to choose among the search's readings.
+What HuBERT and the search make of the same sound and context is computed once. Outcomes are kept in --out as they come; a run that was
+stopped goes on. Printed, and written to --out/understanding.md: each bar with what was measured, its count, and a 95 % bootstrap interval over
+recordings; then the tables behind it. 644 recordings with words take about half an hour of one core for each of --jobs 1, a good quarter of an hour with 2.
+Word times have a benchmark of their own (word_times.py), and so has the choice of the search (beam_search.py).
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from hubert_llama.ctc import letters
+from hubert_llama.evaluate import Errors, Outcome, Utterance, count_errors, judged_words, make_contexts, normalise, read_manifest, read_outcomes, report, run, stage_text
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How a recording is given to the pipeline."""
+
+    contexts: str = "given"  # as `make_contexts` says
+    distractors: int = 0
+    snr: float | None = None  # dB
+    sure: float | None = None  # of `PipelineConfig`; None: as it is
+    with_context_only: bool = False  # leave out recordings that bring no context
+
+
+CONDITIONS = {
+    "clean": Condition(),
+    "never choosing": Condition(sure=0.0),
+    "always choosing": Condition(sure=2.0),
+    "no context": Condition("none"),
+    "foreign context": Condition("others"),
+    "foreign + 100 words": Condition("others", 100),
+    "foreign + 1000 words": Condition("others", 1000),
+    "10 dB": Condition(snr=10.0),
+    "5 dB": Condition(snr=5.0),
+    "10 dB, no context": Condition("none", snr=10.0, with_context_only=True),
+    "5 dB, no context": Condition("none", snr=5.0, with_context_only=True),
+}
+READ = ("clean", "10 dB", "5 dB", "people")  # whose errors are told corpus by corpus
+LEAKS = [name for name in CONDITIONS if name.startswith("foreign")]
+PEOPLE = "people"  # their recordings are heard clean, and counted apart
+RESAMPLES = 2000
+
+
+# Understanding, in processes of their own
+
+
+class Remembering:
+    """A function, or an object that is called, that gives the same answer again without working it out again."""
+
+    def __init__(self, of: Callable, key: Callable):
+        self.of, self.key, self.known = of, key, {}
+
+    def __call__(self, *args, **kwargs):
+        """The answer."""
+        key = self.key(*args)
+        if key not in self.known:
+            self.known[key] = self.of(*args, **kwargs)
+        return self.known[key]
+
+    def __getattr__(self, name: str):
+        return getattr(self.of, name)
+
+
+class Given:
+    """A pipeline that hears samples in the place of the file, with Llama's cache empty as after a change of course."""
+
+    def __init__(self, pipeline, waveform: np.ndarray):
+        self.pipeline, self.waveform, self.search = pipeline, waveform, pipeline.search
+
+    def __call__(self, audio: str, context: str = ""):
+        """Understand the samples."""
+        self.pipeline.llama.prefix.clear()
+        return self.pipeline(self.waveform, context)
+
+
+def load(profile: str, hubert: str | None, llama: str | None) -> None:
+    """The pipeline of this process; answers are cut after a token, since transcripts are measured."""
+    global pipeline
+    import torch
+    from hubert_llama.llama import Sampling
+    from hubert_llama.pipeline import PipelineConfig, SpeechUnderstanding
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    torch.set_num_threads(1)
+    pipeline = SpeechUnderstanding.from_pretrained(profile, hubert, llama, config=PipelineConfig(max_response_tokens=1, sampling=Sampling()))
+    pipeline.warm_up()
+    pipeline.encoder.encode = Remembering(pipeline.encoder.encode, lambda waveforms: tuple(w.tobytes() for w in waveforms))
+    if pipeline.search:
+        pipeline.search = Remembering(pipeline.search, lambda emissions, *rest: (emissions.tobytes(), *rest))
+
+
+def understand(u: Utterance, contexts: dict[str, str], seed: int) -> dict[str, Outcome]:
+    """The outcome of one recording under each condition for which a context is given."""
+    from hubert_llama.audio import load_audio
+    from speech import add_noise
+
+    clean, given, outcomes = load_audio(u.audio), pipeline.config, {}
+    for name, context in contexts.items():
+        c = CONDITIONS[name]
+        noisy = clean if c.snr is None else add_noise(clean, np.random.default_rng(seed), c.snr)
+        pipeline.config = given if c.sure is None else replace(given, sure=c.sure)
+        outcomes[name] = next(run(Given(pipeline, noisy / max(1.0, float(np.abs(noisy).max()))), [u], contexts={u: context}))
+    pipeline.config = given
+    for memory in (pipeline.encoder.encode, pipeline.search):
+        if isinstance(memory, Remembering):
+            memory.known.clear()
+    return outcomes
+
+
+# The parent
+
+
+def tasks(utterances: Sequence[Utterance], done: dict[str, dict[Utterance, Outcome]]) -> Iterator[tuple[Utterance, dict[str, str]]]:
+    """What is left to do: recordings, with the context of each condition. Those without words, and people's, are heard once."""
+    made = {name: make_contexts(utterances, c.contexts, c.distractors) for name, c in CONDITIONS.items()}
+    for u in utterances:
+        wanted = ["clean"] if not normalise(u.text) or u.kind == PEOPLE else [name for name, c in CONDITIONS.items() if u.context or not c.with_context_only]
+        if left := {name: made[name][u] for name in wanted if u not in done[name]}:
+            yield u, left
+
+
+def sample(utterances: list[Utterance], n: int | None, seed: int = 0) -> list[Utterance]:
+    """At most n with words of each corpus, and n of those without, evenly drawn; all where n is None."""
+    kept = []
+    for corpus in dict.fromkeys(u.corpus for u in utterances):
+        mine = [u for u in utterances if u.corpus == corpus]
+        kept += mine if n is None or len(mine) <= n else random.Random(seed).sample(mine, n)
+    return kept
+
+
+def gather(utterances: list[Utterance], args: argparse.Namespace) -> dict[str, list[Outcome]]:
+    """The outcomes of every condition, from --out or worked out now."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    paths = {name: args.out / f"{name.replace(' ', '-').replace(',', '')}.jsonl" for name in CONDITIONS}
+    done = {name: read_outcomes(path) for name, path in paths.items()}
+    left = list(tasks(utterances, done))
+    with ProcessPoolExecutor(args.jobs, get_context("spawn"), load, (args.profile, args.hubert, args.llama)) as pool:
+        running = [pool.submit(understand, u, contexts, i) for i, (u, contexts) in enumerate(left)]
+        for finished in tqdm(as_completed(running), total=len(running), desc="recordings", disable=not running):
+            for name, outcome in finished.result().items():
+                done[name][outcome.utterance] = outcome
+                with open(paths[name], "a", encoding="utf-8") as file:
+                    file.write("\n" + json.dumps(asdict(outcome)))
+    by = {name: [done[name][u] for u in utterances if u in done[name] and not done[name][u].error] for name in CONDITIONS}
+    return {**by, "clean": [o for o in by["clean"] if o.utterance.kind != PEOPLE], PEOPLE: [o for o in by["clean"] if o.utterance.kind == PEOPLE]}
+
+
+# Figures
+
+
+def counts(outcomes: Sequence[Outcome], stage: str = "guarded") -> list[Errors]:
+    """Word errors of a stage's reading, recording by recording."""
+    return [count_errors(o.utterance.text, o.raw, stage_text(o, stage)) for o in outcomes]
+
+
+def bootstrap(rows: Sequence[Sequence[float]], figure: Callable[[np.ndarray], float]) -> tuple[float, float, float]:
+    """A figure of summed columns, and its 95 % interval over resampled rows."""
+    columns = np.asarray(rows, float)  # (recordings, columns)
+    picks = np.random.default_rng(0).integers(0, len(columns), (RESAMPLES, len(columns)))
+    figures = [figure(columns[p].sum(0)) for p in picks]
+    return figure(columns.sum(0)), *np.nanpercentile(figures, [2.5, 97.5])
+
+
+def share(part: float, whole: float) -> float:
+    """In percent; not a number where there is no whole."""
+    return 100 * part / whole if whole else float("nan")
+
+
+def shown(figures: tuple[float, float, float], unit: str = "%") -> str:
+    """A figure with its interval."""
+    value, low, high = figures
+    return f"{value:.1f} {unit} ({low:.1f} to {high:.1f})"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What is wanted, and what was found."""
+
+    name: str
+    wanted: str
+    measured: str
+    counted: str
+    met: bool
+
+
+def noise_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
+    """Fewer errors than letters and than the search's first, in noise."""
+    for name in ("10 dB", "5 dB"):
+        mine = spoken(by[name])
+        for stage, least in (("raw", 20), ("nbest", 10)):
+            rows = [(before.final, after.final) for before, after in zip(counts(mine, stage), counts(mine))]
+            fewer = bootstrap(rows, lambda s: share(s[0] - s[1], s[0]))
+            before, after = map(sum, zip(*rows))
+            yield Bar(f"{name}: fewer word errors than {'greedy CTC' if stage == 'raw' else 'the n-best list’s first'}", f"at least {least} %", shown(fewer), f"{before} to {after} errors, {len(mine)} clips", fewer[0] >= least)
+
+
+def harm_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
+    """Few words that were right and are wrong; no corpus worse than its letters."""
+    for name in (name for name in READ if by[name]):
+        counted = counts(spoken(by[name]))
+        harm = bootstrap([(e.harmful, e.words) for e in counted], lambda s: share(*s))
+        yield Bar(f"{name}: harmful edits", "at most 1 % of words", shown(harm), f"{sum(e.harmful for e in counted)} of {sum(e.words for e in counted)} words", harm[0] <= 1)
+    rows = [row for name in READ for row in corpus_rows(name, by[name])]
+    worse = [f"{row['corpus']}, {row['condition']}" for row in rows if row["worse"]]
+    yield Bar("corpora whose transcripts are worse than the letters, beyond the interval", "none", ", ".join(worse) or "none", f"{len(rows)} corpora and conditions", not worse)
+
+
+def corpus_rows(name: str, outcomes: Sequence[Outcome]) -> Iterator[dict]:
+    """Word error rates of each corpus, letters and transcripts, and whether the second are worse."""
+    for corpus in dict.fromkeys(o.utterance.corpus for o in spoken(outcomes)):
+        mine = [o for o in spoken(outcomes) if o.utterance.corpus == corpus]
+        rates = {stage: bootstrap([(e.final, e.words) for e in counts(mine, stage)], lambda s: share(*s)) for stage in ("raw", "nbest", "selected", "guarded")}
+        rise = bootstrap([(b.final - a.final, a.words) for a, b in zip(counts(mine, "raw"), counts(mine))], lambda s: share(*s))
+        yield {"condition": name, "corpus": corpus, "clips": len(mine), "words": sum(e.words for e in counts(mine)), **{f"WER {stage}": shown(r) for stage, r in rates.items()}, "worse": bool(rise[1] > 0)}
+
+
+def leak_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
+    """What a context that has nothing to do with the speech does to the words."""
+    for name in LEAKS:
+        pairs = paired(by["no context"], by[name])
+        rows = [(a.final, b.final, a.words) for a, b in zip(counts([x for x, _ in pairs]), counts([y for _, y in pairs]))]
+        rise = bootstrap(rows, lambda s: share(s[1] - s[0], s[2]))
+        yield Bar(f"{name}: rise of the word error rate", "at most 0.2 points", shown(rise, "points"), f"{sum(r[0] for r in rows):.0f} to {sum(r[1] for r in rows):.0f} errors of {sum(r[2] for r in rows):.0f} words", round(rise[0], 3) <= 0.2)
+
+
+def course_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
+    """How many of the context's rare words that are missed without it are heard with it."""
+    for with_it, without in (("clean", "no context"), ("10 dB", "10 dB, no context"), ("5 dB", "5 dB, no context")):
+        pairs = [(a, b) for a, b in paired(by[without], by[with_it]) if said_course_words(b)]
+        rows = [(len(said_course_words(b)), len(said_course_words(b) - heard(a)), len(said_course_words(b) - heard(b))) for a, b in pairs]
+        false = sum(len((set(b.course) & heard(b)) - set(letters(b.utterance.text).split())) for _, b in paired(by[without], by[with_it]))
+        saved = bootstrap(rows, lambda s: share(s[1] - s[2], s[1])) if rows else (float("nan"),) * 3
+        said, before, after = map(sum, zip(*rows)) if rows else (0, 0, 0)
+        yield Bar(f"{with_it}: course words missed without their context and heard with it", "at least 30 % of the misses", shown(saved), f"{before} to {after} missed of {said}; {false} false alarms", bool(saved[0] >= 30))
+
+
+def said_course_words(o: Outcome) -> set[str]:
+    """The context's rare words that are said."""
+    return set(o.course) & set(letters(o.utterance.text).split())
+
+
+def heard(o: Outcome) -> set[str]:
+    """The words of the transcript."""
+    return set(letters(o.transcript).split())
+
+
+def silence_bar(by: dict[str, list[Outcome]]) -> Bar:
+    """Recordings in which nobody speaks."""
+    from hubert_llama.pipeline import NO_SPEECH_RESPONSE
+
+    mine = [o for o in by["clean"] if not normalise(o.utterance.text)]
+    given, claims = sum(bool(o.transcript or o.raw) for o in mine), sum(o.response != NO_SPEECH_RESPONSE for o in mine)
+    return Bar("transcripts where nobody speaks, and answers that claim to have heard something", "0", f"{given} and {claims}", f"{len(mine)} clips", bool(mine) and given == claims == 0)
+
+
+def confidence_bar(by: dict[str, list[Outcome]]) -> Bar:
+    """The expected calibration error, with an interval over recordings."""
+    mine = [judged_words([o]) for o in spoken(by["clean"])]
+
+    def error(sums: np.ndarray) -> float:
+        """Of summed (words, claims, right) of ten bins."""
+        n, claimed, right = sums.reshape(3, 10)
+        return share(np.abs(claimed - right).sum(), n.sum())
+
+    rows = np.zeros((len(mine), 3, 10))
+    for row, judged in zip(rows, mine):
+        for confidence, right in judged:
+            row[:, min(9, int(confidence * 10))] += 1, confidence, right
+    found = bootstrap(rows.reshape(len(mine), -1), error)
+    return Bar("expected calibration error of the words' confidence", "reported", shown(found), f"{sum(map(len, mine))} words", True)
+
+
+def cost_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
+    """What choosing adds to the time to the transcript, and what is saved by not asking when every word is sure."""
+    triples = [(a, b, c) for (a, b), (_, c) in zip(paired(by["never choosing"], by["clean"]), paired(by["never choosing"], by["always choosing"])) if normalise(a.utterance.text) and a.raw]
+    before = [sum(b.timings.get(stage, 0.0) for stage in ("audio", "vad", "hubert", "search")) for _, b, _ in triples]  # computed for "clean", remembered for the others
+    after = [[x.timings.get("selection", 0.0) + x.timings["transcript"] for x in triple] for triple in triples]
+    rows = [(t + x, t + y, t + z) for t, (x, y, z) in zip(before, after)]
+    added, always = bootstrap(rows, lambda s: share(s[1] - s[0], s[0])), bootstrap(rows, lambda s: share(s[2] - s[0], s[0]))
+    asked = sum("selection" in b.timings for _, b, _ in triples)
+    never, clean, every = (sum(e.final for e in counts([t[i] for t in triples])) for i in range(3))
+    seconds = np.mean(rows, 0) * 1000
+    yield Bar("time that Llama's choosing adds to the time to the transcript", "at most 35 %", shown(added), f"{seconds[0]:.0f} to {seconds[1]:.0f} ms a clip, mean of {len(rows)}", added[0] <= 35)
+    yield Bar("the same if Llama were always asked", "reported", shown(always), f"{seconds[2]:.0f} ms a clip; {every} word errors, {clean} as it is, {never} if never asked", True)
+    yield Bar("clips whose every word is sure, so that Llama is not asked", "reported", f"{share(len(rows) - asked, len(rows)):.1f} %", f"{len(rows) - asked} of {len(rows)} clips; saves {seconds[2] - seconds[1]:.0f} ms a clip", True)
+
+
+def spoken(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those of recordings with words."""
+    return [o for o in outcomes if normalise(o.utterance.text)]
+
+
+def paired(a: Sequence[Outcome], b: Sequence[Outcome]) -> list[tuple[Outcome, Outcome]]:
+    """Outcomes of the same recordings under two conditions, those with words."""
+    other = {o.utterance: o for o in b}
+    return [(o, other[o.utterance]) for o in spoken(a) if o.utterance in other]
+
+
+def table(rows: Sequence[dict]) -> str:
+    """Markdown."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in row.values()] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_up(by: dict[str, list[Outcome]]) -> str:
+    """The bars, then the tables behind them."""
+    bars = [*noise_bars(by), *harm_bars(by), *leak_bars(by), *course_bars(by), silence_bar(by), confidence_bar(by), *cost_bars(by)]
+    blocks = [table([{"": b.name, "wanted": b.wanted, "measured (95 %)": b.measured, "counted": b.counted, "met": "yes" if b.met and b.wanted != "reported" else "" if b.met else "NO"} for b in bars])]
+    blocks += [table([row for name in READ for row in corpus_rows(name, by[name])])]
+    clean = report(by["clean"])
+    return "\n\n".join(blocks + [table(rows) for rows in (clean.course_words, clean.confidence) if rows])
+
+
+def main() -> None:
+    """Understand everything, print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifest", type=Path, help="as training/held_out.py writes it")
+    parser.add_argument("--out", type=Path, required=True, help="folder for outcomes and figures; another one for other weights")
+    parser.add_argument("--people", type=Path, metavar="MANIFEST", help="recordings of people: lines with split=dev are heard once, without contexts")
+    parser.add_argument("--profile", default="mini")
+    parser.add_argument("--hubert", help="another HuBERT: hub id or folder")
+    parser.add_argument("--llama", help="another Llama: hub id or folder")
+    parser.add_argument("--clips", type=int, metavar="N", help="at most N recordings of each corpus")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes, each with one thread (default: %(default)s)")
+    args = parser.parse_args()
+    utterances = sample(read_manifest(args.manifest), args.clips)
+    if args.people:
+        utterances += [replace(u, kind=PEOPLE) for u in sample(read_manifest(args.people, {"split": "dev"}), args.clips)]
+    by = gather(utterances, args)
+    if failed := len(utterances) - len(by["clean"]) - len(by[PEOPLE]):
+        print(f"{failed} recordings could not be understood at all; see the field `error` in {args.out}", file=sys.stderr)
+    figures = f"{len(spoken(by['clean']))} recordings with words, {len(by['clean']) - len(spoken(by['clean']))} without, {len(by[PEOPLE])} of people; profile {args.profile}\n\n{write_up(by)}\n"
+    (args.out / "understanding.md").write_text(figures, encoding="utf-8")
+    print(figures)
+
+
+if __name__ == "__main__":
+    main()
