@@ -119,16 +119,18 @@ def test_number_words_are_pieces_and_the_model_computes_what_it_did():
         assert torch.equal(large(ids).logits[..., : len(before)], small(ids).logits)
 
 
-def test_rows_of_sums_want_only_their_answers():
+def test_rows_want_only_their_answers():
     import random
 
-    from train_llama import NUMBER_WORDS, make_tokenizer, sums, with_words
-    from tutor import load_material
+    from train_llama import make_tokenizer, rows
+    from tutor import UNKNOWN, load_concepts, load_material
 
-    tokenizer = with_words(make_tokenizer(["What is two plus two? So two plus two is four."] * 3, 300), NUMBER_WORDS)
-    for example in sums(random.Random(0), tokenizer, load_material(), 5):
+    tokenizer, known = make_tokenizer(["What is two plus two? So two plus two is four."] * 3, 300), [c["definition"] for c in load_concepts()]
+    for example in rows(random.Random(0), tokenizer, load_material(), 5):
         lines = tokenizer.decode([label for label in example.labels if label != -100]).splitlines()
-        assert len(lines) == 6 and all(re.fullmatch(r"[A-Z][a-z, ]+( is [a-z ]+)+(\. So .+ is [a-z ]+)?\.", line.replace(", plus", " plus").replace(", minus", " minus")) for line in lines), lines
+        assert len(lines) == 6 and len(example.ids) == len(example.labels)
+        for line in lines:
+            assert line == UNKNOWN or re.search(r"(plus|minus|times|divided by) [a-z ]+ is [a-z ]+\.$", line) or any(x in line for x in known) or line in {v for c in load_concepts() for v in c.values() if isinstance(v, str)} or line.startswith(("Yes, ", "No, ")), line
 
 
 def test_unknown_things_kept_for_measuring_are_not_asked_in_training():
@@ -136,7 +138,7 @@ def test_unknown_things_kept_for_measuring_are_not_asked_in_training():
 
     from tutor import HELD_OUT_UNKNOWN, load_material, plain, unknown_question
 
-    material, rng = load_material(sentences=["The trombone player crossed the village carrying a wheelbarrow."]), random.Random(0)
+    material, rng = load_material(sentences=["The trombone player crossed the village carrying a wheelbarrow"]), random.Random(0)
     asked = {word for _ in range(2000) for word in plain(unknown_question(rng, material).text).split()}
     assert "wheelbarrow" in asked and "trombone" not in asked and "trombone" in HELD_OUT_UNKNOWN
 

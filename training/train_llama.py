@@ -30,7 +30,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from speech import glosses
 from torch.nn import functional as F
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from tutor import ONES, TENS, Material, Turn, arithmetic_question, load_concepts, load_material, load_passages, make_lesson, make_turns, plain
+from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_question, load_concepts, load_material, load_passages, make_lesson, make_turns, plain, unknown_question
 
 from hubert_llama.ctc import edit_distance
 from hubert_llama.hubert import DeviceConfig, cpu_multiplies_bf16
@@ -65,13 +65,13 @@ class Settings:
     kv_heads: int = 2
     intermediate_size: int = 704
     window: int = 2048  # tokens
-    lessons: int = 2  # in a batch
+    lessons: int = 3  # in a batch
     lesson_turns: int = 12
     chunk_tokens: int = 3000  # turns of a batch that go through the model together, padded
     context_weight: float = 0.25  # of the loss of the contexts' own tokens: names come up in them again and again, which teaches to look back
     copying: float = 0.05  # share of the time in which only drills are learned: copying comes first
-    drills: float = 0.05  # share of the lessons that are drills after that
-    sums: float = 0.15  # share of the lessons that are rows of sums
+    drills: float = 0.15  # share of the lessons that are drills after that
+    rows: float = 0.3  # share of the other lessons that are rows of questions and answers
     peak_lr: float = 2e-3
     hold: float = 0.3  # share of the time at the peak, before the cosine
     warmup: int = 200  # steps
@@ -167,12 +167,16 @@ def drill(rng: random.Random, vocabulary: range, n: int) -> list[Example]:
     return examples
 
 
-def sums(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 6) -> list[Example]:
-    """Sums and their answers, one after the other: the table of what numbers make, learned several times faster than from conversations."""
+IN_ROWS = {arithmetic_question: 50, concept_question: 40, unknown_question: 10}  # with their shares
+
+
+def rows(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 6) -> list[Example]:
+    """Questions and their answers, one after the other: what numbers make and what words mean, learned several times faster than from conversations."""
     examples = []
     for _ in range(n):
         ids, labels = [], []
-        for question in (arithmetic_question(rng, material) for _ in range(each)):
+        for make in rng.choices(list(IN_ROWS), IN_ROWS.values(), k=each):
+            question = make(rng, material)
             asked, answer = tokens(tokenizer, f"{question.text}\n"), tokens(tokenizer, f"{question.answer}\n")
             ids += asked + answer
             labels += [-100] * len(asked) + answer
@@ -214,9 +218,9 @@ def batches(tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings,
 
     def lesson() -> list[Example]:
         if copying() or rng.random() < s.drills:
-            return drill(rng, vocabulary, s.lesson_turns)
-        if rng.random() < s.sums:
-            return sums(rng, tokenizer, material, s.lesson_turns)
+            return drill(rng, vocabulary, s.lesson_turns // 3)  # of which every token is learned
+        if rng.random() < s.rows:
+            return rows(rng, tokenizer, material, s.lesson_turns // 3)
         return [encode(tokenizer, turn.quoting()) for turn in make_lesson(rng, material, s.lesson_turns)]
 
     def make() -> Batch:
@@ -468,7 +472,7 @@ def main() -> None:
     training.add_argument("--hold", type=float, default=Settings.hold, help="share of the time at the peak learning rate")
     training.add_argument("--lessons", type=int, default=Settings.lessons, help="lessons in a batch: more tokens, fewer steps")
     training.add_argument("--drills", type=float, default=Settings.drills, help="share of the lessons that are drills after that")
-    training.add_argument("--sums", type=float, default=Settings.sums, help="share of the lessons that are rows of sums")
+    training.add_argument("--rows", type=float, default=Settings.rows, help="share of the other lessons that are rows of questions and answers")
     training.add_argument("--copying", type=float, default=Settings.copying, help="share of the time for drills alone")
     training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     training.add_argument("--compile", action="store_true", help="compile parts of the layers: faster on a CPU, after a minute; needs a C++ compiler and Python's headers")
@@ -482,7 +486,7 @@ def main() -> None:
     if args.evaluate:
         return evaluate(args.evaluate, args.questions, args.failures)
     if not args.export_only:
-        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying, drills=args.drills, sums=args.sums, lessons=args.lessons, layers=args.layers, hold=args.hold), args.work_dir, args.init_from, args.compile)
+        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying, drills=args.drills, rows=args.rows, lessons=args.lessons, layers=args.layers, hold=args.hold), args.work_dir, args.init_from, args.compile)
     export(args.work_dir, args.out)
 
 
