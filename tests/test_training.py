@@ -166,6 +166,40 @@ def test_sums_are_right_and_stay_within_a_hundred(held_out):
         assert apply[op](value[a], value[b]) == value[result], answer
 
 
+def test_sums_kept_for_measuring_are_no_step_of_training():
+    import random
+
+    from tutor import arithmetic_question, is_kept, load_material, number, result, running_sum
+
+    value, material, rng, steps = {number(i): i for i in range(101)}, load_material(), random.Random(0), []
+    for _ in range(3000):
+        said = arithmetic_question(rng, material).answer.lower().rstrip(".")
+        now = 0
+        for a, op, b, made in re.findall(r"(?:^|, |so )([a-z ]*?) ?(plus|minus) ([a-z ]+?) is ([a-z ]+?)(?=, |\.|$)", said):
+            steps.append((value[a] if a else now, op, value[b]))
+            now = value[made]
+    for _ in range(200):
+        now = None
+        for asked, made in running_sum(rng, 20):
+            start, op, b = re.fullmatch(r"(?:, )?(.*?) ?(plus|minus) (.+) is", asked).groups()
+            steps.append((value[start] if now is None else now, op, value[b]))
+            now = value[made.strip()]
+            assert result(*steps[-1]) == now
+    assert not any(is_kept(*step) for step in steps)
+    assert {(a % 10, b % 10) for a, _, b in steps} == {(a, b) for a in range(10) for b in range(10)}  # no pair of last digits is kept altogether
+
+
+def test_a_page_said_otherwise_still_answers_its_questions():
+    import random
+
+    from tutor import load_material, passage_page
+
+    material, rng, known = load_material(sentences=["bulbous crankshaft sanctimonious halyard vermilion"] * 2), random.Random(0), {p["passage"] for p in load_material().passages}
+    pages = [passage_page(rng, material) for _ in range(300)]
+    assert all(q.answer in page.text and q.key.lower() in q.answer.lower() for page in pages for q in page.questions if q.answer in page.text or page.text not in known)
+    assert 0.7 < sum(page.text not in known for page in pages) / 300 < 0.95
+
+
 def test_confidence_is_fitted_on_recordings(tmp_path):
     import shutil
 

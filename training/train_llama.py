@@ -30,7 +30,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from speech import glosses
 from torch.nn import functional as F
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_question, load_concepts, load_material, load_passages, make_lesson, make_turns, plain, unknown_question
+from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_question, load_concepts, load_material, load_passages, make_lesson, make_turns, plain, running_sum, unknown_question
 
 from hubert_llama.ctc import edit_distance
 from hubert_llama.hubert import DeviceConfig, cpu_multiplies_bf16
@@ -174,10 +174,13 @@ def rows(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Mater
     """Questions and their answers, one after the other: what numbers make and what words mean, learned several times faster than from conversations."""
     examples = []
     for _ in range(n):
+        if rng.random() < 0.4:
+            pairs = running_sum(rng, 5 * each)
+        else:
+            questions = [make(rng, material) for make in rng.choices(list(IN_ROWS), IN_ROWS.values(), k=each)]
+            pairs = [(f"{q.text}\n", f"{q.answer}\n") for q in questions]
         ids, labels = [], []
-        for make in rng.choices(list(IN_ROWS), IN_ROWS.values(), k=each):
-            question = make(rng, material)
-            asked, answer = tokens(tokenizer, f"{question.text}\n"), tokens(tokenizer, f"{question.answer}\n")
+        for asked, answer in ((tokens(tokenizer, a), tokens(tokenizer, b)) for a, b in pairs):
             ids += asked + answer
             labels += [-100] * len(asked) + answer
         examples.append(Example([tokenizer.bos_token_id], ids, labels))

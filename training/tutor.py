@@ -4,7 +4,7 @@
     python training/tutor.py --show 20 --held-out --hypotheses build/hypotheses.jsonl
 
 A turn is what the service sees and should say: course context, what the recogniser heard, what the student
-said, what the tutor answers. Everything follows from the seed. Some phrasings, passages, sums and a whole family
+said, what the tutor answers. Everything follows from the seed. Some phrasings, passages, sums and families
 of invented facts are kept for measuring (`held_out=True`) and never come up in training.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import random
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
 
-from hubert_llama.quotes import Quote, find_quotes
+from hubert_llama.quotes import FUNCTION_WORDS, Quote, find_quotes
 
 CURRICULUM = Path(__file__).parent / "curriculum"
 PASSAGES = CURRICULUM / "passages.jsonl"
@@ -309,13 +310,26 @@ def invented_page(rng: random.Random, m: Material) -> Page:
         n = len(missing["questions"])
         questions[-n:] = [Question("not in passage", q.text, UNKNOWN, "do not know") for q in questions[-n:]][:1]
         sentences.pop()
-    return Page(capital(it), " ".join(rng.sample(sentences, len(sentences))), questions)
+    return otherwise(rng, m, Page(capital(it), " ".join(rng.sample(sentences, len(sentences))), questions))
 
 
 def passage_page(rng: random.Random, m: Material) -> Page:
     """A passage of the curriculum; the last phrasing of each question is held out."""
     passage = rng.choice(m.passages)
-    return Page(passage["title"], passage["passage"], [Question("passage", q, f["answer"], f["key"]) for f in passage["facts"] for q in (f["questions"] if m.held_out else f["questions"][:-1] or f["questions"])])
+    return otherwise(rng, m, Page(passage["title"], passage["passage"], [Question("passage", q, f["answer"], f["key"]) for f in passage["facts"] for q in (f["questions"] if m.held_out else f["questions"][:-1] or f["questions"])]))
+
+
+def otherwise(rng: random.Random, m: Material, page: Page) -> Page:
+    """The page with other words for some of its own, wherever they come up: in training most pages say what they say only once, or they would be known by heart and not read."""
+    if m.held_out or not m.rare or rng.random() < 0.15:
+        return page
+    words = [w for w in dict.fromkeys(re.findall(r"[A-Za-z]{5,}", page.text)) if w.lower() not in FUNCTION_WORDS]
+    others = {w.lower(): rng.choice(m.rare) for w in words if rng.random() < rng.choice([0.2, 0.5])}
+
+    def say(text: str) -> str:
+        return re.sub(r"[A-Za-z]{5,}", lambda w: (capital if w[0][0].isupper() else str)(others.get(w[0].lower(), w[0])), text)
+
+    return Page(say(page.title), say(page.text), [Question(q.kind, say(q.text), say(q.answer) if q.answer != UNKNOWN else UNKNOWN, say(q.key) if q.answer != UNKNOWN else q.key) for q in page.questions])
 
 
 def assorted_page(rng: random.Random, m: Material) -> Page:
@@ -400,24 +414,49 @@ def about_another(concept: dict, name: str) -> str:
     return capital(name) + " " + concept["definition"].removeprefix(start) if concept["definition"].startswith(start) else concept["definition"]
 
 
-def arithmetic_question(rng: random.Random, m: Material) -> Question:
-    """A sum within 100, in words, done in two steps where both numbers have tens and ones; one pair of summands in ten is held out."""
-    op = rng.choice(["plus", "plus", "minus", "minus", "times", "divided by"])
+def is_kept(a: int, op: str, b: int) -> bool:
+    """Whether a sum is kept for measuring: one in three of those whose numbers end alike. (All of them once were; then nobody could learn what eight and eight make.)"""
+    return op in ("plus", "minus") and (a - b) % 10 == 0 and int(hashlib.sha256(f"{max(a, b)} {op} {min(a, b)}".encode()).hexdigest()[:8], 16) % 3 == 0
+
+
+def result(a: int, op: str, b: int) -> int:
+    """What a sum makes."""
+    return {"plus": a + b, "minus": a - b, "times": a * b, "divided by": a // max(1, b)}[op]
+
+
+def draw_numbers(rng: random.Random, op: str) -> tuple[int, int]:
+    """Two numbers whose sum is within 100."""
     if op in ("times", "divided by"):
         a, b = rng.randrange(11), rng.randrange(1, 11)
-        a, b = (a, b) if op == "times" else (a * b, b)
-    else:
-        while True:
-            a, b = rng.randrange(101), rng.randrange(rng.choice([11, 101]))
-            a, b = rng.choice([(a, b), (b, a)]) if op == "plus" else (max(a, b), min(a, b))
-            if (op == "minus" or a + b <= 100) and ((a * 7 + b * 3) % 10 == 0) == m.held_out:
-                break
-    result = {"plus": a + b, "minus": a - b, "times": a * b, "divided by": a // max(1, b)}[op]
-    said, steps = f"{number(a)} {op} {number(b)}", ""
-    if op in ("plus", "minus") and a > 10 and b > 10 and b % 10:
-        tens, ones = b // 10 * 10, b % 10
-        steps = f"{number(a)} {op} {number(tens)} is {number(a + tens if op == 'plus' else a - tens)}, {op} {number(ones)} is {number(result)}. So "
-    return Question("arithmetic", rng.choice(m.phrasings(SUM)).format(said), capital(f"{steps}{said} is {number(result)}."), f"is {number(result)}.")
+        return (a, b) if op == "times" else (a * b, b)
+    a, b = rng.randrange(101), rng.randrange(rng.choice([11, 101]))
+    if op == "minus":
+        return max(a, b), min(a, b)
+    return rng.choice([(a, b), (b, a)]) if a + b <= 100 else draw_numbers(rng, op)
+
+
+def arithmetic_question(rng: random.Random, m: Material) -> Question:
+    """A sum within 100, in words, done in two steps where both numbers have tens and ones; what is kept for measuring is no step of training's."""
+    op = rng.choice(["plus", "plus", "minus", "minus", "times", "divided by"])
+    while True:
+        a, b = draw_numbers(rng, op)
+        tens, ones = (b // 10 * 10, b % 10) if op in ("plus", "minus") and a > 10 and b > 10 else (b, 0)
+        between = result(a, op, tens)
+        if op in ("times", "divided by") or (is_kept(a, op, b) if m.held_out else not (is_kept(a, op, b) or is_kept(a, op, tens) or is_kept(between, op, ones))):
+            break
+    said, last = f"{number(a)} {op} {number(b)}", number(result(a, op, b))
+    steps = f"{number(a)} {op} {number(tens)} is {number(between)}, {op} {number(ones)} is {last}. So " if ones else ""
+    return Question("arithmetic", rng.choice(m.phrasings(SUM)).format(said), capital(f"{steps}{said} is {last}."), f"is {last}.")
+
+
+def running_sum(rng: random.Random, steps: int) -> list[tuple[str, str]]:
+    """Sums in a row, each of what the one before made: (", plus eight is", " eighty five"); none that is kept for measuring."""
+    now, said = rng.randrange(101), []
+    while len(said) < steps:
+        op, b = rng.choice(["plus", "minus"]), rng.choice([rng.randrange(1, 11), rng.randrange(1, 10) * 10, rng.randrange(20)])
+        if 0 <= result(now, op, b) <= 100 and not is_kept(now, op, b):
+            said.append((f"{', ' if said else number(now) + ' '}{op} {number(b)} is", f" {number(now := result(now, op, b))}"))
+    return said
 
 
 def small_talk(rng: random.Random, m: Material) -> Question:
