@@ -12,8 +12,10 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +27,8 @@ from . import hub
 log = logging.getLogger(__name__)
 
 # %% auto #0
-__all__ = ['log', 'LEVELS', 'BLOCK', 'GROUP', 'CHUNK', 'FORMAT', 'is_quantizable', 'quantize', 'dequantize', 'Linear4bit',
-           'has_kernel', 'many_rows', 'cache_folder', 'is_code_name', 'keep', 'load_llama']
+__all__ = ['log', 'LEVELS', 'BLOCK', 'GROUP', 'CHUNK', 'FORMAT', 'MAKING', 'ABANDONED', 'is_quantizable', 'quantize',
+           'dequantize', 'Linear4bit', 'has_kernel', 'many_rows', 'cache_folder', 'is_code_name', 'keep', 'load_llama']
 
 # %% ../nbs/00b_nf4.ipynb #35241587
 LEVELS = np.array(  # quantiles of the normal distribution, scaled to 1, zero among them (QLoRA, appendix E)
@@ -36,7 +38,17 @@ _MIDPOINTS = ((LEVELS[1:] + LEVELS[:-1]) / 2).astype(np.float32)
 BLOCK = 64  # weights of a row that share a scale
 GROUP = 32  # rows whose levels lie together, as bitsandbytes' CPU kernel reads them
 
-@njit(nogil=True, cache=True, fastmath={"nnan", "ninf", "nsz", "reassoc", "contract"})
+def _compiled(**options) -> Callable[[Callable], Callable]:
+    "numba's compiler. What it makes is kept for the next start, where there is a place to keep it."
+    def compile_it(function: Callable) -> Callable:
+        try:
+            return njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # neither the package's folder nor the user's can be written
+            return njit(nogil=True, **options)(function)
+
+    return compile_it
+
+@_compiled(fastmath={"nnan", "ninf", "nsz", "reassoc", "contract"})
 def _quantize(
     weights,  # bits of bf16 (N, K)
     codes,  # out, (N / 32, K / 2, 32): of rows 0-15 the low half bytes, of rows 16-31 the high ones, two columns side by side
@@ -69,7 +81,7 @@ def _quantize(
                     pair[2 * r] = level[r, 2 * k] | (level[16 + r, 2 * k] << np.uint8(4))
                     pair[2 * r + 1] = level[r, 2 * k + 1] | (level[16 + r, 2 * k + 1] << np.uint8(4))
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _dequantize(
     codes,
     scales,
@@ -140,15 +152,16 @@ CHUNK = 1 << 23  # weights unpacked at a time: 16 MB
 _scratch = threading.local()
 
 class Linear4bit(torch.nn.Module):
-    "A linear layer, without bias, of a quantised matrix; computes in bf16 whatever comes in."
+    "A linear layer of a quantised matrix. Few rows are multiplied in bf16; many in fp32 where that comes in, since CPUs without bf16 units are slow at it."
 
     def __init__(
         self,
         codes: torch.Tensor,
         scales: torch.Tensor,
+        bias: torch.nn.Parameter | None = None,  # (N,)
     ):
         super().__init__()
-        self.out_features, self.in_features = codes.shape[0], 2 * codes.shape[1]
+        self.out_features, self.in_features, self.bias = codes.shape[0], 2 * codes.shape[1], bias
         self.register_buffer("codes", codes, persistent=False)
         self.register_buffer("scales", scales, persistent=False)
 
@@ -156,23 +169,24 @@ class Linear4bit(torch.nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (…, K) -> (…, N)
-        rows = x.reshape(-1, self.in_features).to(torch.bfloat16)
-        y = self.few(rows) if len(rows) < many_rows() else self.many(rows)
-        return y.view(*x.shape[:-1], self.out_features).to(x.dtype)
+        rows = x.reshape(-1, self.in_features)
+        y = self.few(rows.to(torch.bfloat16)) if len(rows) < many_rows() else self.many(rows.to(torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32))
+        y = y.view(*x.shape[:-1], self.out_features).to(x.dtype)
+        return y if self.bias is None else y + self.bias
 
     def few(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 (M, K) -> (M, N)
         "By bitsandbytes' kernel."
         return torch.ops.bitsandbytes.gemv_4bit(rows, self.codes, [self.out_features, self.in_features], self.scales, _levels(), BLOCK)
 
-    def many(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 (M, K) -> (M, N)
+    def many(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 or fp32 (M, K) -> (M, N)
         "By unpacking chunk after chunk, each multiplied while it is in the cache."
-        y = torch.empty(len(rows), self.out_features, dtype=torch.bfloat16)
+        y = torch.empty(len(rows), self.out_features, dtype=rows.dtype)
         if not hasattr(_scratch, "space") or len(_scratch.space) < GROUP * self.in_features:
             _scratch.space = torch.empty(max(CHUNK, GROUP * self.in_features), dtype=torch.bfloat16)
         step = max(1, CHUNK // (GROUP * self.in_features)) * GROUP
         for first in range(0, self.out_features, step):
             last = min(first + step, self.out_features)
-            y[:, first:last] = torch.nn.functional.linear(rows, dequantize(self.codes, self.scales, first, last, _scratch.space))
+            y[:, first:last] = torch.nn.functional.linear(rows, dequantize(self.codes, self.scales, first, last, _scratch.space).to(rows.dtype))
         return y
 
 _tried: dict[str, int] = {}
@@ -198,8 +212,6 @@ def many_rows() -> int:
 
 def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 256) -> int:
     "The least power of two of rows for which unpacking first is quicker, half as many above `longest`."
-    import time
-
     layer = Linear4bit(torch.zeros(shape[0], shape[1] // 2, dtype=torch.uint8), torch.zeros(shape[1] // BLOCK, shape[0], dtype=torch.bfloat16))
 
     def seconds(way: Callable, rows: torch.Tensor) -> float:
@@ -217,6 +229,8 @@ def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 256) -> int:
 
 # %% ../nbs/00b_nf4.ipynb #2c6e4fc8
 FORMAT = 1  # of the files; another number makes the old ones stale
+MAKING = ".making-"  # what names of folders begin with in which codes are being made
+ABANDONED = 3600  # seconds without a new layer, each of which takes one or two
 
 def cache_folder(
     folder: Path,  # of the model
@@ -260,45 +274,67 @@ def is_code_name(name: str) -> bool:
 def keep(
     folder: Path,
     name: str,  # what the user calls the model
+    coded: Collection[str],  # the tensors to quantise
     on_progress: hub.Progress | None = None,
 ) -> Path:
-    "Quantise a model's layers to where they are kept, unless they are there; raises OSError when they cannot be written."
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
+    "Quantise a model's matrices to where they are kept, unless they are there; raises OSError when they cannot be written."
     kept = cache_folder(folder)
     if _is_whole(kept):
         return kept
-    shutil.rmtree(kept, ignore_errors=True)
-    sources = _sources(folder)
-    layers: dict[str, list[str]] = {}
-    for tensor in sources:
-        if is_code_name(tensor):
-            layers.setdefault(_layer(tensor), []).append(tensor)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".making-", ignore_cleanup_errors=True) as making:
-        sizes = {}
-        for i, (layer, names) in enumerate(layers.items()):
-            if on_progress:
-                on_progress("quantizing", i / len(layers), f"Quantising {name} to 4 bit, once: layer {i + 1} of {len(layers)}")
-            made = {}
-            for tensor in names:
-                with safe_open(sources[tensor], "pt") as f:
-                    made[f"{tensor}.codes"], made[f"{tensor}.scales"] = quantize(f.get_tensor(tensor))
-            path = Path(making) / f"layer-{int(layer):03d}.safetensors"
-            save_file(made, path)
-            sizes[path.name] = path.stat().st_size
-        (Path(making) / "files.json").write_text(json.dumps(sizes))
+    with tempfile.TemporaryDirectory(dir=kept.parent, prefix=MAKING, ignore_cleanup_errors=True) as making:
+        _write_layers(Path(making), _sources(folder), name, coded, on_progress)
         os.chmod(making, 0o755)
         try:
             os.replace(making, kept)
-        except OSError:
-            if not _is_whole(kept):  # another process may have made the same meanwhile
-                raise
-    for old in kept.parent.iterdir():
-        if old != kept and not old.name.startswith(".making-"):
-            shutil.rmtree(old, ignore_errors=True)
+        except OSError:  # something is there
+            if not _is_whole(kept):  # else another process was quicker
+                shutil.rmtree(kept, ignore_errors=True)
+                os.replace(making, kept)
+    _remove_others(kept)
     return kept
+
+def _write_layers(making: Path, sources: dict[str, Path], name: str, coded: Collection[str], on_progress: hub.Progress | None) -> None:
+    "A file for each layer, and their list."
+    layers, sizes = sorted({int(_layer(tensor)) for tensor in coded}), {}
+    for i, layer in enumerate(layers):
+        if on_progress:
+            on_progress("quantizing", i / len(layers), f"Quantising {name} to 4 bit, once: layer {i + 1} of {len(layers)}")
+        made = {}
+        for tensor in sorted(t for t in coded if int(_layer(t)) == layer):
+            made[f"{tensor}.codes"], made[f"{tensor}.scales"] = quantize(_read(sources[tensor], tensor))
+        path = making / _file_of(layer)
+        _save(made, path)
+        sizes[path.name] = path.stat().st_size
+    (making / "files.json").write_text(json.dumps(sizes))
+
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    "Write tensors; whatever hinders it is an OSError, for which safetensors has an error of its own."
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path)
+    except SafetensorError as e:
+        raise OSError(f"{path.name}: {e}") from e
+
+def _read(path: Path, tensor: str) -> torch.Tensor:
+    "A tensor of a file, mapped."
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as f:
+        return f.get_tensor(tensor)
+
+def _file_of(layer: int) -> str:
+    return f"layer-{layer:03d}.safetensors"
+
+def _remove_others(kept: Path) -> None:
+    "Delete codes of weights that are no more, and what a process left that was killed while it made some."
+    for old in kept.parent.iterdir():
+        with suppress(FileNotFoundError):  # another process may be done with it
+            working = old.name.startswith(MAKING) and time.time() - old.stat().st_mtime < ABANDONED
+            if old != kept and not working:
+                shutil.rmtree(old, ignore_errors=True)
 
 # %% ../nbs/00b_nf4.ipynb #af407574
 def load_llama(
@@ -308,52 +344,56 @@ def load_llama(
     name: str = "",  # what the user calls it
     on_progress: hub.Progress | None = None,
 ):  # transformers.LlamaForCausalLM
-    "A Llama whose layers' matrices have four bits, for the CPU; `ModelFormatError` when a weight is missing."
+    "A Llama whose layers' matrices have four bits, for the CPU; `ModelFormatError` when a weight is missing or has another shape."
     import transformers
-    from accelerate import init_empty_weights
-    from safetensors import safe_open
 
-    sources = _sources(folder)
-    with init_empty_weights(include_buffers=False):
-        model = transformers.LlamaForCausalLM(arch)
-    model.config.dtype = dtype
+    sources, model, name = _sources(folder), _empty(arch, dtype), name or str(folder)
     tied = {"lm_head.weight"} if arch.tie_word_embeddings else set()
-    wanted = {n for n, _ in model.named_parameters()} - tied
-    if missing := sorted(wanted - sources.keys()):
-        raise hub.ModelFormatError(f"Incomplete Llama: {name or folder} lacks {', '.join(missing[:3])}. Fetch it again, or name another model.")
-    coded = {n for n in wanted if is_code_name(n) and is_quantizable(model.get_parameter(n).shape)}
+    shapes = {n: p.shape for n, p in model.named_parameters() if n not in tied}
+    if missing := sorted(shapes.keys() - sources.keys()):
+        raise hub.ModelFormatError(f"Incomplete Llama: {name} lacks {', '.join(missing[:3])}. Fetch it again, or name another model.")
+    coded = {n for n, shape in shapes.items() if is_code_name(n) and is_quantizable(shape)}
+    for n in sorted(shapes.keys() - coded):
+        tensor = _read(sources[n], n)
+        _check_shape(n, tensor.shape, shapes[n], name)
+        _put(model, n, torch.nn.Parameter(tensor.to(dtype), requires_grad=False))
     parts = _codes(folder, name, coded, on_progress)
-    for n in sorted(wanted):
-        owner = model.get_submodule(n.rpartition(".")[0])
-        if n in coded:
-            parent, _, leaf = n.removesuffix(".weight").rpartition(".")
-            setattr(model.get_submodule(parent), leaf, Linear4bit(*parts(n)))
-        else:
-            with safe_open(sources[n], "pt") as f:
-                owner.weight = torch.nn.Parameter(f.get_tensor(n).to(dtype), requires_grad=False)
+    for n in sorted(coded):
+        linear = n.removesuffix(".weight")
+        made = Linear4bit(*parts(n), model.get_submodule(linear).bias)
+        _check_shape(n, (made.out_features, made.in_features), shapes[n], name)
+        _put(model, linear, made)
     model.tie_weights()
     if (folder / "generation_config.json").exists():
         model.generation_config = transformers.GenerationConfig.from_pretrained(folder)
     return model.eval()
 
-def _codes(folder: Path, name: str, coded: set[str], on_progress: hub.Progress | None) -> Callable[[str], tuple[torch.Tensor, torch.Tensor]]:
-    "Codes and scales of a tensor: from where they are kept, or made now where nothing can be kept."
-    from safetensors import safe_open
+def _empty(arch, dtype: torch.dtype):
+    "The model without its weights."
+    import transformers
+    from accelerate import init_empty_weights
 
+    with init_empty_weights(include_buffers=False):
+        model = transformers.LlamaForCausalLM(arch)
+    model.config.dtype = dtype
+    return model
+
+def _put(model: torch.nn.Module, name: str, part: torch.nn.Parameter | torch.nn.Module) -> None:
+    "Set a parameter or a module by its whole name."
+    parent, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, part)
+
+def _check_shape(tensor: str, found: Sequence[int], wanted: Sequence[int], name: str) -> None:
+    if tuple(found) != tuple(wanted):
+        raise hub.ModelFormatError(f"Damaged or foreign model files: {tensor} of {name} is {tuple(found)} and its config.json wants {tuple(wanted)}. Fetch it again, or name another model.")
+
+def _codes(folder: Path, name: str, coded: Collection[str], on_progress: hub.Progress | None) -> Callable[[str], tuple[torch.Tensor, torch.Tensor]]:
+    "Codes and scales of a tensor: from where they are kept, or made now where nothing can be kept."
     try:
-        kept = keep(folder, name, on_progress)
+        kept = keep(folder, name, coded, on_progress)
     except OSError as e:
         log.warning("4-bit weights of %s cannot be kept (%s): they are made again at every start. Free some disk space, or set HF_HOME to a folder that can be written.", name, e)
         sources = _sources(folder)
-
-        def make(n: str) -> tuple[torch.Tensor, torch.Tensor]:
-            with safe_open(sources[n], "pt") as f:
-                return quantize(f.get_tensor(n))
-
-        return make
-
-    def read(n: str) -> tuple[torch.Tensor, torch.Tensor]:
-        with safe_open(kept / f"layer-{int(_layer(n)):03d}.safetensors", "pt") as f:
-            return f.get_tensor(f"{n}.codes"), f.get_tensor(f"{n}.scales")
-
-    return read
+        return lambda n: quantize(_read(sources[n], n))
+    files = {n: kept / _file_of(int(_layer(n))) for n in coded}
+    return lambda n: (_read(files[n], f"{n}.codes"), _read(files[n], f"{n}.scales"))

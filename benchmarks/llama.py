@@ -1,0 +1,97 @@
+"""How fast the matrices of Llama 3 8B are on this CPU, in four bits: ours, bitsandbytes', and unquantised bf16.
+
+    python benchmarks/llama.py
+    python benchmarks/llama.py --rows 1 64 512 --repeats 5
+
+One layer's seven matrices (random; speed does not depend on what the weights are) are multiplied by so many rows: one is a token being written, many
+are a prompt being read. Printed for the whole model: 32 times the layer, and the output layer (bf16) for one row; attention itself is left out, which is a
+few percent for short prompts. From these figures follows what choosing among readings costs at this size, printed below. Needs 4 GB of memory.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import bitsandbytes as bnb
+import torch
+
+from hubert_llama import nf4
+
+LAYERS, WIDTH, VOCABULARY = 32, 4096, 128_256
+SHAPES = {"q": (4096, 4096), "k": (1024, 4096), "v": (1024, 4096), "o": (4096, 4096), "gate": (14_336, 4096), "up": (14_336, 4096), "down": (4096, 14_336)}
+PROMPT, READING, READINGS = 160, 12, 8  # tokens of a conversation without course context, of a spoken question, and readings to choose from
+
+
+def best(work: Callable[[], object], repeats: int) -> float:
+    """The least seconds of some runs; the first is not counted."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def ours(weight: torch.Tensor) -> torch.nn.Module:
+    """A matrix as `hubert_llama.nf4` keeps it."""
+    return nf4.Linear4bit(*nf4.quantize(weight))
+
+
+def theirs(weight: torch.Tensor) -> torch.nn.Module:
+    """A matrix as transformers loads it with bitsandbytes."""
+    linear = bnb.nn.Linear4bit(weight.shape[1], weight.shape[0], bias=False, compute_dtype=torch.bfloat16, quant_type="nf4")
+    linear.weight = bnb.nn.Params4bit(weight.clone(), requires_grad=False, quant_type="nf4")
+    return linear.to("cpu").eval()
+
+
+def unquantised(weight: torch.Tensor) -> torch.nn.Module:
+    """A matrix in bf16."""
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False, dtype=torch.bfloat16)
+    linear.weight = torch.nn.Parameter(weight, requires_grad=False)
+    return linear
+
+
+def time_layer(make: Callable[[torch.Tensor], torch.nn.Module], rows: list[int], repeats: int) -> dict[int, float]:
+    """Seconds of the seven matrices for each number of rows."""
+    seconds = dict.fromkeys(rows, 0.0)
+    for n, k in SHAPES.values():
+        linear = make((torch.randn(n, k) * 0.02).bfloat16())
+        for m in rows:
+            x = torch.randn(m, k).bfloat16()
+            seconds[m] += best(lambda: linear(x), repeats)
+    return seconds
+
+
+def choosing(layer: dict[int, float], head: dict[int, float]) -> str:
+    """What choosing among readings adds to the time to a transcript, from the times of a layer and of the output layer by rows."""
+    rows = READING * READINGS
+    whole = {m: LAYERS * layer[m] + head.get(m, head[1]) for m in layer}
+    read, write, weigh = whole[PROMPT], READING * whole[1], LAYERS * layer[rows] + head[rows] + whole[READING]
+    return (f"A question of {READING} tokens, {READINGS} readings: reading the prompt {read:.1f} s, writing the transcript {write:.1f} s, weighing the readings {weigh:.1f} s "
+            f"(a pass of {rows} rows, and the chosen one read again): choosing adds {100 * weigh / (read + write):.0f} % to Llama's part of the time to the transcript.")
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 8, 64, 256, 512])
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    rows = sorted({*args.rows, 1, READING, READING * READINGS, PROMPT})
+    output = unquantised((torch.randn(VOCABULARY, WIDTH) * 0.02).bfloat16())
+    head = {m: best(lambda: output(torch.randn(m, WIDTH).bfloat16()), args.repeats) for m in (1, READING * READINGS)}
+    del output
+    print(f"{torch.get_num_threads()} threads, kernel for single rows: {'yes' if nf4.has_kernel() else 'no'}, unpacking first from {nf4.many_rows()} rows on\n")
+    print("| rows | " + " | ".join(f"{m}" for m in rows) + " |\n|---" * 1 + "|---" * len(rows) + "|")
+    layers = {}
+    for name, make in {"ours": ours, "bitsandbytes": theirs, "bf16": unquantised}.items():
+        layers[name] = time_layer(make, rows, args.repeats)
+        print(f"| {name}, tokens a second | " + " | ".join(f"{m / (LAYERS * layers[name][m] + head[1]):.1f}" for m in rows) + " |", flush=True)
+    print("\n" + choosing(layers["ours"], head))
+
+
+if __name__ == "__main__":
+    main()
