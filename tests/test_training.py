@@ -17,7 +17,7 @@ from hubert_llama.llama import ChatLlama, Sampling, complete
 TRAINING = Path(__file__).parent.parent / "training"
 sys.path.insert(0, str(TRAINING))
 TEXTS = {"gravity": "can you explain gravity", "sum": "what is seven plus eight", "photosynthesis": "what is photosynthesis"}
-SMALL = "--hidden-size 32 --layers 1 --heads 2 --intermediate-size 64 --batch-seconds 8".split()
+SMALL = "--hidden-size 32 --layers 1 --heads 2 --intermediate-size 64 --batch-seconds 8 --phoneme-weight 0".split()
 
 
 def script(name: str, *args: str) -> str:
@@ -60,6 +60,38 @@ def test_a_grown_hubert_computes_what_the_smaller_did():
     x = torch.randn(1, 8000)
     with torch.inference_mode():
         assert torch.allclose(small(x).logits, large(x).logits, atol=1e-5)
+
+
+def test_the_learners_loss_is_the_models_own_and_a_share_of_the_phonemes():
+    from dataclasses import replace
+
+    import torch
+    from train_hubert import HubertForCTC, Learner, Settings, collate, ctc_loss, make_config
+
+    s = Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64, mask_time_prob=0.0, phoneme_layer=1, phoneme_weight=0.5)
+    torch.manual_seed(0)
+    learner, rng = Learner(HubertForCTC(make_config(s)), s).eval(), np.random.default_rng(0)
+    batch = collate([rng.standard_normal(n).astype(np.float32) for n in (32_000, 20_000, 16_000)], ["what is gravity", "a cat", ""], 2.0)
+    with torch.inference_mode():
+        letters = learner(batch)
+        ours = learner.model(batch.input_values, attention_mask=batch.attention_mask, labels=batch.labels).loss
+        assert torch.allclose(letters, ours, rtol=1e-4)
+        spoken = torch.tensor([[3, 4, 5], [6, 7, -100], [-100, -100, -100]])
+        hidden = learner.model.hubert(batch.input_values, attention_mask=batch.attention_mask, output_hidden_states=True).hidden_states[1]
+        lengths = learner.model._get_feat_extract_output_lengths(batch.attention_mask.sum(1))
+        share = 0.5 * ctc_loss(learner.phonemes(hidden), lengths, spoken)
+        assert share > 0.1 and torch.allclose(learner(replace(batch, phonemes=spoken)), letters + share, rtol=1e-4)
+
+
+def test_words_that_sound_alike_have_the_same_phonemes():
+    from phonemes import IDS, phonemes
+
+    try:
+        assert phonemes("their night") == phonemes("there knight") != phonemes("their day")
+    except SystemExit as e:
+        pytest.skip(str(e))
+    assert set(phonemes("the quick brown fox jumps over the lazy dog with pleasure")) <= IDS.keys()
+    assert phonemes("") == []
 
 
 def test_llama_trains_and_speaks(tmp_path):

@@ -15,7 +15,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -25,6 +25,8 @@ import noises
 import numpy as np
 import torch
 from optimizer import MuonAdamW
+from phonemes import IDS as PHONEME_IDS
+from phonemes import phonemes
 from speech import Augmentation, Clip, augment, parts, read_part
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
@@ -35,6 +37,7 @@ from hubert_llama.search import BeamSearch
 
 SYMBOLS = "<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split()  # ids 0–31, those of facebook/hubert-large-ls960-ft
 IDS = {symbol: i for i, symbol in enumerate(SYMBOLS)}
+COMPILED_BUCKETS = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 7.5, 17.5)  # seconds: few shapes, so that each can be compiled
 CONV_DIM = (24, 32, 64, 96, 128, 192, 256)  # tapered: the first convolutions run 5,000 times a second and cost most
 
 
@@ -58,9 +61,11 @@ class Settings:
     hold: float = 0.25  # fraction of the time at the peak, before the cosine
     weight_decay: float = 0.01
     clip_norm: float = 1.0
+    phoneme_weight: float = 0.3  # of the loss of the phonemes, which a middle layer learns to hear; 0: none
+    phoneme_layer: int = 4
     freeze_convolutions: bool = False  # once they have learned: a step then takes a third less time
     # data
-    buckets: tuple[float, ...] = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.5, 10.0, 13.0, 17.5)  # seconds that clips are padded to: few shapes, so that each can be compiled
+    buckets: tuple[float, ...] = (*(1.5 + 0.25 * i for i in range(26)), *(8.5 + i for i in range(9)))  # seconds that clips are padded to; with --compile COMPILED_BUCKETS
     real: float = 0.05  # share of real clips
     espeak: float = 0.6  # share of espeak-ng among the synthetic ones
     voiceless: float = 0.015  # share of clips in which nobody speaks, once it is no longer easy
@@ -99,6 +104,16 @@ def encode(text: str) -> list[int]:
     return [IDS["|" if letter == " " else letter] for letter in text.upper()]
 
 
+def encode_phonemes(text: str) -> list[int]:
+    """Phoneme ids of a sentence."""
+    return [PHONEME_IDS[p] for p in phonemes(text) if p in PHONEME_IDS]
+
+
+def padded(rows: Iterable[list[int]]) -> torch.Tensor:
+    """Label ids as one tensor (B, longest), -100 after the ends."""
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row, dtype=torch.int64) for row in rows], batch_first=True, padding_value=-100)
+
+
 # Batches
 
 NO_AUGMENTATION = Augmentation(speed=0, reverb=0, lowpass=0, codec=0, noise=0)
@@ -111,6 +126,7 @@ class Batch:
     input_values: torch.Tensor  # float32 (B, n), each row of zero mean and unit variance, 0 after its end
     attention_mask: torch.Tensor  # int64 (B, n)
     labels: torch.Tensor  # int64 (B, letters), -100 after the end
+    phonemes: torch.Tensor | None  # int64 (B, phonemes), -100 after the end
     seconds: float  # of audio, without padding
 
 
@@ -143,16 +159,14 @@ def draw_clip(clips: dict[str, list[Clip]], easy: bool, s: Settings, rng: random
             return clip
 
 
-def collate(rows: list[np.ndarray], texts: list[str], seconds: float) -> Batch:
-    """Waveforms normalised and padded to so many seconds, with their letters."""
-    letters = [encode(text) for text in texts]
+def collate(rows: list[np.ndarray], texts: list[str], seconds: float, with_phonemes: bool = False) -> Batch:
+    """Waveforms normalised and padded to so many seconds, with their letters, and their phonemes where they are wanted."""
     n = int(seconds * SAMPLING_RATE)
-    values, mask, labels = np.zeros((len(rows), n), np.float32), np.zeros((len(rows), n), np.int64), np.full((len(rows), max(map(len, letters))), -100)
-    for i, (row, ids) in enumerate(zip(rows, letters, strict=True)):
+    values, mask = np.zeros((len(rows), n), np.float32), np.zeros((len(rows), n), np.int64)
+    for i, row in enumerate(rows):
         values[i, : len(row)] = (row - row.mean()) / np.sqrt(row.var() + 1e-7)
         mask[i, : len(row)] = 1
-        labels[i, : len(ids)] = ids
-    return Batch(torch.from_numpy(values), torch.from_numpy(mask), torch.from_numpy(labels), sum(map(len, rows)) / SAMPLING_RATE)
+    return Batch(torch.from_numpy(values), torch.from_numpy(mask), padded(map(encode, texts)), padded(map(encode_phonemes, texts)) if with_phonemes else None, sum(map(len, rows)) / SAMPLING_RATE)
 
 
 def make_batches(clips: dict[str, list[Clip]], s: Settings, seed: int, easy: Callable[[], bool]) -> Iterator[Batch]:
@@ -167,7 +181,7 @@ def make_batches(clips: dict[str, list[Clip]], s: Settings, seed: int, easy: Cal
             continue
         waiting[seconds].append((row, clip.text))
         if len(waiting[seconds]) == max(1, int(s.batch_seconds / seconds)):
-            yield collate(*map(list, zip(*waiting[seconds], strict=True)), seconds)
+            yield collate(*map(list, zip(*waiting[seconds], strict=True)), seconds, s.phoneme_weight > 0)
             waiting[seconds] = []
 
 
@@ -211,29 +225,55 @@ def lr_at(phase: float, step: int, s: Settings) -> float:
     return s.peak_lr * min(1.0, (step + 1) / s.warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, after))) + 1e-6
 
 
-def save_checkpoint(path: Path, model: HubertForCTC, optimizer: MuonAdamW, state: State) -> None:
+class Learner(torch.nn.Module):
+    """The model and what only training needs: a head for the phonemes, on a middle layer."""
+
+    def __init__(self, model: HubertForCTC, s: Settings):
+        super().__init__()
+        self.model, self.layer, self.weight = model, s.phoneme_layer, s.phoneme_weight
+        self.phonemes = torch.nn.Sequential(torch.nn.LayerNorm(s.hidden_size), torch.nn.Linear(s.hidden_size, 1 + len(PHONEME_IDS)))
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """The loss of a batch: of its letters, and a share of its phonemes'."""
+        device = self.model.device
+        mask = batch.attention_mask.to(device)
+        heard = self.model.hubert(batch.input_values.to(device), attention_mask=mask, output_hidden_states=batch.phonemes is not None)
+        lengths = self.model._get_feat_extract_output_lengths(mask.sum(1))
+        loss = ctc_loss(self.model.lm_head(heard.last_hidden_state), lengths, batch.labels.to(device))
+        if batch.phonemes is not None:
+            loss = loss + self.weight * ctc_loss(self.phonemes(heard.hidden_states[self.layer]), lengths, batch.phonemes.to(device))
+        return loss
+
+
+def ctc_loss(logits: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean CTC loss for each label of a clip, 0 being the blank: logits (B, T, V), lengths (B,), labels (B, N) with -100 after the ends."""
+    return torch.nn.functional.ctc_loss(logits.transpose(0, 1).float().log_softmax(-1), labels[labels >= 0], lengths, (labels >= 0).sum(1), zero_infinity=True)
+
+
+def save_checkpoint(path: Path, learner: Learner, optimizer: MuonAdamW, state: State) -> None:
     """Write the checkpoint whole or not at all."""
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, path.with_suffix(".tmp"))
+    torch.save({"model": learner.model.state_dict(), "phonemes": learner.phonemes.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
 
 
-def load_checkpoint(path: Path, model: HubertForCTC, optimizer: MuonAdamW | None = None) -> State:
-    """Put a checkpoint's weights into the model, and its moments into the optimizer."""
+def load_checkpoint(path: Path, model: HubertForCTC, learner: Learner | None = None, optimizer: MuonAdamW | None = None) -> State:
+    """Put a checkpoint's weights into the model, and what training needs besides into the learner and the optimizer."""
     saved = torch.load(path, map_location=model.device, weights_only=True)
     model.load_state_dict(saved["model"])
-    if optimizer is not None:
+    if learner is not None and optimizer is not None:
+        learner.phonemes.load_state_dict(saved["phonemes"])
         optimizer.load_state_dict(saved["optimizer"])
     return State(**json.loads(saved["state"]))
 
 
-def step(model: HubertForCTC, optimizer: MuonAdamW, batch: Batch, lr: float, s: Settings) -> float:
+def step(learner: Learner, optimizer: MuonAdamW, batch: Batch, lr: float, s: Settings) -> float:
     """Learn from one batch at a learning rate; returns its loss."""
-    device = model.device
+    device = learner.model.device
     half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
     with half:
-        loss = model(batch.input_values.to(device), attention_mask=batch.attention_mask.to(device), labels=batch.labels.to(device)).loss
+        loss = learner(batch)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), s.clip_norm)
+    torch.nn.utils.clip_grad_norm_(learner.parameters(), s.clip_norm)
     optimizer.step(lr)
     return loss.item()
 
@@ -266,8 +306,9 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").train()
     if model.device.type == "cpu":
         model.set_attn_implementation("eager")  # learns a sixth faster here than with PyTorch's fused attention
-    optimizer = MuonAdamW(model, model.hubert.encoder.layers, s.weight_decay)
-    state = load_checkpoint(checkpoint, model, optimizer) if checkpoint.exists() else State()
+    learner = Learner(model, s).to(model.device)
+    optimizer = MuonAdamW(learner, model.hubert.encoder.layers, s.weight_decay)
+    state = load_checkpoint(checkpoint, model, learner, optimizer) if checkpoint.exists() else State()
     if s.freeze_convolutions:
         model.freeze_feature_encoder()
     if compiled:
@@ -280,7 +321,7 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
     while (phase := state.spent / (s.minutes * 60)) < 1:
         model.config.mask_time_prob = 0.0 if state.easy else s.mask_time_prob
         batch = next(stream)
-        losses.append(step(model, optimizer, batch, lr_at(phase, state.step, s), s))
+        losses.append(step(learner, optimizer, batch, lr_at(phase, state.step, s), s))
         now = time.monotonic()
         state.count(batch, losses, now - last, s)
         last = now
@@ -289,9 +330,9 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
             print(state.log[-1:], flush=True)
             measured = last = time.monotonic()  # measuring is not training time
         if now - saved > 180:
-            save_checkpoint(checkpoint, model, optimizer, state)
+            save_checkpoint(checkpoint, learner, optimizer, state)
             saved = last = time.monotonic()
-    save_checkpoint(checkpoint, model, optimizer, state)
+    save_checkpoint(checkpoint, learner, optimizer, state)
     return model, state
 
 
@@ -431,7 +472,7 @@ def main() -> None:
     """Train and export, or one of the two, or measure."""
     args = parse_args()
     torch.set_num_threads(args.threads)
-    s = replace(Settings(), **{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)})
+    s = replace(Settings(), **{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}, buckets=COMPILED_BUCKETS if args.compile else Settings.buckets)
     checkpoint = args.checkpoint or args.work_dir / "checkpoint.pt"
     if args.evaluate:
         evaluate(args.evaluate, args.work_dir, getattr(torch, args.dtype), args.examples)
