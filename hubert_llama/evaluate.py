@@ -92,6 +92,7 @@ class Outcome:
     readings: dict[str, str] = field(default_factory=dict)  # what each stage made of the sound
     words: list[tuple[str, float]] = field(default_factory=list)  # of the transcript, with their confidence
     course: list[str] = field(default_factory=list)  # rare words of the utterance's own context, lower case
+    corrections: list[dict] = field(default_factory=list)  # as in a result
 
 def run(
     pipeline: SpeechUnderstanding,
@@ -114,7 +115,7 @@ def run(
             continue
         seconds = round(time.perf_counter() - start, 4)
         words, course = [(w.word, w.confidence) for w in u.words], pipeline.search.rare_words(utterance.context) if pipeline.search else []
-        yield Outcome(utterance, u.raw_transcript.lower(), u.transcript, u.response, u.duration, seconds, u.timings, "", u.readings, words, course)
+        yield Outcome(utterance, u.raw_transcript.lower(), u.transcript, u.response, u.duration, seconds, u.timings, "", u.readings, words, course, u.to_dict()["corrections"])
 
 def make_contexts(
     utterances: Sequence[Utterance],
@@ -229,6 +230,17 @@ def _course_words(outcomes: Sequence[Outcome], stages: Sequence[str]) -> list[di
             rows.append({"course words": stage, "said": said, "heard": found, "recall %": round(100 * found / said, 1), "false alarms": false})
     return rows
 
+# %% ../nbs/03b_evaluate.ipynb #0c8d4f72
+def _edits(outcomes: Sequence[Outcome]) -> list[dict]:
+    from hubert_llama.ctc import letters
+
+    kinds: dict[str, list[tuple[bool, bool]]] = {}
+    for o in outcomes:
+        said = f" {letters(o.utterance.text)} "
+        for c in o.corrections:
+            kinds.setdefault(c["reason"].split(":")[0], []).append(tuple(bool(c[side]) and f" {c[side]} " in said for side in ("to", "from")))
+    return [{"edits": kind, "count": len(held), "new words were said %": round(100 * sum(new for new, _ in held) / len(held), 1), "old words were said %": round(100 * sum(old for _, old in held) / len(held), 1)} for kind, held in sorted(kinds.items())]
+
 # %% ../nbs/03b_evaluate.ipynb #dedbe2f0
 def judged_words(outcomes: Sequence[Outcome]) -> list[tuple[float, bool]]:
     "The confidence of each word of the transcripts, and whether it was right."
@@ -285,10 +297,11 @@ class Report:
     silence: dict  # utterances without words, and how many were given a transcript
     speed: dict  # seconds and real-time factor
     errors: int  # recordings that could not be understood at all
+    edits: list[dict] = field(default_factory=list)  # of the letters: who made them, or that they were refused, and whether their words were said
 
     def to_markdown(self) -> str:
         "Tables for a reader."
-        blocks = [_table(rows) for rows in (self.corpora, self.stages, self.course_words, self.confidence, [self.calibration] if self.calibration else [], self.answers, [self.silence] if self.silence.get("clips") else [], [self.speed] if self.speed else []) if rows]
+        blocks = [_table(rows) for rows in (self.corpora, self.stages, self.edits, self.course_words, self.confidence, [self.calibration] if self.calibration else [], self.answers, [self.silence] if self.silence.get("clips") else [], [self.speed] if self.speed else []) if rows]
         return "\n\n".join(blocks + ([f"{self.errors} recordings could not be understood at all."] if self.errors else []))
 
 def report(
@@ -306,17 +319,17 @@ def report(
     groups = [(name, [o for o in spoken if o.utterance.corpus == name]) for name in corpora] + ([("all", spoken)] if len(corpora) > 1 else [])
     compared = [_stage_errors(name or "(no corpus)", stage, group) for name, group in groups for stage in stages]
     bins, calibration = _calibration(spoken)
-    return Report(rows, compared, _course_words(spoken, stages), bins, calibration, _answers(good), silence, _speed(good), len(outcomes) - len(good))
+    return Report(rows, compared, _course_words(spoken, stages), bins, calibration, _answers(good), silence, _speed(good), len(outcomes) - len(good), _edits(spoken))
 
 def _word_errors(name: str, outcomes: list[Outcome]) -> dict:
     counted = [count_errors(o.utterance.text, o.raw, o.transcript) for o in outcomes]
-    words, letters = [e.words for e in counted], sum(e.letters for e in counted)
+    words, letters = [e.words for e in counted], [e.letters for e in counted]
     rate = lambda errors: round(100 * sum(errors) / sum(words), 1)
     return {
         "corpus": name, "clips": len(counted), "words": sum(words),
         "WER raw %": rate([e.raw for e in counted]), "raw 95 %": "–".join(map(str, interval([e.raw for e in counted], words))),
         "WER %": rate([e.final for e in counted]), "95 %": "–".join(map(str, interval([e.final for e in counted], words))),
-        "CER raw %": round(100 * sum(e.raw_letters for e in counted) / letters, 1), "CER %": round(100 * sum(e.final_letters for e in counted) / letters, 1),
+        "CER raw %": round(100 * sum(e.raw_letters for e in counted) / sum(letters), 1), "CER %": round(100 * sum(e.final_letters for e in counted) / sum(letters), 1), "CER 95 %": "–".join(map(str, interval([e.final_letters for e in counted], letters))),
         "harmful edits %": round(100 * sum(e.harmful for e in counted) / sum(words), 2), "exact": sum(e.exact for e in counted)}
 
 def _answers(outcomes: list[Outcome]) -> list[dict]:
