@@ -167,14 +167,14 @@ def drill(rng: random.Random, vocabulary: range, n: int) -> list[Example]:
     return examples
 
 
-IN_ROWS = {arithmetic_question: 50, concept_question: 40, unknown_question: 10}  # with their shares
+IN_ROWS = {arithmetic_question: 65, concept_question: 25, unknown_question: 10}  # with their shares
 
 
 def rows(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 6) -> list[Example]:
     """Questions and their answers, one after the other: what numbers make and what words mean, learned several times faster than from conversations."""
     examples = []
     for _ in range(n):
-        if rng.random() < 0.4:
+        if rng.random() < 0.5:
             pairs = running_sum(rng, 5 * each)
         else:
             questions = [make(rng, material) for make in rng.choices(list(IN_ROWS), IN_ROWS.values(), k=each)]
