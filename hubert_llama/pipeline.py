@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_REPAIRED', 'Event', 'NO_SPEECH_RESPONSE',
-           'Audio', 'conversation', 'is_faithful', 'tidy', 'Progress', 'Transcript', 'ResponseDelta', 'Correction',
-           'Understanding', 'PipelineConfig', 'Timer', 'Reading', 'explain', 'split_words', 'SpeechUnderstanding',
-           'from_array', 'plot_timings']
+__all__ = ['Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED', 'Event',
+           'NO_SPEECH_RESPONSE', 'Audio', 'conversation', 'is_faithful', 'changed_share', 'tidy', 'Progress',
+           'Transcript', 'ResponseDelta', 'Correction', 'Understanding', 'PipelineConfig', 'Timer', 'Reading',
+           'explain', 'split_words', 'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 Turn = tuple[str, str]  # a question's transcript and its answer
@@ -62,6 +62,7 @@ def conversation(
 MIN_SIMILARITY = 0.6  # of what was heard and what Llama says was said; below, Llama is not believed
 MIN_LENGTH = 0.75  # of the shorter to the longer: nothing of the question is dropped, and no answer added
 SEARCH_COST = 12.0  # nats for each edited letter that the search's words may cost against the greedy letters: it weighs the sound itself, so only words that the vocabulary lacks are kept from it
+MAX_CHANGED = 0.5  # of the words heard that Llama may exchange, drop or add to in one go; beyond, it is telling a story of its own
 MAX_REPAIRED = 800  # characters; what is longer is not given to Llama to repair: it would have to say it all again
 
 def is_faithful(
@@ -74,6 +75,10 @@ def is_faithful(
         return False
     match = SequenceMatcher(None, a, b, autojunk=False)
     return match.real_quick_ratio() >= MIN_SIMILARITY and match.quick_ratio() >= MIN_SIMILARITY and match.ratio() >= MIN_SIMILARITY
+
+def changed_share(heard: str, changes: Sequence[Change]) -> float:
+    "Words that changes touch, for each word heard."
+    return sum(max(len(c.heard.split()), len(c.proposed.split())) for c in changes) / max(1, len(heard.split()))
 
 def tidy(heard: str) -> str:
     "The recogniser's text as a person would write it at the least: a capital, a lone I, a full stop."
@@ -174,7 +179,7 @@ def explain(change: Change, search: str, selection: str) -> Correction:
     "A change of the raw reading, with whose it was, or why it was refused."
     held = lambda text: change.proposed and f" {change.proposed} " in f" {text} "
     if not change.accepted:
-        reason = "refused: the recogniser has no such letters" if change.cost is None else f"refused: it costs {change.cost:.1f} nats a letter, {MAX_COST} are allowed"
+        reason = "refused: the recogniser has no such letters" if change.cost is None else f"refused: it costs {change.cost:.1f} nats a letter, {MAX_COST} are allowed" if change.cost > MAX_COST else "refused: too many words are changed at once"
     else:
         reason = "search: words of the vocabulary" if held(search) else "selection: Llama prefers this reading" if held(selection) else "Llama: it reads better, and the sound allows it"
     return Correction(change.heard, change.proposed, change.cost, change.accepted, reason)
@@ -370,8 +375,10 @@ class SpeechUnderstanding:
             turn = complete(self.llama, conversation(heard, context, history=history), Sampling(max_new_tokens=limit), should_stop)
             said = turn.text.strip()
             if turn.finish_reason == "stop" and is_faithful(heard, said):
-                text, changes = judge(emissions, heard, said, self.encoder.labels)
-                refused = [change for change in changes if not change.accepted]
+                proposed, changes = judge(emissions, heard, said, self.encoder.labels)
+                if changed_share(heard, [change for change in changes if change.accepted]) > MAX_CHANGED:
+                    proposed, changes = text, [replace(change, accepted=False) for change in changes]
+                text, refused = proposed, [change for change in changes if not change.accepted]
         _, taken = judge(emissions, raw, text, self.encoder.labels, max_cost=float("inf"))
         words = [w for r, part in zip(readings, split_words(text, [r.text for r in readings])) for w in self._words(r, part)]
         stages = {"greedy": raw.lower(), "search": searched, "selection": heard, "llama": said}
