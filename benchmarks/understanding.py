@@ -9,10 +9,12 @@ Each recording is understood under every condition of `CONDITIONS`: with its own
 What HuBERT and the search make of the same sound and context is computed once. Outcomes are kept in --out as they come; a run that was
 stopped goes on. Printed, and written to --out/understanding.md: each bar with what was measured, its count, and a 95 % bootstrap interval over
 recordings; then the tables behind it. 644 recordings with words take about half an hour of one core for each of --jobs 1, a good quarter of an hour with 2.
-Word times have a benchmark of their own (word_times.py), and so has the choice of the search (beam_search.py).
+Word times have a benchmark of their own (word_times.py), so has the choice of the search (beam_search.py), and what choosing costs with
+the 8B model's shapes (llama.py).
 """
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -26,8 +28,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from hubert_llama import hub
 from hubert_llama.ctc import letters
 from hubert_llama.evaluate import Errors, Outcome, Utterance, count_errors, judged_words, make_contexts, normalise, read_manifest, read_outcomes, report, run, stage_text
+from hubert_llama.profiles import choose_profile
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
 
@@ -150,9 +154,20 @@ def sample(utterances: list[Utterance], n: int | None, seed: int = 0) -> list[Ut
     return kept
 
 
+def claim(args: argparse.Namespace) -> None:
+    """Note whose outcomes --out holds; those of other weights are not gone on with."""
+    chosen, noted = choose_profile(args.profile, args.hubert, args.llama), args.out / "weights.json"
+    files = [f for name in (chosen.hubert, chosen.llama) for f in sorted(hub.fetch(name).rglob("*")) if f.is_file()]
+    weights = {str(f): hashlib.sha256(f.read_bytes()).hexdigest()[:16] for f in files if f.suffix in (".safetensors", ".gz") or f.name == "calibration.json"}
+    if noted.exists() and json.loads(noted.read_text()) != weights:
+        raise SystemExit(f"{args.out} holds outcomes of other weights (see {noted}): choose another folder, or remove it.")
+    noted.write_text(json.dumps(weights, indent=1))
+
+
 def gather(utterances: list[Utterance], args: argparse.Namespace) -> dict[str, list[Outcome]]:
     """The outcomes of every condition, from --out or worked out now."""
     args.out.mkdir(parents=True, exist_ok=True)
+    claim(args)
     paths = {name: args.out / f"{name.replace(' ', '-').replace(',', '')}.jsonl" for name in CONDITIONS}
     done = {name: read_outcomes(path) for name, path in paths.items()}
     left = list(tasks(utterances, done))
