@@ -38,7 +38,7 @@ def spell(
 ) -> list[int] | None:  # columns, with the word delimiter between words; None where a letter has none
     "The symbols that write a text."
     columns = _columns(tuple(labels))
-    spelt = [columns.get(x) for x in letters(text)]
+    spelt = list(map(columns.get, letters(text)))
     return None if None in spelt else spelt
 
 @lru_cache(maxsize=4)

@@ -51,8 +51,11 @@ class LanguageModel:
                     if line[0] == "\\":
                         order = int(line[1 : line.index("-")]) if line.rstrip().endswith("-grams:") else order
                     elif order and not line.isspace():
-                        score, gram, *back_off = line.rstrip("\n").split("\t")
-                        ngrams[tuple(gram.split(" "))] = (float(score) * natural, float(back_off[0]) * natural if back_off else 0.0)
+                        fields = line.split("\t")
+                        if len(fields) > 2:
+                            ngrams[tuple(fields[1].split(" "))] = (float(fields[0]) * natural, float(fields[2]) * natural)
+                        else:
+                            ngrams[tuple(fields[1].rstrip("\n").split(" "))] = (float(fields[0]) * natural, 0.0)
         except (OSError, EOFError, ValueError, IndexError) as e:
             raise hub.ModelFormatError(f"Not an ARPA language model: {path} ({type(e).__name__}: {e}). Make it anew, or remove the folder it is in.") from e
         if not ngrams:

@@ -227,6 +227,7 @@ def import_ahead() -> None:
     finally:
         gc.freeze()  # nor is it looked for among them later
         gc.enable()
+        gc.set_threshold(50_000)  # new objects between two looks: a vocabulary has hundreds of thousands that stay
 
 def main(argv: list[str] | None = None) -> None:
     "Run the worker until its input ends."
