@@ -229,6 +229,11 @@ def noise_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
             fewer = bootstrap(rows, lambda s: share(s[0] - s[1], s[0]))
             before, after = map(sum, zip(*rows))
             yield Bar(f"{name}: fewer word errors than {'greedy CTC' if stage == 'raw' else 'the n-best list’s first'}", f"at least {least} %", shown(fewer), f"{before} to {after} errors, {len(mine)} clips", fewer[0] >= least)
+        pairs = paired(by[f"{name}, no context"], by[name])
+        rows = [(a.final, b.final) for a, b in zip(counts([x for x, _ in pairs], "nbest"), counts([y for _, y in pairs]))]
+        if rows:
+            before, after = map(sum, zip(*rows))
+            yield Bar(f"{name}: the same against the first of a search that is not told the context", "reported", shown(bootstrap(rows, lambda s: share(s[0] - s[1], s[0]))), f"{before} to {after} errors, {len(rows)} clips with a context", True)
 
 
 def harm_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
