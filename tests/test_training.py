@@ -151,15 +151,31 @@ def test_number_words_are_pieces_and_the_model_computes_what_it_did():
         assert torch.equal(large(ids).logits[..., : len(before)], small(ids).logits)
 
 
+def test_quoted_sentences_are_repeated_word_for_word():
+    import random
+
+    from train_llama import make_tokenizer, quoted
+    from tutor import load_material
+
+    tokenizer, material = make_tokenizer(["what is a cell"] * 3, 300), load_material()
+    for example in quoted(random.Random(0), tokenizer, material, 10):
+        shown, answers = tokenizer.decode(example.ids), tokenizer.decode([label for label in example.labels if label != -100]).split("<|eot_id|>")[:-1]
+        asked = re.findall(r"Nearest in the course:\n(.+?)\nNow answer", shown, re.DOTALL)
+        assert [x.replace("\n", " ") for x in asked] == answers and len(answers) == 3
+
+
 def test_rows_want_only_their_answers():
     import random
 
     from train_llama import make_tokenizer, rows
-    from tutor import UNKNOWN, load_concepts, load_material
+    from tutor import ONES, TENS, UNKNOWN, load_concepts, load_material
 
     tokenizer, known = make_tokenizer(["What is two plus two? So two plus two is four."] * 3, 300), [c["definition"] for c in load_concepts()]
     for example in rows(random.Random(0), tokenizer, load_material(), 5):
         lines = tokenizer.decode([label for label in example.labels if label != -100]).splitlines()
+        if len(lines) == 1:  # running sums: only what they make
+            assert set(lines[0].split()) <= {*ONES, *TENS, "hundred"}
+            continue
         assert len(lines) == 6 and len(example.ids) == len(example.labels)
         for line in lines:
             assert line == UNKNOWN or re.search(r"(plus|minus|times|divided by) [a-z ]+ is [a-z ]+\.$", line) or any(x in line for x in known) or line in {v for c in load_concepts() for v in c.values() if isinstance(v, str)} or line.startswith(("Yes, ", "No, ")), line

@@ -30,13 +30,13 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from speech import glosses
 from torch.nn import functional as F
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_question, load_concepts, load_material, load_passages, make_lesson, make_turns, plain, running_sum, unknown_question
+from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_question, load_concepts, load_material, load_passages, make_lesson, make_turns, plain, running_sum, unknown_question, unread
 
 from hubert_llama.ctc import edit_distance
 from hubert_llama.hubert import DeviceConfig, cpu_multiplies_bf16
 from hubert_llama.llama import ChatLlama, Sampling, complete
 from hubert_llama.pipeline import conversation, is_faithful, tidy
-from hubert_llama.quotes import find_quotes
+from hubert_llama.quotes import Quote, find_quotes
 
 # Llama 3's control tokens, in its order
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_2|>",
@@ -72,6 +72,7 @@ class Settings:
     copying: float = 0.05  # share of the time in which only drills are learned: copying comes first
     drills: float = 0.15  # share of the lessons that are drills after that
     rows: float = 0.3  # share of the other lessons that are rows of questions and answers
+    quoting: float = 0.15  # share of the other lessons that are quotes and answers which repeat them
     peak_lr: float = 2e-3
     hold: float = 0.3  # share of the time at the peak, before the cosine
     warmup: int = 200  # steps
@@ -167,7 +168,22 @@ def drill(rng: random.Random, vocabulary: range, n: int) -> list[Example]:
     return examples
 
 
-IN_ROWS = {arithmetic_question: 65, concept_question: 25, unknown_question: 10}  # with their shares
+def quoted(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 3) -> list[Example]:
+    """Quotes as the service shows them and answers that repeat them, without a question."""
+    examples = []
+    for _ in range(n):
+        ids, labels = [], []
+        for said in (unread(rng, material) for _ in range(each)):
+            shown = conversation("", transcript="", quotes=[Quote(x, 1.0) for x in said])[-1:]
+            asked = tokens(tokenizer, tokenizer.apply_chat_template(shown, tokenize=False, add_generation_prompt=True))[1:]  # without the beginning of the text
+            answer = tokens(tokenizer, " ".join(said) + "<|eot_id|>")
+            ids += asked + answer
+            labels += [-100] * len(asked) + answer
+        examples.append(Example([tokenizer.bos_token_id], ids, labels))
+    return examples
+
+
+IN_ROWS = {arithmetic_question: 60, concept_question: 25, unknown_question: 15}  # with their shares
 
 
 def rows(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 6) -> list[Example]:
@@ -222,6 +238,8 @@ def batches(tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings,
     def lesson() -> list[Example]:
         if copying() or rng.random() < s.drills:
             return drill(rng, vocabulary, s.lesson_turns // 3)  # of which every token is learned
+        if rng.random() < s.quoting:
+            return quoted(rng, tokenizer, material, s.lesson_turns // 3)
         if rng.random() < s.rows:
             return rows(rng, tokenizer, material, s.lesson_turns // 3)
         return [encode(tokenizer, turn.quoting()) for turn in make_lesson(rng, material, s.lesson_turns)]
@@ -476,6 +494,7 @@ def main() -> None:
     training.add_argument("--lessons", type=int, default=Settings.lessons, help="lessons in a batch: more tokens, fewer steps")
     training.add_argument("--drills", type=float, default=Settings.drills, help="share of the lessons that are drills after that")
     training.add_argument("--rows", type=float, default=Settings.rows, help="share of the other lessons that are rows of questions and answers")
+    training.add_argument("--quoting", type=float, default=Settings.quoting, help="share of the other lessons that are quotes and answers which repeat them")
     training.add_argument("--copying", type=float, default=Settings.copying, help="share of the time for drills alone")
     training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     training.add_argument("--compile", action="store_true", help="compile parts of the layers: faster on a CPU, after a minute; needs a C++ compiler and Python's headers")
@@ -489,7 +508,7 @@ def main() -> None:
     if args.evaluate:
         return evaluate(args.evaluate, args.questions, args.failures)
     if not args.export_only:
-        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying, drills=args.drills, rows=args.rows, lessons=args.lessons, layers=args.layers, hold=args.hold), args.work_dir, args.init_from, args.compile)
+        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying, drills=args.drills, rows=args.rows, quoting=args.quoting, lessons=args.lessons, layers=args.layers, hold=args.hold), args.work_dir, args.init_from, args.compile)
     export(args.work_dir, args.out)
 
 

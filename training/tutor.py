@@ -149,6 +149,7 @@ class Material:
     sentences: Sequence[str]  # of the curriculum and of broad English
     unknown: Sequence[str]
     rare: Sequence[str]  # words of broad English that no concept has
+    common: Sequence[str]  # such words as often as they are said, also short ones: what a recogniser makes of a word that it does not know
     held_out: bool = False
     mishearings: Mapping[str, Sequence[str]] = field(default_factory=dict)  # word -> what a real recogniser wrote for it
 
@@ -193,11 +194,13 @@ def load_material(held_out: bool = False, hypotheses: Path | None = None, senten
     unknown = [" ".join(u.split()) for u in (HELD_OUT_UNKNOWN if held_out else NOBODY_KNOWS).split(";")]
     passages, families, sentences = ([x for i, x in enumerate(all_) if (i % 6 == 5) == held_out] for all_ in (load_passages(), load_families(), sentences))
     kept = set() if held_out else set(plain(HELD_OUT_UNKNOWN).split())
+    stems = {word.rstrip("s") for word in known | kept} | FUNCTION_WORDS
+    common = [] if held_out else [word for s in sentences for word in s.split() if len(word) > 2 and word.isalpha() and word.rstrip("s") not in stems]
     rare = {word for s in sentences for word in s.split() if len(word) > 5 and word.isalpha()} - known - kept
     unknown = [u for u in unknown if bare(u).lower() not in known] * 20
     own = [c[key] for c in concepts for key in ("definition", "detail", "example", "misconception")] + [f["answer"] for p in passages for f in p["facts"]]
     own = [x for x in own if is_test(plain(x)) == held_out]  # what HuBERT is measured on is not dictated either
-    return Material(concepts, passages, families, [*own, *sentences], unknown, sorted(rare), held_out, load_mishearings(hypotheses) if hypotheses else {})
+    return Material(concepts, passages, families, [*own, *sentences], unknown, sorted(rare), common, held_out, load_mishearings(hypotheses) if hypotheses else {})
 
 
 # Words
@@ -330,6 +333,14 @@ def otherwise(rng: random.Random, m: Material, page: Page) -> Page:
         return re.sub(r"[A-Za-z]{5,}", lambda w: (capital if w[0][0].isupper() else str)(others.get(w[0].lower(), w[0])), text)
 
     return Page(say(page.title), say(page.text), [Question(q.kind, say(q.text), say(q.answer) if q.answer != UNKNOWN else UNKNOWN, say(q.key) if q.answer != UNKNOWN else q.key) for q in page.questions])
+
+
+def unread(rng: random.Random, m: Material) -> list[str]:
+    """One to three sentences that nobody has said before; often they begin alike, as those about one thing do."""
+    drawn = [plain(x).split()[:14] for x in rng.sample(m.sentences, rng.choice([1, 1, 2, 3]))]
+    start = [rng.choice([rng.choice(m.rare or ["it"]), invented_word(rng)]) for _ in range(rng.choice([0, 1, 2]))]
+    said = [[*start, *(rng.choice(m.rare) if m.rare and rng.random() < 0.2 else capital(invented_word(rng)) if rng.random() < 0.06 else number(rng.randrange(101)) if rng.random() < 0.05 else w for w in x)] for x in drawn]
+    return [capital(" ".join(x)) + "." for x in said]
 
 
 def assorted_page(rng: random.Random, m: Material) -> Page:
@@ -474,10 +485,12 @@ def small_talk(rng: random.Random, m: Material) -> Question:
 
 def unknown_question(rng: random.Random, m: Material) -> Question:
     """A question that neither curriculum nor context answers."""
-    if (u := rng.random()) < 0.4:
+    if (u := rng.random()) < 0.3 or m.held_out and u < 0.4:
         about = rng.choice(["a ", "the ", ""]) + invented_word(rng)
     elif m.held_out or u < 0.55 or not m.rare:
         about = rng.choice([*m.unknown, *m.rare])
+    elif u < 0.8:
+        about = rng.choice(["{}", "{}", "a {}", "a {}", "the {}", "{} {}"]).format(*(rng.choice(m.common) for _ in range(2)))
     else:
         about = rng.choice(THINGS).format(*(invented_word(rng) if rng.random() < 0.1 else rng.choice(m.rare) for _ in range(2)))
     return Question("unknown", phrasing(rng, m, ASK).format(about), UNKNOWN, "do not know")
@@ -499,7 +512,7 @@ def dictation(rng: random.Random, m: Material) -> Question:
 
 
 RATES = {False: [0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.3], True: [0, 0, 0, 0, 0.1, 0.2, 0.3, 0.5]}  # words misheard: without and with a real recogniser's readings, some of which are right
-ABOUT_ANYTHING = {dictation: 14, concept_question: 46, which_question: 4, arithmetic_question: 42, small_talk: 4, unknown_question: 14}  # with their shares
+ABOUT_ANYTHING = {dictation: 14, concept_question: 46, which_question: 4, arithmetic_question: 42, small_talk: 4, unknown_question: 24}  # with their shares
 PAGES = {passage_page: 36, invented_page: 26, assorted_page: 30, terms_page: 8}
 
 
