@@ -61,7 +61,7 @@ def conversation(
 # %% ../nbs/03_pipeline.ipynb #08d5caae
 MIN_SIMILARITY = 0.6  # of what was heard and what Llama says was said; below, Llama is not believed
 MIN_LENGTH = 0.75  # of the shorter to the longer: nothing of the question is dropped, and no answer added
-SEARCH_COST = 12.0  # nats for each edited letter that the search's words may cost against the greedy letters: it weighs the sound itself, so only words that the vocabulary lacks are kept from it
+SEARCH_COST = 6.0  # nats for each edited letter that the search's words may cost against the greedy letters: it weighs the sound itself, so only words that the vocabulary lacks are kept from it
 MAX_CHANGED = 0.5  # of the words heard that Llama may exchange, drop or add to in one go; beyond, it is telling a story of its own
 MAX_REPAIRED = 800  # characters; what is longer is not given to Llama to repair: it would have to say it all again
 

@@ -63,7 +63,9 @@ def main() -> None:
     sentences = draw(material, args.sentences, args.seed, "mixed", test=False)
     sentences += [s for s in material.curriculum if not is_test(s)] * 4 + [t for t in terms() if not is_test(t)]
     known = {word.strip("'") for sentence in [*material.glosses, *sentences_of(material)] for word in sentence.split()}
-    text = arpa(*count(sentences, known, args.least))
+    words, pairs = count(sentences, known, args.least)
+    words.update(dict.fromkeys(known - {""} - words.keys(), 0))  # words that no drawn sentence has can be heard all the same
+    text = arpa(words, pairs)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.out.suffix == ".gz":
         args.out.write_bytes(gzip.compress(text.encode(), mtime=0))
