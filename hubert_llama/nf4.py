@@ -41,6 +41,7 @@ GROUP = 32  # rows whose levels lie together, as bitsandbytes' CPU kernel reads 
 def _compiled(**options) -> Callable[[Callable], Callable]:
     "numba's compiler. What it makes is kept for the next start, where there is a place to keep it."
     def compile_it(function: Callable) -> Callable:
+        "Compiled, and kept on the disk where that is possible."
         try:
             return njit(nogil=True, cache=True, **options)(function)
         except RuntimeError:  # neither the package's folder nor the user's can be written
@@ -166,9 +167,11 @@ class Linear4bit(torch.nn.Module):
         self.register_buffer("scales", scales, persistent=False)
 
     def extra_repr(self) -> str:
+        "What torch shows of the layer."
         return f"in_features={self.in_features}, out_features={self.out_features}"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (…, K) -> (…, N)
+        "The product, by whichever way is quicker for so many rows."
         rows = x.reshape(-1, self.in_features)
         y = self.few(rows.to(torch.bfloat16)) if len(rows) < many_rows() else self.many(rows.to(torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32))
         y = y.view(*x.shape[:-1], self.out_features).to(x.dtype)
@@ -215,6 +218,7 @@ def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 256) -> int:
     layer = Linear4bit(torch.zeros(shape[0], shape[1] // 2, dtype=torch.uint8), torch.zeros(shape[1] // BLOCK, shape[0], dtype=torch.bfloat16))
 
     def seconds(way: Callable, rows: torch.Tensor) -> float:
+        "The least time of some runs."
         way(rows)
         starts = [time.perf_counter()]
         for _ in range(3):

@@ -242,6 +242,8 @@ def _Words() -> type:
     from flashlight.lib.text import decoder
 
     class Words(decoder.LM):
+        "Word n-grams, and a bonus for course words."
+
         def __init__(self, scores: _Scores, course: frozenset[str], bonus: float):
             super().__init__()
             self.scores, self.bonus = scores, bonus
@@ -249,16 +251,19 @@ def _Words() -> type:
             self.histories = {}  # state -> number of the words before
 
         def start(self, start_with_nothing):
+            "The state before the first word."
             state = decoder.LMState()
             self.histories[state] = 0
             return state
 
         def score(self, state, index):
+            "The state after a word, and the word's score."
             child = state.child(index)
             score, self.histories[child] = self.scores(self.histories[state], index)
             return child, score + self.bonus if index in self.likelier else score
 
         def finish(self, state):
+            "The score of ending here."
             return state, self.scores.lm.score(self.scores.histories[self.histories[state]], "</s>") or 0.0
 
     return Words

@@ -236,6 +236,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings,
     rng, vocabulary = random.Random(seed), range(len(SPECIAL) + 256, len(tokenizer))
 
     def lesson() -> list[Example]:
+        """The conversations of one lesson, or something to copy."""
         if copying() or rng.random() < s.drills:
             return drill(rng, vocabulary, s.lesson_turns // 3)  # of which every token is learned
         if rng.random() < s.quoting:
@@ -245,6 +246,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings,
         return [encode(tokenizer, turn.quoting()) for turn in make_lesson(rng, material, s.lesson_turns)]
 
     def make() -> Batch:
+        """A batch of new lessons."""
         return collate([lesson() for _ in range(s.lessons)], s)
 
     with ThreadPoolExecutor(1) as thread:

@@ -330,6 +330,7 @@ def otherwise(rng: random.Random, m: Material, page: Page) -> Page:
     others = {w.lower(): rng.choice(m.rare) for w in words if rng.random() < rng.choice([0.2, 0.5])}
 
     def say(text: str) -> str:
+        """A text with the other words."""
         return re.sub(r"[A-Za-z]{5,}", lambda w: (capital if w[0][0].isupper() else str)(others.get(w[0].lower(), w[0])), text)
 
     return Page(say(page.title), say(page.text), [Question(q.kind, say(q.text), say(q.answer) if q.answer != UNKNOWN else UNKNOWN, say(q.key) if q.answer != UNKNOWN else q.key) for q in page.questions])
