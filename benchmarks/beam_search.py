@@ -25,7 +25,7 @@ from hubert_llama.ctc import edit_distance, letters
 from hubert_llama.evaluate import interval, read_manifest
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.profiles import choose_profile
-from hubert_llama.search import BeamSearch
+from hubert_llama.search import BeamSearch, LetterSearch
 
 BEST_OF = 8
 Read = Callable[[np.ndarray], list[str]]  # emissions -> readings, the best first
@@ -81,23 +81,9 @@ def ours(labels: list[str], beam: int) -> Read:
 
 
 def flashlight_letters(labels: list[str], beam: int) -> Read:
-    """flashlight's search without a vocabulary or a language model."""
-    from flashlight.lib.text import decoder
-
-    options = decoder.LexiconFreeDecoderOptions(beam, min(14, len(labels)), 25.0, 0.0, 0.0, True, decoder.CriterionType.CTC)
-    model = decoder.ZeroLM()  # kept by name: the search does not own it
-    search = decoder.LexiconFreeDecoder(options, model, labels.index("|"), 0, [])
-
-    def read(emissions: np.ndarray) -> list[str]:
-        """Merge repeats and drop blanks."""
-        emissions, readings = np.ascontiguousarray(emissions, np.float32), []
-        for result in search.decode(emissions.ctypes.data, *emissions.shape):
-            tokens = [t for t in result.tokens if t >= 0]
-            kept = [t for i, t in enumerate(tokens) if t and (i == 0 or t != tokens[i - 1])]
-            readings.append(letters("".join(labels[t] for t in kept).replace("|", " ")))
-        return list(dict.fromkeys(readings))[:BEST_OF]
-
-    return read
+    """flashlight's search without a vocabulary or a language model: the service's, for a HuBERT that has none."""
+    search = LetterSearch(labels, beam)
+    return lambda emissions: [h.text for h in search(emissions, BEST_OF)]
 
 
 def flashlight_words(search: BeamSearch, beam: int) -> Read:
@@ -134,7 +120,7 @@ def main() -> None:
     name = choose_profile(args.profile, args.hubert, None).hubert
     encoder = SpeechEncoder.from_pretrained(name, DeviceConfig("cpu"))
     search = BeamSearch.from_pretrained(name, encoder.labels)
-    if search is None:
+    if not isinstance(search, BeamSearch):
         raise SystemExit(f"{name} ({hub.fetch(name)}) has no language model: name a HuBERT that brings one.")
     spoken = [u for u in read_manifest(args.manifest) if letters(u.text)]
     drawn = random.Random(0).sample(spoken, min(args.clips, len(spoken)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import logging
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from . import hub
 from .ctc import letters, spell
 
 # %% auto #0
-__all__ = ['log', 'MAX_REMEMBERED', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words', 'Hypothesis', 'BeamSearch']
+__all__ = ['log', 'LN_10', 'MAX_REMEMBERED', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words', 'Hypothesis',
+           'BeamSearch', 'LetterSearch']
 
 # %% ../nbs/01b_search.ipynb #ed4084af
 log = logging.getLogger(__name__)
@@ -32,11 +34,12 @@ class LanguageModel:
 
     def __init__(
         self,
-        ngrams: dict[tuple[str, ...], tuple[float, float]],  # log-probability and back-off weight
+        logs: dict[str, float],  # n-gram, its words with single spaces between them -> logarithm to base ten
+        backoffs: dict[str, float],  # history -> logarithm to base ten of its back-off weight, where it is not 0
         order: int,
     ):
-        self.ngrams, self.order = ngrams, order
-        self.words = [gram[0] for gram in ngrams if len(gram) == 1 and gram[0] not in ("<s>", "</s>", "<unk>")]
+        self.logs, self.backoffs, self.order = logs, backoffs, order
+        self.words = [gram for gram in logs if " " not in gram and gram not in ("<s>", "</s>", "<unk>")]
 
     @classmethod
     def from_arpa(
@@ -44,23 +47,19 @@ class LanguageModel:
         path: str | PathLike[str],  # compressed where it ends in .gz
     ) -> LanguageModel:
         "Read an ARPA file; `ModelFormatError` when it is none."
-        ngrams, order, natural = {}, 0, math.log(10)
+        logs, backoffs, order = {}, {}, 0
         try:
             with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
-                for line in file:
-                    if line[0] == "\\":
-                        order = int(line[1 : line.index("-")]) if line.rstrip().endswith("-grams:") else order
-                    elif order and not line.isspace():
-                        fields = line.split("\t")
-                        if len(fields) > 2:
-                            ngrams[tuple(fields[1].split(" "))] = (float(fields[0]) * natural, float(fields[2]) * natural)
-                        else:
-                            ngrams[tuple(fields[1].rstrip("\n").split(" "))] = (float(fields[0]) * natural, 0.0)
+                _, *sections = re.split(r"^\\(\d+)-grams:\s*$", file.read(), flags=re.MULTILINE)
+            for order, body in zip(map(int, sections[::2]), sections[1::2]):
+                columns = _columns(body.partition("\n\\")[0].strip())
+                logs.update(zip(columns[1], map(float, columns[0])))
+                backoffs.update((gram, x) for gram, x in zip(columns[1], map(float, columns[2])) if x)
         except (OSError, EOFError, ValueError, IndexError) as e:
             raise hub.ModelFormatError(f"Not an ARPA language model: {path} ({type(e).__name__}: {e}). Make it anew, or remove the folder it is in.") from e
-        if not ngrams:
+        if not logs:
             raise hub.ModelFormatError(f"Not an ARPA language model: {path} holds no n-grams. Make it anew, or remove the folder it is in.")
-        return cls(ngrams, order)
+        return cls(logs, backoffs, order)
 
     def score(
         self,
@@ -70,12 +69,25 @@ class LanguageModel:
         "The log-probability of a word after others; None for a word that the model lacks."
         history = history[-(self.order - 1) :] if self.order > 1 else ()
         weight = 0.0
-        while (found := self.ngrams.get((*history, word))) is None:
+        while (found := self.logs.get(" ".join((*history, word)))) is None:
             if not history:
                 return None
-            weight += self.ngrams.get(history, (0.0, 0.0))[1]
+            weight += self.backoffs.get(" ".join(history), 0.0)
             history = history[1:]
-        return weight + found[0]
+        return (weight + found) * LN_10
+
+LN_10 = math.log(10)
+
+def _columns(rows: str) -> list[list[str]]:
+    "Logarithms, n-grams and back-off weights of a section's rows, of which some may lack the last."
+    fields, n = rows.replace("\n", "\t").split("\t"), rows.count("\n") + 1
+    if len(fields) == 2 * n:
+        return [fields[::2], fields[1::2], []]
+    if len(fields) != 3 * n:
+        fields = [x for row in rows.split("\n") for x in (row if row.count("\t") > 1 else row + "\t0").split("\t")]
+    if len(fields) != 3 * n:
+        raise ValueError("a row has too many columns, or too few")
+    return [fields[i::3] for i in range(3)]
 
 # %% ../nbs/01b_search.ipynb #ee2fc58c
 @dataclass(frozen=True)
@@ -139,16 +151,16 @@ class BeamSearch:
         name: str,  # of the HuBERT: hub id or folder
         labels: Sequence[str],
         config: BeamConfig = BeamConfig(),
-    ) -> BeamSearch | None:
-        "The search that a HuBERT brings along; None where its folder has no language model, or flashlight-text is not installed."
+    ) -> BeamSearch | LetterSearch | None:
+        "The search that a HuBERT's folder allows: over the words of its language model, or over letters where it has none; None where flashlight-text is not installed."
         found = sorted((Path(hub.fetch(name)) / "language_model").glob("*.arpa*"))
-        if not found:
-            return None
         try:
             import flashlight.lib.text.decoder  # noqa: F401
         except ImportError:
-            log.warning("%s has a language model, but flashlight-text is not installed: its letters are read greedily, with more errors", name)
+            log.warning("flashlight-text is not installed: %s is read greedily%s, and Llama has no readings to choose among", name, ", with more errors" if found else "")
             return None
+        if not found:
+            return LetterSearch(labels) if "|" in labels else None
         search = cls(labels, LanguageModel.from_arpa(found[-1]), config)
         search._trie(())
         return search
@@ -173,7 +185,7 @@ class BeamSearch:
 
     def new_words(self, context: str) -> tuple[str, ...]:
         "The context's words that the language model lacks and the letters can write, in order."
-        return tuple(w for w in _words(context) if (w,) not in self.lm.ngrams and spell(w, self.labels) is not None)[: self.config.max_new_words]
+        return tuple(w for w in _words(context) if w not in self.lm.logs and spell(w, self.labels) is not None)[: self.config.max_new_words]
 
     def rare_words(self, context: str) -> list[str]:
         "The context's words that are rare or new to the language model: its course words, whatever the sound."
@@ -182,7 +194,8 @@ class BeamSearch:
     @cached_property
     def _known(self) -> list[tuple[list[int] | None, float]]:
         "The language model's words as columns, and their log-probabilities: the same for every context."
-        return [(spell(word, self.labels), self.lm.ngrams[word,][0]) for word in self.lm.words]
+        columns = {label.lower(): i for i, label in enumerate(self.labels) if len(label) == 1}
+        return [(None if None in (spelt := list(map(columns.get, word))) else spelt, self.lm.logs[word] * LN_10) for word in self.lm.words]
 
     def _trie(self, new_words: tuple[str, ...]) -> tuple:
         "The vocabulary as a tree of letters, and its words' scores."
@@ -267,3 +280,44 @@ def _Words() -> type:
             return state, self.scores.lm.score(self.scores.histories[self.histories[state]], "</s>") or 0.0
 
     return Words
+
+# %% ../nbs/01b_search.ipynb #6e0c41d2
+class LetterSearch:
+    "Reads emissions as letters, whatever words they make; called as `BeamSearch` is."
+
+    def __init__(
+        self,
+        labels: Sequence[str],  # the symbol of each column of the emissions
+        beam: int = 50,  # partial readings kept
+        blank: int = 0,
+    ):
+        self.labels, self.beam, self.blank = list(labels), beam, blank
+
+    def __call__(
+        self,
+        emissions: np.ndarray,  # log-probabilities (T, V)
+        n: int = 1,
+        context: str = "",  # changes nothing here
+        heard: str = "",
+    ) -> list[Hypothesis]:  # the best first, at most n, none of them empty
+        "The likeliest readings."
+        from flashlight.lib.text import decoder
+
+        options = decoder.LexiconFreeDecoderOptions(self.beam, min(14, len(self.labels)), 25.0, 0.0, 0.0, True, decoder.CriterionType.CTC)
+        lm = decoder.ZeroLM()  # kept by name: the search does not own it
+        search = decoder.LexiconFreeDecoder(options, lm, self.labels.index("|"), self.blank, [])
+        emissions = np.ascontiguousarray(emissions, np.float32)
+        found: dict[str, float] = {}
+        for result in search.decode(emissions.ctypes.data, *emissions.shape):  # the best first
+            found.setdefault(self._spelt([i for i in result.tokens if i >= 0]), result.score)
+        return [Hypothesis(text, score) for text, score in found.items() if text][:n]
+
+    def _spelt(self, symbols: list[int]) -> str:
+        "One symbol a frame as letters: repeats merged, blanks and marks dropped."
+        kept = [self.labels[i] for at, i in enumerate(symbols) if i != self.blank and (at == 0 or i != symbols[at - 1])]
+        return letters("".join(" " if label == "|" else label for label in kept if len(label) == 1))
+
+    def rare_words(self, context: str) -> list[str]:
+        "None: there is no vocabulary to say which words are rare."
+        return []
+

@@ -126,7 +126,7 @@ def main() -> None:
     exact = DeviceConfig("cpu", "float32")
     encoder = SpeechEncoder.from_pretrained(str(args.hubert), exact)
     search = BeamSearch.from_pretrained(str(args.hubert), encoder.labels)
-    if search is None:
+    if not isinstance(search, BeamSearch):
         raise SystemExit(f"{args.hubert} has no language model: make one with training/language_model.py.")
     heard = [h for h in hear([u for u in read_manifest(args.manifest) if u.text][: args.limit], encoder)]
     print(f"greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %")

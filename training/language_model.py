@@ -13,36 +13,48 @@ import gzip
 import math
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from speech import SMALL_TALK, Sentences, draw, load_sentences, number_sentence, plain, terms
 from tutor import is_test
 
 
-def count(sentences: list[str], known: set[str], least: int) -> tuple[Counter, Counter]:
-    """Words and pairs of words, with <s> and </s>, unknown words as <unk>; pairs only from `least` times on."""
-    words, pairs = Counter(), Counter()
+def count(sentences: list[str], known: set[str], least: Sequence[int]) -> list[Counter]:
+    """Words, pairs of words and so on, with <s> and </s>, unknown words as <unk>; those of n words only from `least[n - 2]` times on."""
+    grams = [Counter() for _ in range(len(least) + 1)]
     for sentence in sentences:
         line = ["<s>", *(word if word in known else "<unk>" for word in (w.strip("'") for w in sentence.split()) if word), "</s>"]
-        words.update(line)
-        pairs.update(zip(line, line[1:], strict=False))
-    return words, Counter({pair: n for pair, n in pairs.items() if n >= least})
+        for n, counted in enumerate(grams, 1):
+            counted.update(zip(*(line[i:] for i in range(n)), strict=False))
+    return [grams[0], *(Counter({gram: n for gram, n in counted.items() if n >= few}) for counted, few in zip(grams[1:], least, strict=True))]
 
 
-def arpa(words: Counter, pairs: Counter) -> str:
-    """Unigrams and bigrams with their logarithms to base ten and back-off weights."""
-    total = sum(n for word, n in words.items() if word != "<s>")
-    follow, types = Counter(), Counter()
-    for (a, _), n in pairs.items():
-        follow[a] += n
-        types[a] += 1
-    unigram = {word: (n + 0.5) / (total + 0.5 * len(words)) for word, n in words.items()}
-    backoff = {a: types[a] / (follow[a] + types[a]) for a in follow}
-    lines = ["\\data\\", f"ngram 1={len(words)}", f"ngram 2={len(pairs)}", "", "\\1-grams:"]
-    lines += [f"{-99 if word == '<s>' else math.log10(p):.4f}\t{word}\t{math.log10(backoff.get(word, 1.0)):.4f}" for word, p in sorted(unigram.items())]
-    lines += ["", "\\2-grams:"]
-    lines += [f"{math.log10((n + types[a] * unigram[b]) / (follow[a] + types[a])):.4f}\t{a} {b}" for (a, b), n in sorted(pairs.items())]
-    return "\n".join([*lines, "", "\\end\\", ""])
+def smoothed(grams: list[Counter]) -> tuple[list[dict], dict]:
+    """The probability of each n-gram's last word after the others, for each n, and what is left after each history for words not seen there."""
+    total = sum(n for (word,), n in grams[0].items() if word != "<s>")
+    found, left = [{gram: (n + 0.5) / (total + 0.5 * len(grams[0])) for gram, n in grams[0].items()}], {}
+    for counted in grams[1:]:
+        follow, types = Counter(), Counter()
+        for gram, n in counted.items():
+            follow[gram[:-1]] += n
+            types[gram[:-1]] += 1
+        found.append({gram: (n + types[gram[:-1]] * found[-1][gram[1:]]) / (follow[gram[:-1]] + types[gram[:-1]]) for gram, n in counted.items()})
+        left |= {history: types[history] / (follow[history] + types[history]) for history in follow}
+    return found, left
+
+
+def arpa(grams: list[Counter]) -> str:
+    """All n-grams with their logarithms to base ten and back-off weights."""
+    found, left = smoothed(grams)
+    lines = ["\\data\\", *(f"ngram {n}={len(counted)}" for n, counted in enumerate(grams, 1)), ""]
+    for n, probabilities in enumerate(found, 1):
+        lines.append(f"\\{n}-grams:")
+        for gram, p in sorted(probabilities.items()):
+            row = f"{-99 if gram == ('<s>',) else math.log10(p):.4f}\t{' '.join(gram)}"
+            lines.append(f"{row}\t{math.log10(left.get(gram, 1.0)):.4f}" if n < len(found) else row)
+        lines.append("")
+    return "\n".join([*lines, "\\end\\", ""])
 
 
 def sentences_of(material: Sentences) -> list[str]:
@@ -56,22 +68,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="ARPA file, compressed when it ends in .gz")
     parser.add_argument("--sentences", type=int, default=160_000, help="how many to draw")
-    parser.add_argument("--least", type=int, default=2, help="how often a pair must come up to be kept")
+    parser.add_argument("--least", type=int, nargs="+", default=[1, 2], metavar="N", help="how often pairs, triples and so on must come up to be kept; as many numbers as there are orders above one (default: 1 2)")
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
     material = load_sentences()
     sentences = draw(material, args.sentences, args.seed, "mixed", test=False)
     sentences += [s for s in material.curriculum if not is_test(s)] * 4 + [t for t in terms() if not is_test(t)]
     known = {word.strip("'") for sentence in [*material.glosses, *sentences_of(material)] for word in sentence.split()}
-    words, pairs = count(sentences, known, args.least)
-    words.update(dict.fromkeys(known - {""} - words.keys(), 0))  # words that no drawn sentence has can be heard all the same
-    text = arpa(words, pairs)
+    grams = count(sentences, known, args.least)
+    grams[0].update({(word,): 0 for word in known - {""} if (word,) not in grams[0]})  # words that no drawn sentence has can be heard all the same
+    text = arpa(grams)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.out.suffix == ".gz":
         args.out.write_bytes(gzip.compress(text.encode(), mtime=0))
     else:
         args.out.write_text(text, encoding="utf-8")
-    print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB; {text.splitlines()[1]}, {text.splitlines()[2]}")
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB; {', '.join(text.splitlines()[1 : len(grams) + 1])}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Muon (K. Jordan and others, 2024) makes each matrix's update orthogonal; scaled 
 """
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import nn
@@ -13,27 +14,30 @@ from torch import nn
 class MuonAdamW:
     """Two optimizers as one, with one learning rate."""
 
-    def __init__(self, model: nn.Module, layers: Iterable[nn.Module], weight_decay: float) -> None:
-        """`layers`: modules whose matrices Muon steps; AdamW steps the rest, and decays no vectors."""
+    def __init__(self, model: nn.Module, layers: Iterable[nn.Module], weight_decay: float, pool: ThreadPoolExecutor | None = None, hands: int = 1) -> None:
+        """`layers`: modules whose matrices Muon steps, dealt out to so many `hands` of a pool; AdamW steps the rest, and decays no vectors."""
         matrices = [p for layer in layers for p in layer.parameters() if p.ndim == 2]
         own = {id(p) for p in matrices}
         rest = [p for p in model.parameters() if id(p) not in own]
         groups = [{"params": [p for p in rest if p.ndim > 1], "weight_decay": weight_decay}, {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0}]
-        self.parts = [torch.optim.Muon(matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"), torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
+        muon = [torch.optim.Muon(matrices[i::hands], weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw") for i in range(hands)]
+        self.parts = [*muon, torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
+        self.pool = pool
 
     def step(self, lr: float) -> None:
         """Step with a learning rate, and forget the gradients."""
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = lr
-            part.step()
+        list((self.pool.map if self.pool else map)(lambda part: part.step(), self.parts))
+        for part in self.parts:
             part.zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict:
-        """The moments of both."""
+        """The moments of all parts."""
         return {str(i): part.state_dict() for i, part in enumerate(self.parts)}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take up the moments of both."""
+        """Take up the moments of all parts."""
         for i, part in enumerate(self.parts):
             part.load_state_dict(state[str(i)])

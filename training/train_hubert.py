@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 
 import noises
@@ -56,6 +57,7 @@ class Settings:
     conv_dim: tuple[int, ...] = CONV_DIM
     # optimisation
     batch_seconds: float = 30.0  # padded audio in a batch
+    together: int = 1  # batches in a step, each read by a thread of its own: one for each core
     peak_lr: float = 1e-3
     warmup: int = 250  # steps
     hold: float = 0.25  # fraction of the time at the peak, before the cosine
@@ -186,13 +188,13 @@ def make_batches(clips: dict[str, list[Clip]], s: Settings, seed: int, easy: Cal
 
 
 def batches(clips: dict[str, list[Clip]], s: Settings, seed: int, easy: Callable[[], bool]) -> Iterator[Batch]:
-    """The batches of `make_batches`, each made by a thread while the one before it is learned."""
+    """The batches of `make_batches`, made by a thread while those before them are learned."""
     made = make_batches(clips, s, seed, easy)
     with ThreadPoolExecutor(1) as thread:
-        ahead = thread.submit(next, made)
+        ahead = deque(thread.submit(next, made) for _ in range(s.together))
         while True:
-            ready, ahead = ahead, thread.submit(next, made)
-            yield ready.result()
+            ahead.append(thread.submit(next, made))
+            yield ahead.popleft().result()
 
 
 # Training
@@ -208,9 +210,9 @@ class State:
     audio: float = 0.0  # seconds of speech learned from
     log: list[dict] = field(default_factory=list)
 
-    def count(self, batch: Batch, losses: deque[float], seconds: float, s: Settings) -> None:
-        """Take note of a step; every hundred, log it."""
-        self.step, self.audio, self.spent = self.step + 1, self.audio + batch.seconds, self.spent + seconds
+    def count(self, audio: float, losses: deque[float], seconds: float, s: Settings) -> None:
+        """Take note of a step over so many seconds of audio; every hundred, log it."""
+        self.step, self.audio, self.spent = self.step + 1, self.audio + audio, self.spent + seconds
         recent = list(losses)[-50:]
         self.easy = self.easy and not (len(recent) == 50 and np.mean(recent) < s.easy_until)
         if self.step % 100 == 0:
@@ -260,22 +262,30 @@ def load_checkpoint(path: Path, model: HubertForCTC, learner: Learner | None = N
     """Put a checkpoint's weights into the model, and what training needs besides into the learner and the optimizer."""
     saved = torch.load(path, map_location=model.device, weights_only=True)
     model.load_state_dict(saved["model"])
-    if learner is not None and optimizer is not None:
+    if learner is not None:
         learner.phonemes.load_state_dict(saved["phonemes"])
+    if optimizer is not None:
         optimizer.load_state_dict(saved["optimizer"])
     return State(**json.loads(saved["state"]))
 
 
-def step(learner: Learner, optimizer: MuonAdamW, batch: Batch, lr: float, s: Settings) -> float:
-    """Learn from one batch at a learning rate; returns its loss."""
+def gradients(learner: Learner, batch: Batch) -> tuple[float, list[torch.Tensor]]:
+    """The loss of a batch and its gradients, of the parameters that learn; several threads may ask at once."""
     device = learner.model.device
-    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
+    half = torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
     with half:
         loss = learner(batch)
-    loss.backward()
+    return loss.item(), list(torch.autograd.grad(loss, [p for p in learner.parameters() if p.requires_grad], allow_unused=True, materialize_grads=True))
+
+
+def step(learner: Learner, optimizer: MuonAdamW, batches: list[Batch], lr: float, s: Settings, pool: ThreadPoolExecutor) -> float:
+    """Learn from batches, each read by a thread of its own, at a learning rate; returns their mean loss."""
+    learned = list(pool.map(partial(gradients, learner), batches))
+    for p, *parts in zip((p for p in learner.parameters() if p.requires_grad), *(gradient for _, gradient in learned), strict=True):
+        p.grad = sum(parts[1:], parts[0]) / len(parts)
     torch.nn.utils.clip_grad_norm_(learner.parameters(), s.clip_norm)
     optimizer.step(lr)
-    return loss.item()
+    return float(np.mean([loss for loss, _ in learned]))
 
 
 def grown(weights: HubertForCTC, s: Settings) -> HubertForCTC:
@@ -302,12 +312,14 @@ def compile_parts(model: HubertForCTC) -> None:
 def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, compiled: bool) -> tuple[HubertForCTC, State]:
     """Train until the time is spent; goes on from `checkpoint` when it exists."""
     torch.manual_seed(s.seed)
-    model = grown(HubertForCTC.from_pretrained(init_from, dtype=torch.float32), s) if init_from else HubertForCTC(make_config(s))
+    model = grown(HubertForCTC.from_pretrained(init_from, dtype=torch.float32), s) if init_from and init_from.is_dir() else HubertForCTC(make_config(s))
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").train()
     if model.device.type == "cpu":
         model.set_attn_implementation("eager")  # learns a sixth faster here than with PyTorch's fused attention
-    learner = Learner(model, s).to(model.device)
-    optimizer = MuonAdamW(learner, model.hubert.encoder.layers, s.weight_decay)
+    learner, pool = Learner(model, s).to(model.device), ThreadPoolExecutor(s.together, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),))
+    if init_from and init_from.is_file():
+        load_checkpoint(init_from, model, learner)
+    optimizer = MuonAdamW(learner, model.hubert.encoder.layers, s.weight_decay, pool, s.together)
     state = load_checkpoint(checkpoint, model, learner, optimizer) if checkpoint.exists() else State()
     if s.freeze_convolutions:
         model.freeze_feature_encoder()
@@ -320,10 +332,10 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
     last = saved = measured = time.monotonic()
     while (phase := state.spent / (s.minutes * 60)) < 1:
         model.config.mask_time_prob = 0.0 if state.easy else s.mask_time_prob
-        batch = next(stream)
-        losses.append(step(learner, optimizer, batch, lr_at(phase, state.step, s), s))
+        drawn = [next(stream) for _ in range(s.together)]
+        losses.append(step(learner, optimizer, drawn, lr_at(phase, state.step, s), s, pool))
         now = time.monotonic()
-        state.count(batch, losses, now - last, s)
+        state.count(sum(b.seconds for b in drawn), losses, now - last, s)
         last = now
         if now - measured > 400:
             state.log[-1:] = [{**row, "wer": quick_wer(model, tests)} for row in state.log[-1:]]
@@ -449,7 +461,7 @@ def parse_args() -> argparse.Namespace:
     where.add_argument("--work-dir", type=Path, required=True, help="folder of training/speech.py's parts; the checkpoint lies there too")
     where.add_argument("--checkpoint", type=Path, help="checkpoint file (default: checkpoint.pt in --work-dir)")
     where.add_argument("--out", type=Path, help="folder to export weights to")
-    where.add_argument("--init-from", type=Path, help="start from the weights of this folder, not from random ones")
+    where.add_argument("--init-from", type=Path, help="start from the weights of this folder or checkpoint, not from random ones")
     where.add_argument("--threads", type=int, default=1, help="CPU threads; these layers are so small that one is nearly as fast as two")
     where.add_argument("--compile", action="store_true", help="compile the layers: half as fast again on a CPU, after some minutes; needs a C++ compiler and Python's headers")
     do = parser.add_argument_group("instead of training")
