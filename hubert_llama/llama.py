@@ -5,8 +5,9 @@
 # %% ../nbs/02_llama.ipynb #217677b1
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['log', 'Message', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'Sampling', 'Completion', 'next_token', 'PrefixCache',
-           'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream', 'complete', 'log_likelihoods']
+__all__ = ['log', 'Message', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'MAX_GUESS', 'Sampling', 'Completion', 'next_token',
+           'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream', 'complete', 'log_likelihoods']
 
 # %% ../nbs/02_llama.ipynb #9cb3777c
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Completion:
     n_prompt: int  # tokens of the prompt
     n_cached: int  # of these, how many the cache already held
     n_new: int  # tokens made
+    n_passes: int  # of the model
 
 def next_token(
     logits: torch.Tensor,  # (V,)
@@ -78,12 +80,16 @@ class PrefixCache:
     ) -> int:  # how many of its tokens need not be computed; at most all but one, whose logits are wanted
         "Cut the cache back to what it has in common with `ids`."
         n = common_prefix(self.ids, ids[:-1])
+        self.keep(n)
+        return n
+
+    def keep(self, n: int) -> None:
+        "Cut the cache back to its first `n` tokens."
         if n == 0:
             self.clear()
         elif n < len(self.ids):
             self.cache.crop(n - len(self.ids))  # negative: how many to drop
             del self.ids[n:]
-        return n
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     "Length of the common beginning of two sequences."
@@ -153,6 +159,8 @@ class ChatLlama:
     ):
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.prefix = PrefixCache()
+        self.lookahead = 8  # tokens guessed at a time from what stood before; 0: none
+        self.passes = 0  # of the model, so far
         self.stop_ids = _stop_ids(model, tokenizer)
         self.window: int = min(model.config.max_position_embeddings, MAX_WINDOW)
         self._special = sorted({str(t) for t in tokenizer.all_special_tokens} | set(tokenizer.get_added_vocab()), key=len, reverse=True)
@@ -223,7 +231,8 @@ def stream(
     llama: ChatLlama,
     messages: Sequence[Message],
     sampling: Sampling = Sampling(),
-    should_stop: Callable[[], bool] = lambda: False,  # asked before each token and each chunk of the prompt
+    should_stop: Callable[[], bool] = lambda: False,  # asked before each pass of the model
+    draft: str = "",  # what the turn probably says
 ) -> Generator[str, None, Completion]:
     "The assistant's next turn, piece by piece; raises `Stopped` when told to stop."
     import torch
@@ -232,12 +241,11 @@ def stream(
     ids = llama.tokens(messages)
     if len(ids) >= llama.window:
         raise ValueError(f"The conversation has {len(ids)} tokens, {llama.name or 'the model'} can look back on {llama.window}: shorten the context.")
-    n_cached, made, pieces = llama.prefix.keep_common(ids), 0, []
-    generator = None if sampling.seed is None else torch.Generator(llama.model.device).manual_seed(sampling.seed)
+    made, pieces, passes = 0, [], llama.passes
+    n_cached = llama.prefix.keep_common(ids)
     decoder, reason = DecodeStream(skip_special_tokens=True), "length"
-    logits = _prefill(llama, ids[n_cached:], should_stop)
-    while made < min(sampling.max_new_tokens, llama.window - len(ids)):
-        token = next_token(logits, sampling, generator)
+    most = min(sampling.max_new_tokens, llama.window - len(ids))
+    for token in itertools.islice(_tokens(llama, ids, n_cached, sampling, draft, most, should_stop), most):
         made += 1
         if token in llama.stop_ids:
             reason = "stop"
@@ -249,35 +257,68 @@ def stream(
         if piece:
             pieces.append(piece)
             yield piece
-        logits = _prefill(llama, [token], should_stop)
-    return Completion("".join(pieces), reason, len(ids), n_cached, made)
+    return Completion("".join(pieces), reason, len(ids), n_cached, made, llama.passes - passes)
 
-def complete(llama: ChatLlama, messages: Sequence[Message], sampling: Sampling = Sampling(), should_stop: Callable[[], bool] = lambda: False) -> Completion:
+def _tokens(llama: ChatLlama, ids: list[int], n_cached: int, sampling: Sampling, draft: str, most: int, should_stop: Callable[[], bool]) -> Iterator[int]:
+    "The tokens of a turn, for ever: whatever was guessed right comes without a pass of its own."
+    import torch
+
+    generator = None if sampling.seed is None else torch.Generator(llama.model.device).manual_seed(sampling.seed)
+    guess = llama.tokenizer(llama.plain(draft), add_special_tokens=False)["input_ids"][: min(MAX_GUESS, most - 1)] if draft else []
+    said, new = [*guess, *ids], ids[n_cached:]  # where to look for what comes next
+    while True:
+        rows = _prefill(llama, [*new, *guess], should_stop, 1 + len(guess))  # (1 + guesses, V)
+        for at, row in enumerate(rows):
+            token = next_token(row, sampling, generator)
+            said.append(token)
+            right = at < len(guess) and guess[at] == token
+            if not right:
+                llama.prefix.keep(len(llama.prefix.ids) - (len(guess) - at))
+            yield token
+            if not right:
+                break
+        new, most = [token], most - at - 1
+        guess = _foreseen(said, min(llama.lookahead, most - 1))
+
+MAX_GUESS = 128  # tokens
+
+def _foreseen(said: list[int], n: int) -> list[int]:
+    "The at most `n` tokens that followed the last two when they last stood together before."
+    pair = said[-2:]
+    for i in range(len(said) - 3, 0, -1) if n > 0 else ():
+        if said[i] == pair[1] and said[i - 1] == pair[0]:
+            return said[i + 1 : i + 1 + n]
+    return []
+
+def complete(llama: ChatLlama, messages: Sequence[Message], sampling: Sampling = Sampling(), should_stop: Callable[[], bool] = lambda: False, draft: str = "") -> Completion:
     "The assistant's next turn, whole."
-    turn = stream(llama, messages, sampling, should_stop)
+    turn = stream(llama, messages, sampling, should_stop, draft)
     while True:
         try:
             next(turn)
         except StopIteration as end:
             return end.value
 
-def _prefill(llama: ChatLlama, ids: list[int], should_stop: Callable[[], bool]) -> torch.Tensor:
-    "Run tokens through the model, extending its cache; the logits after the last, (V,)."
+def _prefill(llama: ChatLlama, ids: list[int], should_stop: Callable[[], bool], keep: int = 1) -> torch.Tensor:
+    "Run tokens through the model, extending its cache; the logits after each of the last `keep`, (keep, V)."
     import torch
 
     prefix, logits = llama.prefix, None
-    for chunk in (ids[i : i + PREFILL_CHUNK] for i in range(0, len(ids), PREFILL_CHUNK)):
+    cuts = [*range(0, max(1, len(ids) - keep + 1), PREFILL_CHUNK), len(ids)]  # the last chunk holds all that is kept
+    for chunk in (ids[a:b] for a, b in itertools.pairwise(cuts)):
         if should_stop():
             raise Stopped("generation stopped on request")
         try:
             with torch.inference_mode():
                 input_ids = torch.tensor([chunk], device=llama.model.device)  # (1, n)
-                logits = llama.model(input_ids, past_key_values=prefix.cache, use_cache=True, logits_to_keep=1).logits[0, -1]
+                logits = llama.model(input_ids, past_key_values=prefix.cache, use_cache=True, logits_to_keep=keep).logits[0]
         except BaseException:
             prefix.clear()  # some layers may hold the chunk and others not
             raise
         prefix.ids.extend(chunk)
+        llama.passes += 1
     return logits
+
 
 # %% ../nbs/02_llama.ipynb #29c575a2
 def log_likelihoods(
@@ -297,7 +338,7 @@ def log_likelihoods(
         raise ValueError(f"The conversation has {len(ids) + longest} tokens, {llama.name or 'the model'} can look back on {llama.window}: shorten the context.")
     if not longest:
         return [0.0] * len(texts)
-    first = _prefill(llama, ids[llama.prefix.keep_common(ids) :], should_stop).float().log_softmax(-1)  # (V,)
+    first = _prefill(llama, ids[llama.prefix.keep_common(ids) :], should_stop)[-1].float().log_softmax(-1)  # (V,)
     shared, cache = llama.prefix.cache, DynamicCache()
     for i, layer in enumerate(shared.layers):
         cache.update(layer.keys.expand(len(turns), -1, -1, -1), layer.values.expand(len(turns), -1, -1, -1), i)

@@ -372,7 +372,7 @@ class SpeechUnderstanding:
         text, refused, said = tidy(heard), [], ""
         if len(heard) <= MAX_REPAIRED:
             limit = 16 + 2 * len(self.llama.tokenizer(heard)["input_ids"])
-            turn = complete(self.llama, conversation(heard, context, history=history), Sampling(max_new_tokens=limit), should_stop)
+            turn = complete(self.llama, conversation(heard, context, history=history), Sampling(max_new_tokens=limit), should_stop, draft=text.rstrip("."))
             said = turn.text.strip()
             if turn.finish_reason == "stop" and is_faithful(heard, said):
                 proposed, changes = judge(emissions, heard, said, self.encoder.labels)
