@@ -286,6 +286,7 @@ class Job:
     slot: Slot | None  # its place among the client's replies; None when it carries an id
     deadline: asyncio.TimerHandle | None = None
     done: bool = False
+    long: bool = False  # whether it takes the worker more than one step to hear it
 
     def reply(self, message: dict) -> None:
         "Answer, once; whatever comes later is dropped."
@@ -378,7 +379,8 @@ class Dispatcher:
         self.waiting: deque[Job] = deque()
         self.loaders: list[tuple[Client, Request]] = []  # who waits for the models
         self.loaded: dict | None = None  # what `models_loaded` says, once they are
-        self.running: Job | str | None = None  # a job, "load", or nothing
+        self.loading = False  # whether the worker is at it
+        self.running: list[Job] = []  # what the worker is at: at most one job, or two when the first is long
         self.worker: WorkerProcess | None = None
         self.failures = 0  # workers that died in a row without having done anything
         self._started = self._closing = False
@@ -415,13 +417,13 @@ class Dispatcher:
     def cancel(self, job: Job, why: str) -> None:
         "Give a job up: answer with an error now, and free the worker."
         job.error(why)
-        if self.running is job and self.worker is not None:
+        if job in self.running and self.worker is not None:
             self.worker.send({"op": "cancel", "job": job.id})
             asyncio.get_running_loop().call_later(self.config.grace, self._insist, job, self.worker)
 
     def _insist(self, job: Job, worker: WorkerProcess) -> None:
         "Kill a worker that is still at a job it was told to give up."
-        if self.running is job and self.worker is worker:
+        if job in self.running and self.worker is worker:
             log.error("the worker does not give up a cancelled job; restarting it")
             worker.kill()
 
@@ -435,20 +437,30 @@ class Dispatcher:
         "Give the worker the next thing to do, starting one when there is none."
         if self._closing:
             return
-        while self.waiting and self.waiting[0].done:
-            self.waiting.popleft()
-        if self.running is not None or not (self.loaders or self.waiting):
+        self.waiting = deque(j for j in self.waiting if not j.done)
+        if self.loading or not (self.loaders or self.waiting):
             return
         if self.worker is None:
             return self.start_worker()
         if self.loaded is None:  # always on its own: a job is given up after a while, loading is not
-            self.running = "load"
+            self.loading = True
             self.worker.send({"op": "load"})
-        elif self.waiting:
-            self.running = job = self.waiting.popleft()
+        elif (job := self._next()) is not None:
+            self.waiting.remove(job)
+            self.running.append(job)
             session = job.client.session
             known = {"context": job.request.context or session.context, "history": list(session.turns)} if session else {"context": job.request.context}
             self.worker.send({"op": "transcribe", "job": job.id, "audio_path": job.request.audio_path, **known})
+
+    def _next(self) -> Job | None:
+        "The job that the worker is to begin: the first that waits, or beside a long one the first of another client, or of the same."
+        if not self.running:
+            return self.waiting[0] if self.waiting else None
+        long, *others = self.running
+        if others or not long.long:
+            return None
+        able = [j for j in self.waiting if j.client is not long.client or j.client.session is None]
+        return min(able, key=lambda j: j.client is long.client, default=None)
 
     def start_worker(self) -> None:
         "Start a worker, later and later the more have failed."
@@ -474,13 +486,14 @@ class Dispatcher:
     def _on_event(self, event: dict) -> None:
         "What the worker says."
         kind, fields = event["event"], {k: v for k, v in event.items() if k not in ("event", "job")}
-        job = self.running if isinstance(self.running, Job) and self.running.id == event.get("job") else None
+        job = next((j for j in self.running if j.id == event.get("job")), None)
         if kind == "progress":
-            self._tell_progress(fields)
-        elif kind == "loaded" and self.running == "load":
+            self._on_progress(job, fields)
+        elif kind == "loaded" and self.loading:
             self._on_loaded(fields)
         elif job is not None and kind in ("result", "error"):
-            self.running, self.failures = None, 0
+            self.running.remove(job)
+            self.failures = 0
             if kind == "result" and job.client.session is not None and fields.get("transcript"):
                 job.client.session.turns.append((fields["transcript"], fields.get("response", "")))
             job.reply(_reply(kind, fields, job.request))
@@ -489,17 +502,20 @@ class Dispatcher:
             for message in _streamed(kind, fields):
                 job.client.stream(with_id(message, job.request))
 
-    def _tell_progress(self, fields: dict) -> None:
-        "Progress goes to those who wait for it and asked to be told."
+    def _on_progress(self, job: Job | None, fields: dict) -> None:
+        "Progress goes to those who wait for it and asked to be told; a job that tells of a part of its encoding is long."
         message = {"type": "progress", **{k: fields.get(k) for k in ("stage", "fraction", "message")}}
-        jobs = [self.running] if isinstance(self.running, Job) else self.waiting
+        jobs = self.waiting if job is None else [job]
         for client, request in [*self.loaders, *((j.client, j.request) for j in jobs if not j.done)]:
             if request.stream:
                 client.stream(with_id(message, request))
+        if job is not None and fields.get("stage") == "encoding" and fields.get("fraction", 1) < 1 and not job.long:
+            job.long = True
+            self._pump()
 
     def _on_loaded(self, fields: dict) -> None:
         "The models are there, or are not; all who wait are told."
-        self.running = None
+        self.loading = False
         success = fields.pop("success", False) is True
         if success:
             self.loaded, self.failures = fields, 0
@@ -518,13 +534,13 @@ class Dispatcher:
         "The worker is gone: what it was doing fails, and the next one starts."
         if self._closing:
             return
-        doing, self.running, self.worker, self.loaded, self._started = self.running, None, None, None, False
+        doing, loading, self.running, self.loading, self.worker, self.loaded, self._started = self.running, self.loading, [], False, None, None, False
         self.failures += 1
-        log.error("the worker %s while %s", how, "it was idle" if doing is None else "loading" if doing == "load" else f"doing job {doing.id}")
+        log.error("the worker %s while %s", how, "loading" if loading else f"doing {' and '.join(f'job {job.id}' for job in doing)}" if doing else "it was idle")
         why = f"The model process {how}. It is being restarted; ask again. If this happens again, look at the log or choose a smaller profile."
-        if isinstance(doing, Job):
-            doing.error(why)
-        elif doing == "load" or self.failures > 2:
+        for job in doing:
+            job.error(why)
+        if loading or self.failures > 2:
             self._tell_loaders({"type": "models_loaded", "success": False, "error": why})
         if self.failures > 2:  # none gets as far as doing anything: do not let people wait for it
             for job in self.waiting:
@@ -534,7 +550,7 @@ class Dispatcher:
     async def close(self) -> None:
         "Answer everybody, end the worker."
         self._closing = True
-        for job in [*self.waiting, *([self.running] if isinstance(self.running, Job) else [])]:
+        for job in [*self.waiting, *self.running]:
             job.error(SHUTTING_DOWN)
         self._tell_loaders({"type": "models_loaded", "success": False, "error": SHUTTING_DOWN})
         if self._timer is not None:

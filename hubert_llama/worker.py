@@ -14,7 +14,8 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from hubert_llama.pipeline import SpeechUnderstanding
 
 # %% auto #0
-__all__ = ['log', 'Send', 'WorkerConfig', 'add_model_options', 'config_from', 'argv_from', 'parser', 'Worker', 'told',
-           'take_stdout', 'sender', 'read_requests', 'import_ahead', 'main']
+__all__ = ['log', 'Send', 'MAX_UNDER_WAY', 'WorkerConfig', 'add_model_options', 'config_from', 'argv_from', 'parser', 'Worker',
+           'told', 'take_stdout', 'sender', 'read_requests', 'import_ahead', 'main']
 
 # %% ../nbs/03a_worker.ipynb #9cb3777c
 log = logging.getLogger("hubert_llama.worker")
@@ -75,6 +76,9 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 # %% ../nbs/03a_worker.ipynb #a61f4f18
+MAX_UNDER_WAY = 2  # recordings at a time: each may fill hundreds of megabytes
+_ENDED = object()
+
 class Worker:
     "Runs jobs on a pipeline that it loads when first needed."
 
@@ -90,14 +94,33 @@ class Worker:
 
     def handle(self, request: dict) -> None:
         "Carry out one request; whatever goes wrong becomes an event."
+        for _ in self.steps(request):
+            pass
+
+    def steps(self, request: dict) -> Iterator[None]:
+        "Carry out one request, pausing wherever a long one can wait while another is served."
         job = request.get("job")
         if request["op"] == "load":
             self._load()
         elif job in self.cancelled:
             self.send({"event": "error", "job": job, "kind": "cancelled", "error": "Cancelled before it began."})
         else:
-            self._transcribe(job, request["audio_path"], request.get("context", ""), [(said, answer) for said, answer in request.get("history", ())])
+            yield from self._transcribe(job, request["audio_path"], request.get("context", ""), [(said, answer) for said, answer in request.get("history", ())])
         self.cancelled.discard(job)
+
+    def serve(self, requests: queue.Queue[dict]) -> None:
+        "Carry out requests for ever, at most two at a time, which take turns: a new one has its first before a long one goes on."
+        under_way: deque[Iterator[None]] = deque([self.steps(requests.get())])
+        while True:
+            current = under_way.popleft()
+            going_on = next(current, _ENDED) is not _ENDED
+            if len(under_way) + going_on < MAX_UNDER_WAY and not requests.empty():
+                under_way.append(self.steps(requests.get()))
+            if going_on:
+                under_way.append(current)
+            if not under_way:
+                self.warm_up()
+                under_way.append(self.steps(requests.get()))
 
     def _load(self) -> None:
         "Load the models, unless they are, and say how it went."
@@ -142,15 +165,17 @@ class Worker:
         said = {"profile": p.profile.name, "hubert": p.profile.hubert, "llama": p.profile.llama, "device": str(p.encoder.device), "dtype": str(p.encoder.dtype).removeprefix("torch.")}
         return {**said, "notice": notice(p.profile)} if notice(p.profile) else said
 
-    def _transcribe(self, job: int, audio_path: str, context: str, history: list[tuple[str, str]]) -> None:
-        "Run one job to its final event."
+    def _transcribe(self, job: int, audio_path: str, context: str, history: list[tuple[str, str]]) -> Iterator[None]:
+        "Run one job to its final event, pausing between the steps of its encoding."
         from hubert_llama.audio import AudioError
         from hubert_llama.hubert import Stopped
 
         self._cold = False
         try:
             for event in self._ensure_loaded(job).stream(audio_path, context, lambda: job in self.cancelled, history):
-                self.send({"job": job, **_as_line(event)})
+                self.send({"job": job, **(line := _as_line(event))})
+                if line["event"] == "progress" and line["fraction"] < 1:
+                    yield
         except AudioError as e:
             self.send({"event": "error", "job": job, "kind": "request", "error": str(e)})
         except Stopped:
@@ -250,10 +275,7 @@ def main(argv: list[str] | None = None) -> None:
 
     threading.Thread(target=read, daemon=True).start()
     import_ahead()
-    while True:
-        worker.handle(requests.get())
-        if requests.empty():
-            worker.warm_up()
+    worker.serve(requests)
 
 # %% ../nbs/03a_worker.ipynb #a256c160
 if __name__ == "__main__" and "__file__" in globals():  # not in a notebook

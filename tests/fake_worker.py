@@ -1,7 +1,7 @@
 """A worker without models, for tests of the server: speaks the worker's wire and fails on request.
 
 Behaviour comes from the environment (FAKE_START, FAKE_LOAD) and, per job, from the context:
-"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel), "garbage", "huge 1000", "burst 1000", "noisy 1000", "fail", "tell" (answers with what the request says beside the recording).
+"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel), "garbage", "huge 1000", "burst 1000", "noisy 1000", "long 4" (heard in so many steps, between which another job has its turn), "fail", "tell" (answers with what the request says beside the recording).
 """
 
 import json
@@ -70,8 +70,20 @@ def transcribe(job, audio_path, context, **more):
         result(job, audio_path)
     elif word == "huge":
         result(job, "x" * int(number))
+    elif word == "long":
+        for step in range(1, int(number) + 1):
+            time.sleep(0.2)
+            send(event="progress", job=job, stage="encoding", fraction=step / int(number), message="")
+            if step < int(number) and not jobs.empty():
+                answer(jobs.get())
+        result(job, audio_path)
     elif word != "sleep" or wait(job, float(number)):
         result(job, audio_path)
+
+
+def answer(request):
+    del request["op"]
+    transcribe(**request)
 
 
 def main():
@@ -83,8 +95,7 @@ def main():
     while True:
         request = jobs.get()
         if request["op"] == "transcribe":
-            del request["op"]
-            transcribe(**request)
+            answer(request)
             continue
         loads += 1
         kind, _, number = os.environ.get("FAKE_LOAD", "").partition(" ")

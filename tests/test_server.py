@@ -173,7 +173,7 @@ async def test_a_worker_killed_in_mid_request_costs_one_error():
     async with serving() as service, talking(service) as client, talking(service) as other:
         await client.ask(context="hang")
         await other.ask("waiting.wav")
-        while service.dispatcher.running is None:
+        while not (service.dispatcher.running or service.dispatcher.loading):
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         service.dispatcher.worker.process.kill()
@@ -189,7 +189,7 @@ async def test_a_worker_killed_when_idle_or_while_loading(monkeypatch):
     monkeypatch.setenv("FAKE_LOAD", "slow 0.5")
     async with serving() as service, talking(service) as client:
         await client.say("load_models")
-        while service.dispatcher.running is None:
+        while not (service.dispatcher.running or service.dispatcher.loading):
             await asyncio.sleep(0.01)
         service.dispatcher.worker.process.kill()
         assert (await client.hear())["success"] is False
@@ -258,7 +258,7 @@ async def test_who_hangs_up_frees_the_worker():
         async with talking(service) as leaver:
             for _ in range(5):
                 await leaver.ask(context="hang")
-            while service.dispatcher.running is None:
+            while not (service.dispatcher.running or service.dispatcher.loading):
                 await asyncio.sleep(0.01)
         await client.ask("mine.wav")
         assert (await client.hear())["transcript"] == "mine.wav"
@@ -546,3 +546,43 @@ async def test_a_flood_is_answered_to_the_last_and_takes_little_room():
             most = max(most, *(len(c.slots) + c.outgoing.qsize() for c in service.clients))
         await flooding
         assert got[0]["transcript"] == "a.wav" and most < 60 and {m["type"] for m in got} == {"result", "error"}
+
+
+@on_loop
+async def test_a_short_question_does_not_wait_for_a_long_recording():
+    async with serving() as service, talking(service) as lecture, talking(service) as other, talking(service) as third:
+        await lecture.ask("lecture.wav", "long 12")
+        while not (service.dispatcher.running and service.dispatcher.running[0].long):
+            await asyncio.sleep(0.01)
+        await lecture.ask("second.wav", "sleep 0.5")  # of the client whose turn it is already
+        await other.ask("short.wav")
+        await third.ask("short.wav")
+        for client in (other, third):
+            assert (await client.hear())["transcript"] == "short.wav"
+            assert len(service.dispatcher.running) <= 2 and service.dispatcher.running[0].request.audio_path == "lecture.wav", "the lecture was over first"
+        assert [(await lecture.hear())["transcript"] for _ in range(2)] == ["lecture.wav", "second.wav"]
+
+
+@on_loop
+async def test_a_session_is_served_one_question_after_the_other():
+    async with serving() as service, talking(service) as client:
+        await client.say("session.update", remember=4)
+        assert (await client.hear())["type"] == "session.created"
+        await client.ask("lecture.wav", "long 5")
+        await client.ask("a.wav", "tell")
+        assert (await client.hear())["transcript"] == "lecture.wav"
+        assert (await client.hear())["told"]["history"] == [["lecture.wav", "Well, lecture.wav"]]
+
+
+@on_loop
+async def test_both_fail_when_the_worker_dies_beside_a_long_recording():
+    async with serving() as service, talking(service) as lecture, talking(service) as other:
+        await lecture.ask("lecture.wav", "long 20")
+        while not (service.dispatcher.running and service.dispatcher.running[0].long):
+            await asyncio.sleep(0.01)
+        await other.ask("a.wav", "crash")
+        for client in (lecture, other):
+            message = await client.hear()
+            assert message["type"] == "error" and "restarted" in message["error"]
+        await other.ask("again.wav")
+        assert (await other.hear())["transcript"] == "again.wav"
