@@ -89,10 +89,12 @@ def _ask_one(pipeline, path: str, args: argparse.Namespace, progress: ProgressLi
 
 def _show_text(event, path: str, progress: ProgressLine) -> None:
     "An event for a reader: the transcript, then the answer as it comes, then what they should know."
-    from hubert_llama.pipeline import Progress, ResponseDelta, Transcript
+    from hubert_llama.pipeline import Heard, Progress, ResponseDelta, Transcript
 
     if isinstance(event, Progress):
         return progress(event.stage, event.fraction, event.message)
+    if isinstance(event, Heard):
+        return progress("heard", 1.0, f"Heard: {event.transcript}")
     progress.clear()
     if isinstance(event, Transcript):
         print(f"You said: {event.transcript or '(nothing)'}", flush=True)

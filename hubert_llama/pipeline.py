@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED', 'Event',
-           'NO_SPEECH_RESPONSE', 'Audio', 'conversation', 'is_faithful', 'changed_share', 'tidy', 'Progress',
+           'NO_SPEECH_RESPONSE', 'Audio', 'conversation', 'is_faithful', 'changed_share', 'tidy', 'Progress', 'Heard',
            'Transcript', 'ResponseDelta', 'Correction', 'Understanding', 'PipelineConfig', 'Timer', 'Reading',
            'explain', 'split_words', 'SpeechUnderstanding', 'from_array', 'plot_timings']
 
@@ -94,6 +94,11 @@ class Progress:
     message: str
 
 @dataclass(frozen=True)
+class Heard:
+    "What the sound alone says, before Llama has read it: soon there, and not final."
+    transcript: str
+
+@dataclass(frozen=True)
 class Transcript:
     "What the student said; final."
     transcript: str
@@ -134,7 +139,7 @@ class Understanding:
         data = {**asdict(self), "speech_features_shape": list(self.speech_features_shape), "corrections": corrections}
         return data if self.notice else {k: v for k, v in data.items() if k != "notice"}
 
-Event = Progress | Transcript | ResponseDelta | Understanding
+Event = Progress | Heard | Transcript | ResponseDelta | Understanding
 NO_SPEECH_RESPONSE = "I could not hear a question. Please check your microphone and ask again."
 
 # %% ../nbs/03_pipeline.ipynb #f2267b21
@@ -275,6 +280,7 @@ class SpeechUnderstanding:
         if raw:
             readings = [self._read(e, s.start / SAMPLING_RATE, context, should_stop) for e, s in zip(encodings, segments) if e.text]
             timer.stage("search")
+            yield Heard(tidy(" ".join(r.text for r in readings)))
             transcript, quotes, response, truncated = yield from self._converse(raw, readings, context, history, should_stop, timer)
         else:
             transcript, quotes, response, truncated = _Transcription("", ()), (), NO_SPEECH_RESPONSE, False

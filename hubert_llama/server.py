@@ -571,9 +571,10 @@ def _reply(kind: str, fields: dict, request: Request) -> dict:
 
 def _streamed(kind: str, fields: dict) -> list[dict]:
     "The extension layer's events for an event of the worker."
-    if kind == "transcript":
-        return [{"type": "transcription.done", **fields}]
-    return [{"type": "response.output_text.delta", "delta": fields.get("text", "")}] if kind == "delta" else []
+    if kind == "delta":
+        return [{"type": "response.output_text.delta", "delta": fields.get("text", "")}]
+    kinds = {"heard": "transcription.partial", "transcript": "transcription.done"}
+    return [{"type": kinds[kind], **fields}] if kind in kinds else []
 
 # %% ../nbs/04_server.ipynb #e4181de7
 class Service:

@@ -196,12 +196,12 @@ def told(e: Exception, what: str) -> str:
 
 def _as_line(event) -> dict:
     "A pipeline event as an event of the wire."
-    from hubert_llama.pipeline import ResponseDelta, Transcript, Understanding
+    from hubert_llama.pipeline import Heard, ResponseDelta, Transcript, Understanding
 
     if isinstance(event, Understanding):
         return {"event": "result", **event.to_dict()}
-    name = "transcript" if isinstance(event, Transcript) else "delta" if isinstance(event, ResponseDelta) else "progress"
-    return {"event": name, **asdict(event)}
+    names = {Heard: "heard", Transcript: "transcript", ResponseDelta: "delta"}
+    return {"event": names.get(type(event), "progress"), **asdict(event)}
 
 # %% ../nbs/03a_worker.ipynb #c6384d64
 def take_stdout() -> BinaryIO:

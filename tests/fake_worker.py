@@ -39,6 +39,7 @@ def wait(job, seconds, deaf=False):
 
 
 def result(job, text, **more):
+    send(event="heard", job=job, transcript=text)
     send(event="transcript", job=job, transcript=text, raw_transcript=text.upper())
     send(event="delta", job=job, text="Well, ")
     send(event="delta", job=job, text=text)
