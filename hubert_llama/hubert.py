@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['log', 'MAX_BATCH', 'DeviceConfig', 'choose_device', 'choose_dtype', 'cpu_multiplies_bf16', 'Encoding', 'plan_batches',
-           'SpeechEncoder', 'Stopped', 'plot_hidden_states', 'plot_emissions']
+__all__ = ['log', 'LEAST_FILLED', 'MAX_BATCH', 'DeviceConfig', 'choose_device', 'choose_dtype', 'cpu_multiplies_bf16', 'Encoding',
+           'plan_batches', 'SpeechEncoder', 'Stopped', 'plot_hidden_states', 'plot_emissions']
 
 # %% ../nbs/01_hubert.ipynb #9cb3777c
 log = logging.getLogger(__name__)
@@ -86,6 +86,8 @@ class Encoding:
         return 1, len(self.emissions), self.hidden_size
 
 # %% ../nbs/01_hubert.ipynb #10492f0b
+LEAST_FILLED = 0.8  # of a batch's longest clip that each other must have: the rest is padding, which costs as much as sound
+
 def plan_batches(
     lengths: Sequence[int],  # samples of each clip
     max_samples: int,  # padded samples a batch may hold; a longer single clip makes its own batch
@@ -96,7 +98,7 @@ def plan_batches(
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         batch = batches[-1] if batches else None
         longest = lengths[batch[0]] if batch else 0
-        fits = batch and longest * (len(batch) + 1) <= max_samples and lengths[i] >= 0.5 * longest
+        fits = batch and longest * (len(batch) + 1) <= max_samples and lengths[i] >= LEAST_FILLED * longest
         if fits and (lengths[i] == longest or not equal_lengths):
             batch.append(i)
         else:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ['Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED', 'Event',
            'NO_SPEECH_RESPONSE', 'Audio', 'conversation', 'is_faithful', 'changed_share', 'tidy', 'Progress', 'Heard',
            'Transcript', 'ResponseDelta', 'Correction', 'Understanding', 'PipelineConfig', 'Timer', 'Reading',
-           'explain', 'split_words', 'SpeechUnderstanding', 'from_array', 'plot_timings']
+           'explain', 'as_asked', 'split_words', 'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 Turn = tuple[str, str]  # a question's transcript and its answer
@@ -150,9 +150,10 @@ class PipelineConfig:
     device: DeviceConfig = DeviceConfig()
     max_response_tokens: int = 256
     sampling: Sampling | None = None  # for the answer; None: what the model's makers recommend
-    hypotheses: int = 8  # readings that Llama chooses from; 1: the search's first stands
+    hypotheses: int = 16  # readings that Llama chooses from; 1: the search's first stands
     sure: float = 0.9  # confidence of a reading's least sure word from which Llama is not asked to choose
     llama_weight: float = 0.25  # of Llama's log-likelihood beside the search's score
+    doubt: float = 0.0  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
 class Timer:
@@ -188,6 +189,24 @@ def explain(change: Change, search: str, selection: str) -> Correction:
     else:
         reason = "search: words of the vocabulary" if held(search) else "selection: Llama prefers this reading" if held(selection) else "Llama: it reads better, and the sound allows it"
     return Correction(change.heard, change.proposed, change.cost, change.accepted, reason)
+
+def as_asked(
+    transcript: str,
+    words: Sequence[Word],  # of the transcript
+    raw: str,  # the recogniser's reading
+    doubt: float,  # confidence below which a word is doubtful
+) -> str:
+    "The transcript with its doubtful words as they were heard: no vocabulary has every word, and what it puts in the place of one that it lacks must not be explained."
+    tokens, heard = transcript.split(), letters(raw).split()
+    if len(tokens) != len(words):  # hyphens
+        return transcript
+    asked = list(tokens)
+    for tag, i, j, k, m in SequenceMatcher(None, heard, [letters(t) for t in tokens], autojunk=False).get_opcodes():
+        if tag == "replace" and j - i == m - k:
+            for at, word in zip(range(k, m), heard[i:j]):
+                if words[at].confidence < doubt:
+                    asked[at] = word + re.search(r"[.,;:?!…]*$", tokens[at])[0]
+    return " ".join(asked)
 
 def split_words(
     transcript: str,
@@ -325,7 +344,7 @@ class SpeechUnderstanding:
         transcript = self._transcribe(raw, readings, context, history, should_stop)
         timer.stage("transcript")
         yield Transcript(transcript.text, raw, transcript.words)
-        asked, cut_question = self._fitting(transcript.text, self._room() // 4, keep_end=True)
+        asked, cut_question = self._fitting(as_asked(transcript.text, transcript.words, raw, self.config.doubt), self._room() // 4, keep_end=True)
         quotes = self._quotes(course, asked)
         messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked, history, quotes)
         chosen = self.config.sampling or self.llama.recommended

@@ -24,10 +24,10 @@ from hubert_llama.ctc import Calibration, edit_distance, judge, letters, log_odd
 from hubert_llama.evaluate import Outcome, Utterance, judged_words, read_manifest
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.llama import ChatLlama, log_likelihoods
-from hubert_llama.pipeline import conversation, tidy
+from hubert_llama.pipeline import PipelineConfig, conversation, tidy
 from hubert_llama.search import BeamSearch, Hypothesis
 
-LLAMA_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
+LLAMA_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def try_guards(heard: list[Heard], found: list[list[Hypothesis]], labels: list[s
         print(f"SEARCH_COST {cost}: {word_errors(heard, texts):.2f} %", flush=True)
 
 
-def read(h: Heard, search: BeamSearch, n: int = 8) -> list[Hypothesis]:
+def read(h: Heard, search: BeamSearch, n: int = PipelineConfig.hypotheses) -> list[Hypothesis]:
     """The n best readings, as the service gets them."""
     return search(h.emissions, n, h.utterance.context, h.greedy) or [Hypothesis(h.greedy, 0.0)]
 
