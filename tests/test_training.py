@@ -286,3 +286,60 @@ def test_the_optimizer_goes_on_where_it_stopped(tmp_path):
     again.load_state_dict(first.state_dict())
     steps(stopped, again, 2)
     assert all(torch.allclose(a, b) for a, b in zip(through.parameters(), stopped.parameters(), strict=True))
+
+
+def test_many_hands_step_as_one_does():
+    from concurrent.futures import ThreadPoolExecutor
+
+    import torch
+    from optimizer import MuonAdamW
+
+    def stepped(pool, hands):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Embedding(5, 8), *(torch.nn.Linear(8, 8) for _ in range(3)))
+        optimizer = MuonAdamW(model, model[1:], 0.1, pool, hands)
+        for _ in range(3):
+            model(torch.arange(5)).pow(2).sum().backward()
+            optimizer.step(0.01)
+        return list(model.parameters()), optimizer
+
+    with ThreadPoolExecutor(2) as pool:
+        (alone, optimizer), (shared, _) = stepped(None, 1), stepped(pool, 2)
+        assert all(torch.allclose(a, b) for a, b in zip(alone, shared, strict=True))
+        with pytest.raises(SystemExit, match="--together"):
+            stepped(pool, 2)[1].load_state_dict(optimizer.state_dict())
+
+
+def test_batches_learned_together_are_the_mean_of_each():
+    from concurrent.futures import ThreadPoolExecutor
+
+    from train_hubert import HubertForCTC, Learner, Settings, collate, gradients, make_config, step
+
+    class Noting:
+        """An optimizer that only takes note of gradients."""
+
+        def step(self, lr):
+            self.seen = [p.grad.clone() for p in learner.parameters()]
+
+    s = Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64, mask_time_prob=0.0, clip_norm=1e9)
+    learner, rng, noting = Learner(HubertForCTC(make_config(s)), s), np.random.default_rng(0), Noting()
+    batches = [collate([rng.standard_normal(n).astype(np.float32)], [text], 2.0) for n, text in ((32_000, "what is gravity"), (20_000, "a cat"))]
+    (one, first), (two, second) = (gradients(learner, batch) for batch in batches)
+    with ThreadPoolExecutor(2) as pool:
+        loss = step(learner, noting, batches, 1e-3, s, pool)
+    assert loss == pytest.approx((one + two) / 2, rel=1e-3)
+    assert all(np.allclose(g, (a + b) / 2, rtol=0.05, atol=1e-3) for g, a, b in zip(noting.seen, first, second, strict=True))
+    assert max(float(g.abs().max()) for g in noting.seen) > 0.01
+
+
+def test_a_vocoded_clip_has_a_womans_melody_and_the_same_length():
+    pytest.importorskip("pyworld", exc_type=ImportError)
+    import pyworld
+    from speech import vocoded
+
+    t = np.arange(24_000) / 16_000
+    buzz = sum(np.sin(2 * np.pi * 110 * k * t) / k for k in range(1, 30))  # a man's pitch
+    low = (buzz / np.abs(buzz).max() * 20_000).astype(np.int16)
+    high = vocoded(low, np.random.default_rng(0))
+    f0, _ = pyworld.dio(high.astype(np.float64) / 32768, 16_000)
+    assert abs(len(high) - len(low)) < 400 and 140 < np.median(f0[f0 > 0]) < 240

@@ -39,5 +39,7 @@ class MuonAdamW:
 
     def load_state_dict(self, state: dict) -> None:
         """Take up the moments of all parts."""
+        if len(state) != len(self.parts):
+            raise SystemExit(f"The checkpoint was made by {len(state) - 1} hands, this optimizer has {len(self.parts) - 1}: go on with as many batches in a step (--together) as before.")
         for i, part in enumerate(self.parts):
             part.load_state_dict(state[str(i)])
