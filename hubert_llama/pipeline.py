@@ -61,7 +61,7 @@ def conversation(
 # %% ../nbs/03_pipeline.ipynb #08d5caae
 MIN_SIMILARITY = 0.6  # of what was heard and what Llama says was said; below, Llama is not believed
 MIN_LENGTH = 0.75  # of the shorter to the longer: nothing of the question is dropped, and no answer added
-SEARCH_COST = 6.0  # nats for each edited letter that the search's words may cost against the greedy letters: it weighs the sound itself, so only words that the vocabulary lacks are kept from it
+SEARCH_COST = 12.0  # nats for each edited letter that the search's words may cost against the greedy letters: it weighs the sound itself, so only words that the vocabulary lacks are kept from it
 MAX_CHANGED = 0.5  # of the words heard that Llama may exchange, drop or add to in one go; beyond, it is telling a story of its own
 MAX_REPAIRED = 800  # characters; what is longer is not given to Llama to repair: it would have to say it all again
 
@@ -152,8 +152,8 @@ class PipelineConfig:
     sampling: Sampling | None = None  # for the answer; None: what the model's makers recommend
     hypotheses: int = 16  # readings that Llama chooses from; 1: the search's first stands
     sure: float = 0.9  # confidence of a reading's least sure word from which Llama is not asked to choose
-    llama_weight: float = 0.25  # of Llama's log-likelihood beside the search's score
-    doubt: float = 0.0  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
+    llama_weight: float = 0.2  # of Llama's log-likelihood beside the search's score
+    doubt: float = 0.4  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
 class Timer:

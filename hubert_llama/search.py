@@ -94,10 +94,10 @@ def _columns(rows: str) -> list[list[str]]:
 class BeamConfig:
     "How wide the search is, and what its parts weigh."
     beam: int = 300  # partial readings kept
-    symbols: int = 14  # symbols of a frame that are tried
+    symbols: int = 8  # symbols of a frame that are tried
     threshold: float = 25.0  # nats below the best at which a reading is dropped
-    lm_weight: float = 1.2
-    word_score: float = 1.0
+    lm_weight: float = 1.0
+    word_score: float = 0.0
     new_word: float = -9.0  # log-probability of a course word that the language model lacks
     bonus: float = 2.0  # nats that a course word gains, known or not
     max_new_words: int = 400  # of a context
@@ -303,7 +303,7 @@ class LetterSearch:
         "The likeliest readings."
         from flashlight.lib.text import decoder
 
-        options = decoder.LexiconFreeDecoderOptions(self.beam, min(14, len(self.labels)), 25.0, 0.0, 0.0, True, decoder.CriterionType.CTC)
+        options = decoder.LexiconFreeDecoderOptions(self.beam, min(8, len(self.labels)), 25.0, 0.0, 0.0, True, decoder.CriterionType.CTC)
         lm = decoder.ZeroLM()  # kept by name: the search does not own it
         search = decoder.LexiconFreeDecoder(options, lm, self.labels.index("|"), self.blank, [])
         emissions = np.ascontiguousarray(emissions, np.float32)
