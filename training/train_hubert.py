@@ -302,7 +302,7 @@ def grown(weights: HubertForCTC, s: Settings) -> HubertForCTC:
 
 
 def compile_parts(model: HubertForCTC) -> None:
-    """Compile what is called for every batch, part by part, so that equal layers share their code; half as fast again on a CPU."""
+    """Compile what is called for every batch, part by part, so that equal layers share their code; what that is worth depends on the CPU."""
     hubert = model.hubert
     for part in (*hubert.feature_extractor.conv_layers, hubert.feature_projection, hubert.encoder.pos_conv_embed, *hubert.encoder.layers):
         part.compile(dynamic=False)
@@ -463,7 +463,7 @@ def parse_args() -> argparse.Namespace:
     where.add_argument("--out", type=Path, help="folder to export weights to")
     where.add_argument("--init-from", type=Path, help="start from the weights of this folder or checkpoint, not from random ones")
     where.add_argument("--threads", type=int, default=1, help="CPU threads; these layers are so small that one is nearly as fast as two")
-    where.add_argument("--compile", action="store_true", help="compile the layers: half as fast again on a CPU, after some minutes; needs a C++ compiler and Python's headers")
+    where.add_argument("--compile", action="store_true", help="compile the layers: half as fast again on one CPU and 2 % on another, after some minutes; needs a C++ compiler and Python's headers")
     do = parser.add_argument_group("instead of training")
     do.add_argument("--export", action="store_true", help="only write the checkpoint to --out")
     do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure the weights of FOLDER")
