@@ -6,7 +6,7 @@
 
 Each part runs in a process of its own, with the checkpoints that benchmarks/full_size.py made: exact shapes, random weights. What a random model
 would say is nothing, so its letters and tokens are prescribed while it computes all the same: HuBERT "hears" a sentence of 25 words in ten
-seconds of recording, Llama writes it down and answers in 64 tokens. Four-bit codes are made in FOLDER/home and stay there.
+seconds of recording, Llama writes it down with commas and one word less, and answers in 64 tokens; it is sure of every word, so Llama is not asked to choose. Four-bit codes are made in FOLDER/home and stay there.
 
 Memory is told apart: anonymous pages are the process's own, file pages belong to files mapped into memory, which the system takes back when it needs room.
 """
@@ -25,8 +25,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 CLIPS = Path(__file__).resolve().parent.parent / "nbs" / "clips"
-SENTENCE = "please explain to me once more in simple words how the green leaves of a plant make sugar out of light and water and air"
-ANSWER = "Plants catch light with chlorophyll and use it to join water and carbon dioxide into sugar. "
+HEARD = "please explain to me once more in simple words how the green leaves of a plant make sugar out of light and water and air"
+SAID = "Please explain to me once more, in simple words, how the green leaves of a plant make sugar out of light, water and air."
+ANSWER = """Leaves are small kitchens. A green pigment called chlorophyll catches sunlight, and with that energy the leaf splits water, which came up from the roots,
+and takes carbon dioxide out of the air through tiny pores. From both it builds sugar, its food, and gives off oxygen that you breathe. Can you say which two things go in, and which two come out?"""
 PAGE = "Course: Biology 101. Leaves hold chlorophyll, which catches light. Water comes up from the roots, carbon dioxide comes in through small pores. "
 CONTEXT_TOKENS, ANSWER_TOKENS, PROMPT_TOKENS = 300, 64, 512
 
@@ -165,7 +167,7 @@ def spoken(sentence: str, labels: list[str], n: int):
 
 
 def prescribe(pipeline, said: Iterator[str]) -> None:
-    """Let HuBERT hear SENTENCE and Llama say what comes next of `said`, while both compute as ever."""
+    """Let HuBERT hear HEARD and Llama say what comes next of `said`, while both compute as ever."""
     from dataclasses import replace
 
     from hubert_llama import llama as module
@@ -176,7 +178,7 @@ def prescribe(pipeline, said: Iterator[str]) -> None:
     def hear(waveforms, keep):
         """The shapes of the true encoding, other letters."""
         for encoding in encode(waveforms, keep):
-            emissions = spoken(SENTENCE, encoder.labels, len(encoding.emissions))
+            emissions = spoken(HEARD, encoder.labels, len(encoding.emissions))
             yield replace(encoding, emissions=emissions, text=encoder.read(emissions))
 
     tokens = iter(())
@@ -223,7 +225,7 @@ def understand(folder: Path, repeats: int) -> dict:
     memory, pipeline = Memory(), load(folder)
     pipeline.warm_up()
     figures = time_llama(pipeline, repeats)
-    prescribe(pipeline, cycle([SENTENCE.capitalize() + ".", ANSWER * 5]))
+    prescribe(pipeline, cycle([SAID, ANSWER]))
     for guesses in (True, False):
         figures["with guesses" if guesses else "without"] = time_question(pipeline, guesses)
     return {**figures, "peak": memory.most}

@@ -4,7 +4,7 @@
     python benchmarks/llama_cpp.py /tmp/full-size --threads 2
     python benchmarks/llama_cpp.py /tmp/full-size --no-repack     # where its AMX path crashes
 
-The file FOLDER/llama.gguf (4.9 GB) is made when it is not there: Q4_K, and Q6_K where Q4_K_M has it (the output layer, values and half of the down projections);
+The file FOLDER/llama-32.gguf (4.9 GB) is made when it is not there: Q4_K, and Q6_K where Q4_K_M has it (the output layer, values and half of the down projections);
 its codes are random, its scales small. Speed does not depend on what the weights are. xllamacpp is llama.cpp with its own server, in a wheel; nothing is sent anywhere.
 """
 
@@ -92,7 +92,7 @@ def measure(path: Path, threads: int, repack: bool, repeats: int, new: int) -> t
 def main() -> None:
     """Make the file, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where llama.gguf is, or is made")
+    parser.add_argument("folder", type=Path, help="where the file is, or is made")
     parser.add_argument("--layers", type=int, default=LLAMA_3_8B["num_hidden_layers"])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3)
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--no-repack", action="store_true", help="without llama.cpp's extra buffer types")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    path = args.folder / "llama.gguf"
+    path = args.folder / f"llama-{args.layers}.gguf"
     if not path.exists():
         write_gguf(path.with_suffix(".part"), args.layers)
         path.with_suffix(".part").rename(path)

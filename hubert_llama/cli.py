@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -35,7 +36,7 @@ class ProgressLine:
     def __call__(self, stage: str, fraction: float, message: str) -> None:
         if self.shown:
             filled = round(20 * fraction)
-            print(f"\r\033[K[{'█' * filled}{'·' * (20 - filled)}] {message}", end="", file=self.out, flush=True)
+            print(f"\r\033[K[{'█' * filled}{'·' * (20 - filled)}] {message[: max(10, shutil.get_terminal_size().columns - 25)]}", end="", file=self.out, flush=True)
 
     def clear(self) -> None:
         "Leave the line empty."

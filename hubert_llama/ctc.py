@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['MAX_COST', 'letters', 'spell', 'log_likelihoods', 'Change', 'judge', 'edit_distance', 'plot_costs', 'align', 'Word',
-           'Calibration', 'log_odds', 'agreements', 'time_words', 'plot_words']
+__all__ = ['LOSS_BYTES', 'MAX_COST', 'letters', 'spell', 'log_likelihoods', 'Change', 'judge', 'edit_distance', 'plot_costs',
+           'align', 'Word', 'Calibration', 'log_odds', 'agreements', 'time_words', 'plot_words']
 
 # %% ../nbs/01a_ctc.ipynb #8779f312
 def letters(text: str) -> str:
@@ -48,6 +48,8 @@ def _columns(labels: tuple[str, ...]) -> dict[str, int]:
     return columns | {label.lower(): i for label, i in columns.items() if label.isupper()} | ({" ": columns["|"]} if "|" in columns else {})
 
 # %% ../nbs/01a_ctc.ipynb #a5d777ec
+LOSS_BYTES = 64_000_000  # that the loss of several texts may take at a time: a number for each frame and state
+
 def log_likelihoods(
     emissions: np.ndarray,  # log-probabilities (T, V)
     texts: Sequence[str],
@@ -61,10 +63,12 @@ def log_likelihoods(
     able = [s for s in spelt if s is not None]
     if not able:
         return [-float("inf")] * len(texts)
-    log_probs = torch.from_numpy(np.ascontiguousarray(emissions, np.float32))[:, None].expand(-1, len(able), -1)  # (T, B, V)
-    targets, lengths = torch.tensor([i for s in able for i in s], dtype=torch.long), torch.tensor([len(s) for s in able])
-    losses = torch.nn.functional.ctc_loss(log_probs, targets, torch.full_like(lengths, len(emissions)), lengths, blank=blank, reduction="none")
-    found = iter((-losses).tolist())
+    log_probs = torch.from_numpy(np.ascontiguousarray(emissions, np.float32))[:, None]  # (T, 1, V)
+    together, losses = max(1, LOSS_BYTES // (4 * len(emissions) * (2 * max(map(len, able)) + 1))), []
+    for group in (able[i : i + together] for i in range(0, len(able), together)):
+        targets, lengths = torch.tensor([i for s in group for i in s], dtype=torch.long), torch.tensor([len(s) for s in group])
+        losses += torch.nn.functional.ctc_loss(log_probs.expand(-1, len(group), -1), targets, torch.full_like(lengths, len(emissions)), lengths, blank=blank, reduction="none").tolist()
+    found = (-loss for loss in losses)
     return [-float("inf") if s is None else next(found) for s in spelt]
 
 # %% ../nbs/01a_ctc.ipynb #beb72288
@@ -90,11 +94,12 @@ def judge(
     old, new = letters(heard).split(), [word for word in re.findall(r"[^\s-]+-?", proposed) if letters(word)]
     stretches = SequenceMatcher(None, old, [letters(word) for word in new], autojunk=False).get_opcodes()
     readings = [(" ".join(old[i:j]), letters(" ".join(new[k:m]))) for _, i, j, k, m in stretches]
-    texts = [" ".join([*old[:i], y, *old[j:]]) for (_, i, j, _, _), (_, y) in zip(stretches, readings)]
+    texts = [" ".join([*old[:i], y, *old[j:]]) for (tag, i, j, _, _), (_, y) in zip(stretches, readings) if tag != "equal"]
     before, *after = log_likelihoods(emissions, [" ".join(old), *texts], labels, blank)
-    words, changes = [], []
-    for (tag, i, j, k, m), (x, y), likelihood in zip(stretches, readings, after):
+    words, changes, likelihoods = [], [], iter(after)
+    for (tag, i, j, k, m), (x, y) in zip(stretches, readings):
         if tag != "equal":
+            likelihood = next(likelihoods)
             cost = round((before - likelihood) / edit_distance(x, y), 2) if np.isfinite(likelihood) else None
             changes.append(Change(x, y, cost, cost is not None and cost <= max_cost))
         words += new[k:m] if tag == "equal" or changes[-1].accepted else old[i:j]

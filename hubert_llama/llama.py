@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['log', 'Message', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'MAX_GUESS', 'Sampling', 'Completion', 'next_token',
-           'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream', 'complete', 'log_likelihoods']
+__all__ = ['log', 'Message', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'MAX_GUESS', 'SCORING_BYTES', 'Sampling', 'Completion',
+           'next_token', 'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream', 'complete',
+           'log_likelihoods']
 
 # %% ../nbs/02_llama.ipynb #9cb3777c
 log = logging.getLogger(__name__)
@@ -328,9 +329,6 @@ def log_likelihoods(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[float]:  # nats
     "How likely each text is as the beginning of the assistant's next turn; raises `Stopped` when told to stop."
-    import torch
-    from transformers import DynamicCache
-
     ids = llama.tokens(messages)
     turns = [llama.tokenizer(llama.plain(text), add_special_tokens=False)["input_ids"] for text in texts]
     longest = max(map(len, turns), default=0)
@@ -339,7 +337,24 @@ def log_likelihoods(
     if not longest:
         return [0.0] * len(texts)
     first = _prefill(llama, ids[llama.prefix.keep_common(ids) :], should_stop)[-1].float().log_softmax(-1)  # (V,)
-    shared, cache = llama.prefix.cache, DynamicCache()
+    together = max(1, SCORING_BYTES // _scoring_bytes(llama, len(ids), longest))
+    return [p for i in range(0, len(turns), together) for p in _score(llama, first, turns[i : i + together], should_stop)]
+
+SCORING_BYTES = 600_000_000  # that weighing texts side by side may take: each has a copy of the prompt's keys and values, and logits
+
+def _scoring_bytes(llama: ChatLlama, n_prompt: int, n_turn: int) -> int:
+    "What one text takes."
+    c, size = llama.model.config, llama.model.dtype.itemsize
+    return 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * size * (n_prompt + n_turn) + c.vocab_size * (size + 4) * n_turn
+
+def _score(llama: ChatLlama, first: torch.Tensor, turns: list[list[int]], should_stop: Callable[[], bool]) -> list[float]:
+    "How likely turns are after the prompt in the cache, whose last logits as log-probabilities are `first`; in one pass."
+    import torch
+    from transformers import DynamicCache
+
+    if should_stop():
+        raise Stopped("generation stopped on request")
+    shared, cache, longest = llama.prefix.cache, DynamicCache(), max(1, *map(len, turns), 1)
     for i, layer in enumerate(shared.layers):
         cache.update(layer.keys.expand(len(turns), -1, -1, -1), layer.values.expand(len(turns), -1, -1, -1), i)
     padded = torch.tensor([turn + [0] * (longest - len(turn)) for turn in turns], device=llama.model.device)  # (N, L); padding stands on the right, where attention does not look
@@ -347,3 +362,4 @@ def log_likelihoods(
         logits = llama.model(padded, past_key_values=cache, use_cache=True).logits  # (N, L, V)
     rows = zip(turns, logits, strict=True)
     return [sum([float(first[turn[0]]), *(float(p) for p in row[: len(turn) - 1].float().log_softmax(-1).gather(1, torch.tensor(turn[1:], device=row.device)[:, None])[:, 0])]) if turn else 0.0 for turn, row in rows]
+

@@ -89,7 +89,7 @@ def tidy(heard: str) -> str:
 @dataclass(frozen=True)
 class Progress:
     "Something takes its time."
-    stage: str  # "loading", "downloading", "encoding"
+    stage: str  # "loading", "downloading", "encoding", "searching"
     fraction: float  # 0 to 1
     message: str
 
@@ -187,7 +187,7 @@ def explain(change: Change, search: str, selection: str) -> Correction:
     if not change.accepted:
         reason = "refused: the recogniser has no such letters" if change.cost is None else f"refused: it costs {change.cost:.1f} nats a letter, {MAX_COST} are allowed" if change.cost > MAX_COST else "refused: too many words are changed at once"
     else:
-        reason = "search: words of the vocabulary" if held(search) else "selection: Llama prefers this reading" if held(selection) else "Llama: it reads better, and the sound allows it"
+        reason = "search: a likelier reading of the sound" if held(search) else "selection: Llama prefers this reading" if held(selection) else "Llama: it reads better, and the sound allows it"
     return Correction(change.heard, change.proposed, change.cost, change.accepted, reason)
 
 def as_asked(
@@ -297,7 +297,7 @@ class SpeechUnderstanding:
         shape = (1, sum(e.shape[1] for e in encodings), self.encoder.hidden_size)
         raw = " ".join(e.text for e in encodings if e.text)
         if raw:
-            readings = [self._read(e, s.start / SAMPLING_RATE, context, should_stop) for e, s in zip(encodings, segments) if e.text]
+            readings = yield from self._read_all([(e, s.start / SAMPLING_RATE) for e, s in zip(encodings, segments) if e.text], context, should_stop)
             timer.stage("search")
             yield Heard(tidy(" ".join(r.text for r in readings)))
             transcript, quotes, response, truncated = yield from self._converse(raw, readings, context, history, should_stop, timer)
@@ -321,6 +321,15 @@ class SpeechUnderstanding:
             encodings += self.encoder.encode([_at_least_a_frame(waveform[s.start : s.end]) for s in group], should_stop=should_stop)
             yield Progress("encoding", round(len(encodings) / len(segments), 3), f"Heard {len(encodings)} of {len(segments)} segments")
         return encodings
+
+    def _read_all(self, encodings: list[tuple[Encoding, float]], context: str, should_stop: Callable[[], bool]) -> Generator[Event, None, list[Reading]]:
+        "The words of all segments, each with the second it starts at; where there are several, progress is told."
+        readings: list[Reading] = []
+        for encoding, start in encodings:
+            readings.append(self._read(encoding, start, context, should_stop))
+            if len(encodings) > 1:
+                yield Progress("searching", round(len(readings) / len(encodings), 3), f"Read {len(readings)} of {len(encodings)} segments")
+        return readings
 
     def _read(self, encoding: Encoding, start: float, context: str, should_stop: Callable[[], bool]) -> Reading:
         "The words of a segment: those that the search finds, as far as the sound allows, or the greedy letters."
@@ -404,8 +413,9 @@ class SpeechUnderstanding:
                 if changed_share(heard, [change for change in changes if change.accepted]) > MAX_CHANGED:
                     proposed, changes = text, [replace(change, accepted=False) for change in changes]
                 text, refused = proposed, [change for change in changes if not change.accepted]
-        _, taken = judge(emissions, raw, text, self.encoder.labels, max_cost=float("inf"))
-        words = [w for r, part in zip(readings, split_words(text, [r.text for r in readings])) for w in self._words(r, part)]
+        parts = list(zip(readings, split_words(text, [r.text for r in readings])))  # segment by segment: what is weighed grows faster than the text
+        taken = [change for r, part in parts for change in judge(r.emissions, r.greedy, part, self.encoder.labels, max_cost=float("inf"))[1]]
+        words = [w for r, part in parts for w in self._words(r, part)]
         stages = {"greedy": raw.lower(), "search": searched, "selection": heard, "llama": said}
         return _Transcription(text, tuple(words), tuple(explain(c, searched, heard) for c in taken + refused), stages)
 

@@ -50,7 +50,7 @@ class LanguageModel:
         logs, backoffs, order = {}, {}, 0
         try:
             with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
-                _, *sections = re.split(r"^\\(\d+)-grams:\s*$", file.read(), flags=re.MULTILINE)
+                _, *sections = re.split(r"^\\(\d+)-grams:\s*$", file.read().lower(), flags=re.MULTILINE)
             for order, body in zip(map(int, sections[::2]), sections[1::2]):
                 columns = _columns(body.partition("\n\\")[0].strip())
                 logs.update(zip(columns[1], map(float, columns[0])))
@@ -80,6 +80,9 @@ LN_10 = math.log(10)
 
 def _columns(rows: str) -> list[list[str]]:
     "Logarithms, n-grams and back-off weights of a section's rows, of which some may lack the last."
+    rows = re.sub(r"\n\s*\n", "\n", rows)
+    if not rows:
+        return [[], [], []]
     fields, n = rows.replace("\n", "\t").split("\t"), rows.count("\n") + 1
     if len(fields) == 2 * n:
         return [fields[::2], fields[1::2], []]
@@ -160,7 +163,7 @@ class BeamSearch:
             log.warning("flashlight-text is not installed: %s is read greedily%s, and Llama has no readings to choose among", name, ", with more errors" if found else "")
             return None
         if not found:
-            return LetterSearch(labels) if "|" in labels else None
+            return LetterSearch(labels) if "|" in labels and len(labels[0]) > 1 else None  # column 0 must be the blank
         search = cls(labels, LanguageModel.from_arpa(found[-1]), config)
         search._trie(())
         return search
@@ -181,7 +184,7 @@ class BeamSearch:
         search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
         emissions = np.ascontiguousarray(emissions, np.float32)
         found = {" ".join(scores.words[i] for i in result.words if i >= 0): result.score for result in reversed(search.decode(emissions.ctypes.data, *emissions.shape))}
-        return [Hypothesis(text, score) for text, score in sorted(found.items(), key=lambda x: -x[1])[:n]]
+        return [Hypothesis(text, score) for text, score in sorted(found.items(), key=lambda x: -x[1]) if text][:n]
 
     def new_words(self, context: str) -> tuple[str, ...]:
         "The context's words that the language model lacks and the letters can write, in order."

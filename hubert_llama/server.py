@@ -423,7 +423,11 @@ class Dispatcher:
 
     def _insist(self, job: Job, worker: WorkerProcess) -> None:
         "Kill a worker that is still at a job it was told to give up."
-        if job in self.running and self.worker is worker:
+        if job not in self.running or self.worker is not worker:
+            return
+        if any(not j.done for j in self.running):  # it waits while another has its turn
+            asyncio.get_running_loop().call_later(self.config.grace, self._insist, job, worker)
+        else:
             log.error("the worker does not give up a cancelled job; restarting it")
             worker.kill()
 

@@ -554,13 +554,28 @@ async def test_a_short_question_does_not_wait_for_a_long_recording():
         await lecture.ask("lecture.wav", "long 12")
         while not (service.dispatcher.running and service.dispatcher.running[0].long):
             await asyncio.sleep(0.01)
-        await lecture.ask("second.wav", "sleep 0.5")  # of the client whose turn it is already
-        await other.ask("short.wav")
+        await other.ask("short.wav", "sleep 0.3")
+        await lecture.ask("second.wav")  # of the client whose turn it is already: the third goes first, though it asks later
         await third.ask("short.wav")
         for client in (other, third):
             assert (await client.hear())["transcript"] == "short.wav"
-            assert len(service.dispatcher.running) <= 2 and service.dispatcher.running[0].request.audio_path == "lecture.wav", "the lecture was over first"
+            assert "lecture.wav" in [job.request.audio_path for job in service.dispatcher.running], "the lecture was over first"
+            assert "second.wav" in [job.request.audio_path for job in [*service.dispatcher.running, *service.dispatcher.waiting]]
         assert [(await lecture.hear())["transcript"] for _ in range(2)] == ["lecture.wav", "second.wav"]
+
+
+@on_loop
+async def test_a_recording_given_up_while_another_has_its_turn_costs_nobody_anything():
+    async with serving(grace=0.3) as service, talking(service) as lecture, talking(service) as other:
+        await lecture.ask("lecture.wav", "long 12")
+        while not (service.dispatcher.running and service.dispatcher.running[0].long):
+            await asyncio.sleep(0.01)
+        await other.ask("short.wav", "sleep 1.5")  # longer than the time to give up in
+        while len(service.dispatcher.running) < 2:
+            await asyncio.sleep(0.01)
+        service.dispatcher.cancel(service.dispatcher.running[0], "too late")
+        assert (await lecture.hear())["error"] == "too late"
+        assert (await other.hear())["transcript"] == "short.wav"
 
 
 @on_loop

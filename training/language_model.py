@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--least", type=int, nargs="+", default=[1, 2], metavar="N", help="how often pairs, triples and so on must come up to be kept; as many numbers as there are orders above one (default: 1 2)")
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
+    if args.least != sorted(args.least):
+        parser.error("--least must not fall: an n-gram that is kept needs the shorter one that it ends with")
     material = load_sentences()
     sentences = draw(material, args.sentences, args.seed, "mixed", test=False)
     sentences += [s for s in material.curriculum if not is_test(s)] * 4 + [t for t in terms() if not is_test(t)]

@@ -312,6 +312,8 @@ def compile_parts(model: HubertForCTC) -> None:
 def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, compiled: bool) -> tuple[HubertForCTC, State]:
     """Train until the time is spent; goes on from `checkpoint` when it exists."""
     torch.manual_seed(s.seed)
+    if init_from and not init_from.exists():
+        raise SystemExit(f"--init-from: {init_from} is not there. Name a folder of weights or a checkpoint.")
     model = grown(HubertForCTC.from_pretrained(init_from, dtype=torch.float32), s) if init_from and init_from.is_dir() else HubertForCTC(make_config(s))
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").train()
     if model.device.type == "cpu":
