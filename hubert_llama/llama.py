@@ -312,7 +312,8 @@ def _prefill(llama: ChatLlama, ids: list[int], should_stop: Callable[[], bool], 
         try:
             with torch.inference_mode():
                 input_ids = torch.tensor([chunk], device=llama.model.device)  # (1, n)
-                logits = llama.model(input_ids, past_key_values=prefix.cache, use_cache=True, logits_to_keep=keep).logits[0]
+                hidden = llama.model.model(input_ids, past_key_values=prefix.cache, use_cache=True).last_hidden_state
+                logits = llama.model.lm_head(hidden[0, -keep:].contiguous())  # as two dimensions: of a slice of three, torch would first copy the whole output layer
         except BaseException:
             prefix.clear()  # some layers may hold the chunk and others not
             raise
