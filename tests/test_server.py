@@ -158,10 +158,10 @@ async def test_streamed_events_are_numbered_and_only_for_those_who_ask():
         await client.say("load_models", stream=True)
         await client.ask(stream=True, request_id="s")
         await client.ask()
-        got = await client.hear_all(7)
+        got = await client.hear_all(8)
         assert [m["type"] for m in got] == ["progress", "progress", "models_loaded", "transcription.partial", "transcription.done", "response.output_text.delta", "response.output_text.delta", "result"]
-        assert [m["seq"] for m in got if "seq" in m] == [1, 2, 3, 4, 5] and got[1]["request_id"] == got[3]["request_id"] == "s"
-        assert got[4]["delta"] + got[5]["delta"] == got[6]["response"]
+        assert [m["seq"] for m in got if "seq" in m] == [1, 2, 3, 4, 5, 6] and got[1]["request_id"] == got[3]["request_id"] == "s"
+        assert got[3]["transcript"] == got[4]["transcript"] and got[5]["delta"] + got[6]["delta"] == got[7]["response"]
         assert (await client.hear())["type"] == "result"
 
 
