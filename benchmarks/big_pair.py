@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from timing import timed
+
 CLIPS = Path(__file__).resolve().parent.parent / "nbs" / "clips"
 HEARD = "please explain to me once more in simple words how the green leaves of a plant make sugar out of light and water and air"
 SAID = "Please explain to me once more, in simple words, how the green leaves of a plant make sugar out of light, water and air."
@@ -79,12 +81,7 @@ def time_loading(folder: Path) -> dict:
 
 def median_of(work: Callable[[], object], repeats: int) -> list[float]:
     """Median, least and most seconds of some runs after a first one."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
+    times = timed(work, repeats)
     return [statistics.median(times), min(times), max(times)]
 
 
@@ -250,6 +247,35 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {'AMX' if 'amx_bf16' in info else 'AVX512-BF16' if 'avx512_bf16' in info else 'no bf16 units'}"
 
 
+def print_loading(args: argparse.Namespace) -> None:
+    """Two starts: the first makes the four-bit codes, the second finds them."""
+    shutil.rmtree(args.folder / "home" / "hubert_llama", ignore_errors=True)
+    print("| start | seconds | anonymous MB, most | file MB, most | anonymous MB, then |\n|---|---|---|---|---|")
+    for name in ("first: making four bits", "second: from the kept codes"):
+        f = in_process(args.folder, "loading", args)
+        print(f"| {name} | {f['seconds']:.1f} | {f['peak']['RssAnon']} | {f['peak']['RssFile']} | {f['then']['RssAnon']} |", flush=True)
+
+
+def print_hearing(f: dict) -> None:
+    """HuBERT beside transformers' own."""
+    print(f"\n| sound | ours ({f['dtype']}), s | transformers fp32, s | ratio |\n|---|---|---|---|")
+    for seconds in (10, 30):
+        ours, theirs = (f[f"{seconds} s, {who}"] for who in ("ours", "transformers"))
+        print(f"| {seconds} s | {ours[0]:.2f} ({ours[1]:.2f}–{ours[2]:.2f}) | {theirs[0]:.2f} ({theirs[1]:.2f}–{theirs[2]:.2f}) | {theirs[0] / ours[0]:.1f} |")
+    print(f"\nRelative error of the hidden states: {f['relative error']:.4f}", flush=True)
+
+
+def print_whole(f: dict) -> None:
+    """Llama alone, then questions from the recording to the answer."""
+    print(f"\nA prompt of {PROMPT_TOKENS} tokens: {f['prompt tokens/s']:.1f} tokens/s. Writing: {f['tokens/s']:.2f} tokens/s; reading {f['bytes a token'] / 1e9:.2f} GB a token at {f['GB/s']:.1f} GB/s would allow {f['bound tokens/s']:.2f}.")
+    print("A pass of " + ", ".join(f"{n} tokens {t[0]:.2f} s" for n, t in f["pass of n tokens"].items()) + ".\n")
+    print("| question of 10 s, context of 300 tokens | heard, s | transcript, s | first word, s | 64 tokens, s |\n|---|---|---|---|---|")
+    for how in ("with guesses", "without"):
+        for which, at in f[how].items():
+            print(f"| {which}, {how} | " + " | ".join(f"{at[k]:.1f}" for k in ("heard", "transcript", "first word", "answer")) + " |")
+    print(f"\nMost memory: {f['peak']['RssAnon']} MB anonymous, {f['peak']['RssFile']} MB of files.")
+
+
 def main() -> None:
     """Run the parts and print their tables, or, told so, one part's figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -265,25 +291,10 @@ def main() -> None:
         parts = {"loading": lambda: time_loading(args.folder), "hearing": lambda: time_hearing(args.folder, args.repeats), "whole": lambda: understand(args.folder, args.repeats)}
         return print(json.dumps(parts[args.part]()))
     print(f"{machine()}, {args.threads} threads\n", flush=True)
-    shutil.rmtree(args.folder / "home" / "hubert_llama", ignore_errors=True)
-    print("| start | seconds | anonymous MB, most | file MB, most | anonymous MB, then |\n|---|---|---|---|---|")
-    for name in ("first: making four bits", "second: from the kept codes"):
-        f = in_process(args.folder, "loading", args)
-        print(f"| {name} | {f['seconds']:.1f} | {f['peak']['RssAnon']} | {f['peak']['RssFile']} | {f['then']['RssAnon']} |", flush=True)
-    f = in_process(args.folder, "hearing", args)
-    print(f"\n| sound | ours ({f['dtype']}), s | transformers fp32, s | ratio |\n|---|---|---|---|")
-    for seconds in (10, 30):
-        ours, theirs = (f[f"{seconds} s, {who}"] for who in ("ours", "transformers"))
-        print(f"| {seconds} s | {ours[0]:.2f} ({ours[1]:.2f}–{ours[2]:.2f}) | {theirs[0]:.2f} ({theirs[1]:.2f}–{theirs[2]:.2f}) | {theirs[0] / ours[0]:.1f} |")
-    print(f"\nRelative error of the hidden states: {f['relative error']:.4f}", flush=True)
-    f = in_process(args.folder, "whole", args)
-    print(f"\nA prompt of {PROMPT_TOKENS} tokens: {f['prompt tokens/s']:.1f} tokens/s. Writing: {f['tokens/s']:.2f} tokens/s; reading {f['bytes a token'] / 1e9:.2f} GB a token at {f['GB/s']:.1f} GB/s would allow {f['bound tokens/s']:.2f}.")
-    print("A pass of " + ", ".join(f"{n} tokens {t[0]:.2f} s" for n, t in f["pass of n tokens"].items()) + ".\n")
-    print("| question of 10 s, context of 300 tokens | heard, s | transcript, s | first word, s | 64 tokens, s |\n|---|---|---|---|---|")
-    for how in ("with guesses", "without"):
-        for which, at in f[how].items():
-            print(f"| {which}, {how} | " + " | ".join(f"{at[k]:.1f}" for k in ("heard", "transcript", "first word", "answer")) + " |")
-    print(f"\nMost memory: {f['peak']['RssAnon']} MB anonymous, {f['peak']['RssFile']} MB of files.")
+    print_loading(args)
+    print_hearing(in_process(args.folder, "hearing", args))
+    print_whole(in_process(args.folder, "whole", args))
+
 
 
 if __name__ == "__main__":

@@ -9,28 +9,17 @@ few percent for short prompts. From these figures follows what choosing among re
 """
 
 import argparse
-import time
 from collections.abc import Callable
 
 import bitsandbytes as bnb
 import torch
+from timing import timed
 
 from hubert_llama import nf4
 
 LAYERS, WIDTH, VOCABULARY = 32, 4096, 128_256
 SHAPES = {"q": (4096, 4096), "k": (1024, 4096), "v": (1024, 4096), "o": (4096, 4096), "gate": (14_336, 4096), "up": (14_336, 4096), "down": (4096, 14_336)}
 PROMPT, READING, READINGS = 160, 12, 8  # tokens of a conversation without course context, of a spoken question, and readings to choose from
-
-
-def best(work: Callable[[], object], repeats: int) -> float:
-    """The least seconds of some runs; the first is not counted."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def ours(weight: torch.Tensor) -> torch.nn.Module:
@@ -59,7 +48,7 @@ def time_layer(make: Callable[[torch.Tensor], torch.nn.Module], rows: list[int],
         linear = make((torch.randn(n, k) * 0.02).bfloat16())
         for m in rows:
             x = torch.randn(m, k).bfloat16()
-            seconds[m] += best(lambda: linear(x), repeats)
+            seconds[m] += min(timed(lambda: linear(x), repeats))
     return seconds
 
 
@@ -82,7 +71,7 @@ def main() -> None:
     torch.manual_seed(0)
     rows = sorted({*args.rows, 1, READING, READING * READINGS, PROMPT})
     output = unquantised((torch.randn(VOCABULARY, WIDTH) * 0.02).bfloat16())
-    head = {m: best(lambda: output(torch.randn(m, WIDTH).bfloat16()), args.repeats) for m in (1, READING * READINGS)}
+    head = {m: min(timed(lambda: output(torch.randn(m, WIDTH).bfloat16()), args.repeats)) for m in (1, READING * READINGS)}
     del output
     print(f"{torch.get_num_threads()} threads, kernel for single rows: {'yes' if nf4.has_kernel() else 'no'}, unpacking first from {nf4.many_rows()} rows on\n")
     print("| rows | " + " | ".join(f"{m}" for m in rows) + " |\n|---" * 1 + "|---" * len(rows) + "|")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['LOSS_BYTES', 'MAX_COST', 'letters', 'spell', 'log_likelihoods', 'Change', 'judge', 'edit_distance', 'plot_costs',
-           'align', 'Word', 'Calibration', 'log_odds', 'agreements', 'time_words', 'plot_words']
+__all__ = ['LOSS_BYTES', 'MAX_COST', 'letters', 'spell', 'letter_columns', 'log_likelihoods', 'Change', 'judge', 'edit_distance',
+           'plot_costs', 'align', 'Word', 'Calibration', 'log_odds', 'agreements', 'time_words', 'plot_words']
 
 # %% ../nbs/01a_ctc.ipynb #8779f312
 def letters(text: str) -> str:
@@ -37,12 +37,12 @@ def spell(
     labels: Sequence[str],  # the symbol of each column of the emissions
 ) -> list[int] | None:  # columns, with the word delimiter between words; None where a letter has none
     "The symbols that write a text."
-    columns = _columns(tuple(labels))
+    columns = letter_columns(tuple(labels))
     spelt = list(map(columns.get, letters(text)))
     return None if None in spelt else spelt
 
 @lru_cache(maxsize=4)
-def _columns(labels: tuple[str, ...]) -> dict[str, int]:
+def letter_columns(labels: tuple[str, ...]) -> dict[str, int]:
     "The column of each lower-case letter, whose capital comes first where there are both, and of the space."
     columns = {label: i for i, label in enumerate(labels)}
     return columns | {label.lower(): i for label, i in columns.items() if label.isupper()} | ({" ": columns["|"]} if "|" in columns else {})

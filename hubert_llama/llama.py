@@ -206,6 +206,14 @@ class ChatLlama:
         "The token ids of the prompt."
         return self.tokenizer(self.prompt(messages), add_special_tokens=False)["input_ids"]
 
+    def fitting(self, messages: Sequence[Message], more: int = 0) -> list[int]:
+        "The token ids of the prompt; `ValueError` when they and so many `more` do not fit into the window."
+        ids = self.tokens(messages)
+        if len(ids) + more >= self.window:
+            raise ValueError(f"The conversation has {len(ids) + more} tokens, {self.name or 'the model'} can look back on {self.window}: shorten the context.")
+        return ids
+
+
 # %% ../nbs/02_llama.ipynb #c42d84b1
 def _load_tokenizer(folder: Path, name: str):
     "The tokenizer, which must know how to lay out a conversation."
@@ -239,9 +247,7 @@ def stream(
     import torch
     from tokenizers.decoders import DecodeStream
 
-    ids = llama.tokens(messages)
-    if len(ids) >= llama.window:
-        raise ValueError(f"The conversation has {len(ids)} tokens, {llama.name or 'the model'} can look back on {llama.window}: shorten the context.")
+    ids = llama.fitting(messages)
     made, pieces, passes = 0, [], llama.passes
     n_cached = llama.prefix.keep_common(ids)
     decoder, reason = DecodeStream(skip_special_tokens=True), "length"
@@ -330,11 +336,9 @@ def log_likelihoods(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[float]:  # nats
     "How likely each text is as the beginning of the assistant's next turn; raises `Stopped` when told to stop."
-    ids = llama.tokens(messages)
     turns = [llama.tokenizer(llama.plain(text), add_special_tokens=False)["input_ids"] for text in texts]
     longest = max(map(len, turns), default=0)
-    if len(ids) + longest >= llama.window:
-        raise ValueError(f"The conversation has {len(ids) + longest} tokens, {llama.name or 'the model'} can look back on {llama.window}: shorten the context.")
+    ids = llama.fitting(messages, longest)
     if not longest:
         return [0.0] * len(texts)
     first = _prefill(llama, ids[llama.prefix.keep_common(ids) :], should_stop)[-1].float().log_softmax(-1)  # (V,)
@@ -355,7 +359,7 @@ def _score(llama: ChatLlama, first: torch.Tensor, turns: list[list[int]], should
 
     if should_stop():
         raise Stopped("generation stopped on request")
-    shared, cache, longest = llama.prefix.cache, DynamicCache(), max(1, *map(len, turns), 1)
+    shared, cache, longest = llama.prefix.cache, DynamicCache(), max(1, *map(len, turns))
     for i, layer in enumerate(shared.layers):
         cache.update(layer.keys.expand(len(turns), -1, -1, -1), layer.values.expand(len(turns), -1, -1, -1), i)
     padded = torch.tensor([turn + [0] * (longest - len(turn)) for turn in turns], device=llama.model.device)  # (N, L); padding stands on the right, where attention does not look

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from . import hub
-from .ctc import letters, spell
+from .ctc import letter_columns, letters, spell
 
 # %% auto #0
 __all__ = ['log', 'LN_10', 'MAX_REMEMBERED', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words', 'Hypothesis',
@@ -52,7 +52,7 @@ class LanguageModel:
             with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
                 _, *sections = re.split(r"^\\(\d+)-grams:\s*$", file.read().lower(), flags=re.MULTILINE)
             for order, body in zip(map(int, sections[::2]), sections[1::2]):
-                columns = _columns(body.partition("\n\\")[0].strip())
+                columns = _table(body.partition("\n\\")[0].strip())
                 logs.update(zip(columns[1], map(float, columns[0])))
                 backoffs.update((gram, x) for gram, x in zip(columns[1], map(float, columns[2])) if x)
         except (OSError, EOFError, ValueError, IndexError) as e:
@@ -78,7 +78,7 @@ class LanguageModel:
 
 LN_10 = math.log(10)
 
-def _columns(rows: str) -> list[list[str]]:
+def _table(rows: str) -> list[list[str]]:
     "Logarithms, n-grams and back-off weights of a section's rows, of which some may lack the last."
     rows = re.sub(r"\n\s*\n", "\n", rows)
     if not rows:
@@ -197,7 +197,7 @@ class BeamSearch:
     @cached_property
     def _known(self) -> list[tuple[list[int] | None, float]]:
         "The language model's words as columns, and their log-probabilities: the same for every context."
-        columns = {label.lower(): i for i, label in enumerate(self.labels) if len(label) == 1}
+        columns = letter_columns(tuple(self.labels))  # `spell` without its cleaning, which a vocabulary has no need of and which takes most of its time
         return [(None if None in (spelt := list(map(columns.get, word))) else spelt, self.lm.logs[word] * LN_10) for word in self.lm.words]
 
     def _trie(self, new_words: tuple[str, ...]) -> tuple:

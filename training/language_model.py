@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="ARPA file, compressed when it ends in .gz")
     parser.add_argument("--sentences", type=int, default=160_000, help="how many to draw")
-    parser.add_argument("--least", type=int, nargs="+", default=[1, 2], metavar="N", help="how often pairs, triples and so on must come up to be kept; as many numbers as there are orders above one (default: 1 2)")
+    parser.add_argument("--least", type=int, nargs="+", default=[1], metavar="N", help="how often pairs, triples and so on must come up to be kept; as many numbers as there are orders above one (default: 1, all pairs and no triples, which made no difference)")
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
     if args.least != sorted(args.least):

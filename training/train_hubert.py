@@ -309,22 +309,30 @@ def compile_parts(model: HubertForCTC) -> None:
     torch._dynamo.config.cache_size_limit = 1000  # every bucket is a shape of its own
 
 
-def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, compiled: bool) -> tuple[HubertForCTC, State]:
-    """Train until the time is spent; goes on from `checkpoint` when it exists."""
-    torch.manual_seed(s.seed)
+def begin(s: Settings, init_from: Path | None, checkpoint: Path, pool: ThreadPoolExecutor) -> tuple[Learner, MuonAdamW, State]:
+    """What a training starts with: its checkpoint where there is one, else other weights or random ones."""
     if init_from and not init_from.exists():
         raise SystemExit(f"--init-from: {init_from} is not there. Name a folder of weights or a checkpoint.")
     model = grown(HubertForCTC.from_pretrained(init_from, dtype=torch.float32), s) if init_from and init_from.is_dir() else HubertForCTC(make_config(s))
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").train()
     if model.device.type == "cpu":
         model.set_attn_implementation("eager")  # learns a sixth faster here than with PyTorch's fused attention
-    learner, pool = Learner(model, s).to(model.device), ThreadPoolExecutor(s.together, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),))
+    learner = Learner(model, s).to(model.device)
     if init_from and init_from.is_file():
         load_checkpoint(init_from, model, learner)
     optimizer = MuonAdamW(learner, model.hubert.encoder.layers, s.weight_decay, pool, s.together)
     state = load_checkpoint(checkpoint, model, learner, optimizer) if checkpoint.exists() else State()
     if s.freeze_convolutions:
         model.freeze_feature_encoder()
+    return learner, optimizer, state
+
+
+def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, compiled: bool) -> tuple[HubertForCTC, State]:
+    """Train until the time is spent; goes on from `checkpoint` when it exists."""
+    torch.manual_seed(s.seed)
+    pool = ThreadPoolExecutor(s.together, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),))
+    learner, optimizer, state = begin(s, init_from, checkpoint, pool)
+    model = learner.model
     if compiled:
         compile_parts(model)
     clips, tests = load_clips(folder, s), load_tests(folder, at_most=20)
