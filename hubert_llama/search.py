@@ -22,8 +22,8 @@ from . import hub
 from .ctc import letter_columns, letters, spell
 
 # %% auto #0
-__all__ = ['log', 'LN_10', 'MAX_REMEMBERED', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words', 'Hypothesis',
-           'BeamSearch', 'LetterSearch']
+__all__ = ['log', 'LN_10', 'MAX_REMEMBERED', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words', 'course_bonus',
+           'Hypothesis', 'BeamSearch', 'LetterSearch']
 
 # %% ../nbs/01b_search.ipynb #ed4084af
 log = logging.getLogger(__name__)
@@ -103,6 +103,7 @@ class BeamConfig:
     word_score: float = 0.0
     new_word: float = -9.0  # log-probability of a course word that the language model lacks
     bonus: float = 2.0  # nats that a course word gains, known or not
+    few: int = 25  # rare words of a context up to which they gain the whole bonus
     max_new_words: int = 400  # of a context
     max_course_words: int = 15  # made likelier
     rare: float = -8.0  # log-probability below which a word of the language model is rare
@@ -123,6 +124,10 @@ def course_words(
 def rare_words(context: str, lm: LanguageModel, config: BeamConfig = BeamConfig()) -> list[str]:
     "The context's words of four letters and more that are rare in the language model, or new to it."
     return [w for w in _words(context) if len(w) > 3 and ((known := lm.score((), w)) is None or known < config.rare)]
+
+def course_bonus(rare: int, config: BeamConfig = BeamConfig()) -> float:
+    "What a course word gains where the context has so many rare words: the more there are, the less likely is each to be said."
+    return max(0.0, config.bonus - math.log(max(1.0, rare / config.few)))
 
 def _words(context: str) -> list[str]:
     "The different words of a context, in order."
@@ -180,7 +185,8 @@ class BeamSearch:
 
         c, (trie, scores) = self.config, self._trie(self.new_words(context))
         options = decoder.LexiconDecoderOptions(c.beam, min(c.symbols, len(self.labels)), c.threshold, c.lm_weight, c.word_score, -math.inf, 0.0, False, decoder.CriterionType.CTC)
-        lm = _Words()(scores, frozenset(course_words(context, heard, self.lm, c)) if context and heard else frozenset(), c.bonus / c.lm_weight)  # kept by name: the search does not own it
+        course = frozenset(course_words(context, heard, self.lm, c)) if context and heard else frozenset()
+        lm = _Words()(scores, course, course_bonus(len(self.rare_words(context)), c) / c.lm_weight if course else 0.0)  # kept by name: the search does not own it
         search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
         emissions = np.ascontiguousarray(emissions, np.float32)
         found = {" ".join(scores.words[i] for i in result.words if i >= 0): result.score for result in reversed(search.decode(emissions.ctypes.data, *emissions.shape))}

