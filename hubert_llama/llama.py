@@ -113,13 +113,20 @@ def _load_model(folder: Path, name: str, config: DeviceConfig, load_in_4bit: boo
     if load_in_4bit and device.type == "cpu" and any(folder.glob("*.safetensors")) and not hasattr(arch, "quantization_config"):
         from hubert_llama import nf4
 
-        return nf4.load_llama(folder, arch, dtype, name, on_progress)
+        return _decoding(nf4.load_llama(folder, arch, dtype, name, on_progress))
     quantization = _nf4(dtype, name) if load_in_4bit else None
     model, info = transformers.LlamaForCausalLM.from_pretrained(
         folder, dtype=dtype, device_map={"": device}, quantization_config=quantization, output_loading_info=True)
     if info["missing_keys"]:
         raise hub.ModelFormatError(f"Incomplete Llama: {name} lacks {', '.join(sorted(info['missing_keys'])[:3])}. Fetch it again, or name another model.")
-    return model.eval()
+    return _decoding(model.eval())
+
+def _decoding(model):
+    "The model, quick at writing on a CPU that multiplies bf16."
+    from hubert_llama.decode import decode_quickly
+
+    decode_quickly(model)
+    return model
 
 def _nf4(dtype: torch.dtype, name: str):
     "bitsandbytes' settings for NF4 with double quantisation."

@@ -16,18 +16,22 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from numba import njit
+from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
+from numba import njit, types
+from numba.extending import intrinsic
 
 from . import hub
 
 log = logging.getLogger(__name__)
 
 # %% auto #0
-__all__ = ['log', 'LEVELS', 'BLOCK', 'GROUP', 'CHUNK', 'FORMAT', 'MAKING', 'ABANDONED', 'is_quantizable', 'quantize',
+__all__ = ['log', 'LEVELS', 'BLOCK', 'GROUP', 'CHUNK', 'FORMAT', 'ALIGNMENT', 'MAKING', 'ABANDONED', 'is_quantizable', 'quantize',
            'dequantize', 'Linear4bit', 'has_kernel', 'many_rows', 'cache_folder', 'is_code_name', 'keep', 'load_llama']
 
 # %% ../nbs/00b_nf4.ipynb #35241587
@@ -82,19 +86,56 @@ def _quantize(
                     pair[2 * r] = level[r, 2 * k] | (level[16 + r, 2 * k] << np.uint8(4))
                     pair[2 * r + 1] = level[r, 2 * k + 1] | (level[16 + r, 2 * k + 1] << np.uint8(4))
 
+@intrinsic
+def _permuted(typing_context, codes, low, high, above, below):
+    "Look up 64 codes' low half bytes in one table and the high ones in another, 32 at a time in the registers of a CPU with AVX512-BW."
+    def make(context, builder, signature, args):
+        "The instructions."
+        data = [context.make_array(kind)(context, builder, array).data for kind, array in zip(signature.args, args)]
+        codes_32, words = ir.VectorType(ir.IntType(8), 32), ir.VectorType(ir.IntType(16), 32)
+        permute = builder.module.declare_intrinsic("llvm.x86.avx512.permvar.hi.512", fnty=ir.FunctionType(words, [words, words]))
+        place = lambda i, kind, n: builder.bitcast(builder.gep(data[i], [ir.Constant(ir.IntType(64), n)]), kind.as_pointer())
+        tables = [builder.load(place(i, words, 0), align=1) for i in (1, 2)]
+        for n in (0, 32):
+            both = builder.zext(builder.load(place(0, codes_32, n), align=1), words)
+            halves = builder.and_(both, ir.Constant(words, [15] * 32)), builder.lshr(both, ir.Constant(words, [4] * 32))
+            for i in range(2):
+                builder.store(builder.call(permute, [tables[i], halves[i]]), place(3 + i, words, n), align=1)
+        return context.get_dummy_value()
+
+    return types.void(codes, low, high, above, below), make
+
+def _looked_up(codes, low, high, above, below):
+    for k in range(BLOCK):
+        above[k], below[k] = low[codes[k] & np.uint8(15)], high[codes[k] >> np.uint8(4)]
+
+def _permuting(codes, low, high, above, below):
+    _permuted(codes, low, high, above, below)
+
+def _look_up() -> Callable:
+    "How this CPU looks up a block's levels: codes (64,), tables (32,), of which 16 are used, out (64,) each."
+    return _compiled()(_permuting if get_host_cpu_features().get("avx512bw") else _looked_up)
+
+_levels_of = _look_up()
+
 @_compiled()
 def _dequantize(
-    codes,
+    codes,  # (N / 32, K / 2, 16), the codes of two columns side by side in one number of 16 bits
     scales,
     out,  # bits of bf16 (rows of the groups, K)
     first,
     last,  # groups of rows
     begin,  # the group that `out` begins with
 ):
-    one, scaled, low, high = np.empty(1, np.uint32), np.empty(16, np.uint32), np.empty(16, np.uint16), np.empty(16, np.uint16)
-    s, values = one.view(np.float32), scaled.view(np.float32)
+    one, scaled, low, high = np.empty(1, np.uint32), np.empty(16, np.uint32), np.empty(32, np.uint16), np.empty(32, np.uint16)
+    s, values, tile = one.view(np.float32), scaled.view(np.float32), np.empty((16, BLOCK // 2), np.uint16)
+    rows = tile.view(np.uint8)  # (16, 64)
     for n in range(first, last):
         for block in range(codes.shape[1] // (BLOCK // 2)):
+            for k in range(BLOCK // 2):
+                pairs = codes[n, BLOCK // 2 * block + k]
+                for r in range(16):
+                    tile[r, k] = pairs[r]
             for r in range(16):
                 for half in range(2):
                     one[0] = np.uint32(scales[block, GROUP * n + 16 * half + r]) << np.uint32(16)
@@ -103,12 +144,12 @@ def _dequantize(
                     table = high if half else low
                     for i in range(16):  # to the nearest bf16, ties to even
                         table[i] = np.uint16((scaled[i] + np.uint32(0x7FFF) + ((scaled[i] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
-                above = out[GROUP * (n - begin) + r, BLOCK * block : BLOCK * (block + 1)]
-                below = out[GROUP * (n - begin) + 16 + r, BLOCK * block : BLOCK * (block + 1)]
-                for k in range(BLOCK // 2):
-                    a, b = codes[n, BLOCK // 2 * block + k, 2 * r], codes[n, BLOCK // 2 * block + k, 2 * r + 1]
-                    above[2 * k], above[2 * k + 1] = low[a & 15], low[b & 15]
-                    below[2 * k], below[2 * k + 1] = high[a >> 4], high[b >> 4]
+                row = GROUP * (n - begin) + r
+                _levels_of(rows[r], low, high, out[row, BLOCK * block : BLOCK * (block + 1)], out[row + 16, BLOCK * block : BLOCK * (block + 1)])
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "nf4")
 
 def _in_parallel(work: Callable[[int, int], None], n: int) -> None:
     "Call `work` on as many equal parts of `range(n)` as torch has threads, each in a thread."
@@ -116,8 +157,7 @@ def _in_parallel(work: Callable[[int, int], None], n: int) -> None:
     edges = [n * i // threads for i in range(threads + 1)]
     if threads == 1:
         return work(0, n)
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, edges[:-1], edges[1:]))
+    list(_pool(threads).map(work, edges[:-1], edges[1:]))
 
 def is_quantizable(shape: torch.Size | tuple[int, ...]) -> bool:
     "Whether a matrix (N, K) divides into the layout's groups and blocks."
@@ -143,13 +183,13 @@ def dequantize(
     "Rows of a quantised matrix."
     last, k = codes.shape[0] if last is None else last, 2 * codes.shape[1]
     rows = (torch.empty((last - first) * k, dtype=torch.bfloat16) if out is None else out)[: (last - first) * k].view(last - first, k)
-    c, s, o = codes.numpy().reshape(-1, k // 2, GROUP), scales.view(torch.uint16).numpy(), rows.view(torch.uint16).numpy()
+    c, s, o = codes.numpy().view(np.uint16).reshape(-1, k // 2, GROUP // 2), scales.view(torch.uint16).numpy(), rows.view(torch.uint16).numpy()
     begin = first // GROUP
     _in_parallel(lambda a, b: _dequantize(c, s, o, begin + a, begin + b, begin), (last - first) // GROUP)
     return rows
 
 # %% ../nbs/00b_nf4.ipynb #15fe20ea
-CHUNK = 1 << 23  # weights unpacked at a time: 16 MB
+CHUNK = 1 << 26  # weights unpacked at a time: 134 MB, the largest matrix of Llama 3 8B
 _scratch = threading.local()
 
 class Linear4bit(torch.nn.Module):
@@ -182,7 +222,7 @@ class Linear4bit(torch.nn.Module):
         return torch.ops.bitsandbytes.gemv_4bit(rows, self.codes, [self.out_features, self.in_features], self.scales, _levels(), BLOCK)
 
     def many(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 or fp32 (M, K) -> (M, N)
-        "By unpacking chunk after chunk, each multiplied while it is in the cache."
+        "By unpacking chunk after chunk."
         y = torch.empty(len(rows), self.out_features, dtype=rows.dtype)
         if not hasattr(_scratch, "space") or len(_scratch.space) < GROUP * self.in_features:
             _scratch.space = torch.empty(max(CHUNK, GROUP * self.in_features), dtype=torch.bfloat16)
@@ -232,7 +272,8 @@ def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 256) -> int:
     return n
 
 # %% ../nbs/00b_nf4.ipynb #2c6e4fc8
-FORMAT = 1  # of the files; another number makes the old ones stale
+FORMAT = 2  # of the files; another number makes the old ones stale
+ALIGNMENT = 64  # bytes: kernels read codes that straddle the cache's lines at half the speed
 MAKING = ".making-"  # what names of folders begin with in which codes are being made
 ABANDONED = 3600  # seconds without a new layer, each of which takes one or two
 
@@ -300,7 +341,7 @@ def keep(
 
 def _write_layers(making: Path, sources: dict[str, Path], name: str, coded: Collection[str], on_progress: hub.Progress | None) -> None:
     "A file for each layer, and their list."
-    layers, sizes = sorted({int(_layer(tensor)) for tensor in coded}), {}
+    layers, sizes, padding = sorted({int(_layer(tensor)) for tensor in coded}), {}, 0
     for i, layer in enumerate(layers):
         if on_progress:
             on_progress("quantizing", i / len(layers), f"Quantising {name} to 4 bit, once: layer {i + 1} of {len(layers)}")
@@ -308,19 +349,28 @@ def _write_layers(making: Path, sources: dict[str, Path], name: str, coded: Coll
         for tensor in sorted(t for t in coded if int(_layer(t)) == layer):
             made[f"{tensor}.codes"], made[f"{tensor}.scales"] = quantize(_read(sources[tensor], tensor))
         path = making / _file_of(layer)
-        _save(made, path)
+        padding = _save(made, path, padding)
         sizes[path.name] = path.stat().st_size
     (making / "files.json").write_text(json.dumps(sizes))
 
-def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    "Write tensors; whatever hinders it is an OSError, for which safetensors has an error of its own."
+def _save(tensors: dict[str, torch.Tensor], path: Path, padding: int = 0) -> int:
+    "Write tensors, aligned; whatever hinders it is an OSError, for which safetensors has an error of its own. Returns by how much the header had to be padded, which is a good guess for the next file."
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:
-        save_file(tensors, path)
+        save_file(tensors, path, {"padding": " " * padding})
+        if missing := -_begin(path) % ALIGNMENT:
+            padding = (padding + missing) % ALIGNMENT
+            save_file(tensors, path, {"padding": " " * padding})
     except SafetensorError as e:
         raise OSError(f"{path.name}: {e}") from e
+    return padding
+
+def _begin(path: Path) -> int:
+    "Where the numbers begin in a file: its header has a length and fills up to whole words of eight bytes."
+    with open(path, "rb") as file:
+        return 8 + int.from_bytes(file.read(8), "little")
 
 def _read(path: Path, tensor: str) -> torch.Tensor:
     "A tensor of a file, mapped."

@@ -313,7 +313,8 @@ def test_many_hands_step_as_one_does():
 def test_batches_learned_together_are_the_mean_of_each():
     from concurrent.futures import ThreadPoolExecutor
 
-    from train_hubert import HubertForCTC, Learner, Settings, collate, gradients, make_config, step
+    from optimizer import gradients
+    from train_hubert import HubertForCTC, Learner, Settings, collate, make_config, step
 
     class Noting:
         """An optimizer that only takes note of gradients."""
@@ -324,7 +325,7 @@ def test_batches_learned_together_are_the_mean_of_each():
     s = Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64, mask_time_prob=0.0, clip_norm=1e9)
     learner, rng, noting = Learner(HubertForCTC(make_config(s)), s), np.random.default_rng(0), Noting()
     batches = [collate([rng.standard_normal(n).astype(np.float32)], [text], 2.0) for n, text in ((32_000, "what is gravity"), (20_000, "a cat"))]
-    (one, first), (two, second) = (gradients(learner, batch) for batch in batches)
+    (one, first), (two, second) = (gradients(learner, list(learner.parameters()), batch) for batch in batches)
     with ThreadPoolExecutor(2) as pool:
         loss = step(learner, noting, batches, 1e-3, s, pool)
     assert loss == pytest.approx((one + two) / 2, rel=1e-3)
@@ -343,3 +344,31 @@ def test_a_vocoded_clip_has_a_womans_melody_and_the_same_length():
     high = vocoded(low, np.random.default_rng(0))
     f0, _ = pyworld.dio(high.astype(np.float64) / 32768, 16_000)
     assert abs(len(high) - len(low)) < 400 and 140 < np.median(f0[f0 > 0]) < 240
+
+
+def test_clips_are_drawn_in_the_shares_that_were_asked_for():
+    import random
+    from collections import Counter
+
+    from speech import Clip
+    from train_hubert import NEURAL, Settings, draw_clip
+
+    samples = np.zeros(16_000, np.int16)
+    clips = {kind: [Clip(samples, "a", kind)] for kind in ("real", "espeak", "other", *NEURAL)}
+    rng, s = random.Random(0), Settings(real=0.2, neural=0.5, espeak=0.75)
+    drawn = Counter(draw_clip(clips, False, s, rng).voice for _ in range(8000))
+    wanted = {"real": 0.2, "espeak": 0.3, "other": 0.1, **{engine: 0.4 * share for engine, share in NEURAL.items()}}
+    assert sum(NEURAL.values()) == 1 and all(abs(drawn[kind] / 8000 - share) < 0.02 for kind, share in wanted.items())
+    clips |= {engine: [] for engine in NEURAL}  # a folder without neural voices: the others keep their proportions
+    drawn = Counter(draw_clip(clips, True, s, rng).voice for _ in range(4000))
+    assert set(drawn) == {"espeak", "other"} and abs(drawn["espeak"] / 4000 - 0.75) < 0.03
+
+
+def test_a_neural_voice_speaks_at_the_models_rate():
+    import random
+
+    import neural
+
+    pytest.importorskip("hibari")
+    plain, slow = (neural.speak_hibari("heart", "what is gravity", random.Random(0), slower) for slower in (1.0, 1.5))
+    assert plain.dtype == np.float32 and 0.5 < len(plain) / 16_000 < 3 and 1.2 < len(slow) / len(plain) < 1.8

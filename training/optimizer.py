@@ -1,14 +1,21 @@
-"""What both trainings step with: Muon for the layers' matrices, AdamW for all else.
+"""What both trainings step with: Muon for the layers' matrices, AdamW for all else; and how several batches are learned at a time.
 
 Muon (K. Jordan and others, 2024) makes each matrix's update orthogonal; scaled to AdamW's size (J. Liu and others, 2025,
 "Muon is scalable for LLM training") it takes AdamW's learning rates.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import nn
+
+from hubert_llama.hubert import cpu_multiplies_bf16
+
+Batch = TypeVar("Batch")
 
 
 class MuonAdamW:
@@ -43,3 +50,24 @@ class MuonAdamW:
             raise SystemExit(f"The checkpoint was made by {len(state) - 1} hands, this optimizer has {len(self.parts) - 1}: go on with as many batches in a step (--together) as before.")
         for i, part in enumerate(self.parts):
             part.load_state_dict(state[str(i)])
+
+
+def half_precision(device: torch.device) -> AbstractContextManager:
+    """Matrix products in bf16 where the device multiplies it in hardware. Nothing is kept between products: threads share the weights."""
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
+
+
+def gradients(loss: Callable[[Batch], torch.Tensor], parameters: Sequence[nn.Parameter], batch: Batch) -> tuple[float, list[torch.Tensor]]:
+    """The loss of a batch and its gradients; several threads may ask at once."""
+    with half_precision(parameters[0].device):
+        found = loss(batch)
+    return found.item(), list(torch.autograd.grad(found, parameters, allow_unused=True, materialize_grads=True))
+
+
+def learn(loss: Callable[[Batch], torch.Tensor], model: nn.Module, batches: Sequence[Batch], pool: ThreadPoolExecutor) -> float:
+    """Leave the mean gradients of batches, each read by a thread of the pool, in the model's parameters; returns the mean loss."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    learned = list(pool.map(partial(gradients, loss, parameters), batches))
+    for p, *parts in zip(parameters, *(found for _, found in learned), strict=True):
+        p.grad = sum(parts[1:], parts[0]) / len(parts)
+    return sum(found for found, _ in learned) / len(learned)

@@ -17,15 +17,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
 
 import noises
 import numpy as np
 import torch
-from optimizer import MuonAdamW
+from optimizer import MuonAdamW, learn
 from phonemes import IDS as PHONEME_IDS
 from phonemes import phonemes
 from speech import Augmentation, Clip, augment, parts, read_part
@@ -33,7 +31,6 @@ from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2V
 
 from hubert_llama.audio import SAMPLING_RATE
 from hubert_llama.ctc import edit_distance
-from hubert_llama.hubert import cpu_multiplies_bf16
 from hubert_llama.search import BeamSearch
 
 SYMBOLS = "<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split()  # ids 0–31, those of facebook/hubert-large-ls960-ft
@@ -276,23 +273,12 @@ def load_checkpoint(path: Path, model: HubertForCTC, learner: Learner | None = N
     return State(**json.loads(saved["state"]))
 
 
-def gradients(learner: Learner, batch: Batch) -> tuple[float, list[torch.Tensor]]:
-    """The loss of a batch and its gradients, of the parameters that learn; several threads may ask at once."""
-    device = learner.model.device
-    half = torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
-    with half:
-        loss = learner(batch)
-    return loss.item(), list(torch.autograd.grad(loss, [p for p in learner.parameters() if p.requires_grad], allow_unused=True, materialize_grads=True))
-
-
 def step(learner: Learner, optimizer: MuonAdamW, batches: list[Batch], lr: float, s: Settings, pool: ThreadPoolExecutor) -> float:
     """Learn from batches, each read by a thread of its own, at a learning rate; returns their mean loss."""
-    learned = list(pool.map(partial(gradients, learner), batches))
-    for p, *parts in zip((p for p in learner.parameters() if p.requires_grad), *(gradient for _, gradient in learned), strict=True):
-        p.grad = sum(parts[1:], parts[0]) / len(parts)
+    loss = learn(learner, learner, batches, pool)
     torch.nn.utils.clip_grad_norm_(learner.parameters(), s.clip_norm)
     optimizer.step(lr)
-    return float(np.mean([loss for loss, _ in learned]))
+    return loss
 
 
 def grown(weights: HubertForCTC, s: Settings) -> HubertForCTC:

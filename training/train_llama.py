@@ -20,12 +20,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from optimizer import MuonAdamW
+from optimizer import MuonAdamW, learn
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from speech import glosses
 from torch.nn import functional as F
@@ -33,7 +32,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrained
 from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_question, load_concepts, load_material, load_passages, make_lesson, make_turns, plain, running_sum, unknown_question, unread
 
 from hubert_llama.ctc import edit_distance
-from hubert_llama.hubert import DeviceConfig, cpu_multiplies_bf16
+from hubert_llama.hubert import DeviceConfig
 from hubert_llama.llama import ChatLlama, Sampling, complete
 from hubert_llama.pipeline import conversation, is_faithful, tidy
 from hubert_llama.quotes import Quote, find_quotes
@@ -66,6 +65,7 @@ class Settings:
     intermediate_size: int = 704
     window: int = 2048  # tokens
     lessons: int = 3  # in a batch
+    together: int = 1  # batches in a step, each read by a thread of its own: one for each core
     lesson_turns: int = 12
     chunk_tokens: int = 3000  # turns of a batch that go through the model together, padded
     context_weight: float = 0.25  # of the loss of the contexts' own tokens: names come up in them again and again, which teaches to look back
@@ -324,16 +324,12 @@ class State:
             print(json.dumps(self.log[-1]), flush=True)
 
 
-def step(model: LlamaForCausalLM, optimizer: MuonAdamW, batch: Batch, lr: float, s: Settings) -> float:
-    """Learn from one batch at a learning rate; returns its loss."""
-    device = model.device
-    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" or cpu_multiplies_bf16() else nullcontext()
-    with half:
-        loss = loss_of(model, batch, s.context_weight)
-    loss.backward()
+def step(model: LlamaForCausalLM, optimizer: MuonAdamW, batches: list[Batch], lr: float, s: Settings, pool: ThreadPoolExecutor) -> float:
+    """Learn from batches, each read by a thread of its own, at a learning rate; returns their mean loss."""
+    loss = learn(lambda batch: loss_of(model, batch, s.context_weight), model, batches, pool)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step(lr)
-    return loss.item()
+    return loss
 
 
 def compile_parts(model: LlamaForCausalLM) -> None:
@@ -355,7 +351,8 @@ def train(s: Settings, work: Path, init_from: Path | None, compiled: bool) -> No
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     if model.device.type == "cpu":
         model.set_attn_implementation("eager")  # learns a quarter faster here than with PyTorch's fused attention
-    optimizer = MuonAdamW(model, model.model.layers, s.weight_decay)
+    pool = ThreadPoolExecutor(s.together, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),))
+    optimizer = MuonAdamW(model, model.model.layers, s.weight_decay, pool, s.together)
     state = load_checkpoint(work, model, optimizer) if (work / "checkpoint.pt").exists() else State()
     if compiled:
         compile_parts(model)
@@ -364,9 +361,10 @@ def train(s: Settings, work: Path, init_from: Path | None, compiled: bool) -> No
     stream, losses = batches(tokenizer, material, s, s.seed + state.step, copying=lambda: state.spent < s.copying * s.minutes * 60), deque(maxlen=100)
     last = saved = time.monotonic()
     while (fraction := state.spent / (s.minutes * 60)) < 1:
-        losses.append(step(model, optimizer, batch := next(stream), lr_at(fraction, state.step, s), s))
+        drawn = [next(stream) for _ in range(s.together)]
+        losses.append(step(model, optimizer, drawn, lr_at(fraction, state.step, s), s, pool))
         now = time.monotonic()
-        state.count(batch.tokens, losses, min(now - last, 30))  # a machine that slept did not train
+        state.count(sum(b.tokens for b in drawn), losses, min(now - last, 30))  # a machine that slept did not train
         last = now
         if now - saved > 120:
             save_checkpoint(work, model, optimizer, state)
@@ -494,6 +492,7 @@ def main() -> None:
     training.add_argument("--layers", type=int, default=Settings.layers)
     training.add_argument("--hold", type=float, default=Settings.hold, help="share of the time at the peak learning rate")
     training.add_argument("--lessons", type=int, default=Settings.lessons, help="lessons in a batch: more tokens, fewer steps")
+    training.add_argument("--together", type=int, default=Settings.together, help="batches in a step, each read by a thread of its own: with --threads 1, one for each core")
     training.add_argument("--drills", type=float, default=Settings.drills, help="share of the lessons that are drills after that")
     training.add_argument("--rows", type=float, default=Settings.rows, help="share of the other lessons that are rows of questions and answers")
     training.add_argument("--quoting", type=float, default=Settings.quoting, help="share of the other lessons that are quotes and answers which repeat them")
@@ -510,7 +509,7 @@ def main() -> None:
     if args.evaluate:
         return evaluate(args.evaluate, args.questions, args.failures)
     if not args.export_only:
-        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying, drills=args.drills, rows=args.rows, quoting=args.quoting, lessons=args.lessons, layers=args.layers, hold=args.hold), args.work_dir, args.init_from, args.compile)
+        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying, drills=args.drills, rows=args.rows, quoting=args.quoting, lessons=args.lessons, together=args.together, layers=args.layers, hold=args.hold), args.work_dir, args.init_from, args.compile)
     export(args.work_dir, args.out)
 
 
