@@ -70,7 +70,7 @@ def main() -> None:
             "output layer, this project": lambda: ours(x),
         }
         found = in_turns(ways, args.repeats)
-    print(machine(args.threads))
+    print(machine())
     size = {"8": 8 * (codes.nbytes + scales.nbytes), "output": 2 * ours.weight.numel()}
     for name, milliseconds in found.items():
         read = size.get(name.split()[0])

@@ -422,13 +422,16 @@ def search_clips(model: HubertForCTC, clips: list[Clip], language_model: Path) -
     return heard
 
 
+HEARD = Augmentation(noise=0.6, snr_range=(4.0, 30.0))  # noisier than what is learned: Llama must meet what goes wrong
+
+
 def hear(checkpoint: Path, s: Settings, folder: Path, n: int, out: Path, language_model: Path | None) -> None:
     """Write what a checkpoint hears in `n` augmented training clips, lines {"text", "heard"}: train_llama.py's --hypotheses."""
     model = HubertForCTC(make_config(s)).eval()
     load_checkpoint(checkpoint, model)
     clips, rng = load_clips(folder, s), np.random.default_rng(s.seed)
     spoken = [c for kind, of_kind in clips.items() if kind != "real" for c in of_kind]
-    changed = [replace(c, samples=augment(c.samples, rng, s.augmentation)) for c in random.Random(s.seed).sample(spoken, min(n, len(spoken)))]
+    changed = [replace(c, samples=augment(c.samples, rng, HEARD)) for c in random.Random(s.seed).sample(spoken, min(n, len(spoken)))]
     read = search_clips(model, changed, language_model) if language_model else read_clips(model, changed)
     rows = [{"text": c.text, "heard": text} for c, text in zip(changed, read, strict=True)]
     out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -404,7 +404,7 @@ def concept_question(rng: random.Random, m: Material) -> Question:
     """A question about one concept or two."""
     concept, other = rng.sample(m.concepts, 2)
     name, definition = concept["concept"] if rng.random() < 0.9 else bare(concept["concept"]), concept["definition"]
-    kind = rng.choices(["definition", "example", "mistake", "detail", "compare", "check"], [60, 11, 9, 10, 6, 6])[0]
+    kind = rng.choices(["definition", "example", "mistake", "detail", "compare", "check"], [54, 11, 13, 10, 7, 12])[0]
     if kind == "definition":
         return Question(kind, phrasing(rng, m, ASK).format(name), f"{definition} For example: {concept['example']}", definition)
     if kind == "compare":
@@ -512,7 +512,7 @@ def dictation(rng: random.Random, m: Material) -> Question:
     return Question("dictation", capital(" ".join(rng.sample(words, rng.randrange(3, 10)))) + ".", "", "")
 
 
-RATES = {False: [0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.3], True: [0, 0, 0, 0, 0.1, 0.2, 0.3, 0.5]}  # words misheard: without and with a real recogniser's readings, some of which are right
+RATES = {False: [0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.3], True: [0, 0, 0, 0.1, 0.3, 0.5, 1, 1]}  # words misheard: without and with a real recogniser's readings, some of which are right
 ABOUT_ANYTHING = {dictation: 14, concept_question: 46, which_question: 4, arithmetic_question: 42, small_talk: 4, unknown_question: 24}  # with their shares
 PAGES = {passage_page: 36, invented_page: 26, assorted_page: 30, terms_page: 8}
 
