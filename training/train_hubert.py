@@ -408,32 +408,30 @@ def evaluate(model_folder: Path, folder: Path, dtype: torch.dtype, examples: int
 
 
 @torch.inference_mode()
-def search_clips(model: HubertForCTC, clips: list[Clip], language_model: Path) -> list[str]:
-    """What the service's beam search makes of the clips with a folder's language model."""
+def search_clips(model: HubertForCTC, clips: list[Clip], language_model: Path, n: int = 16) -> list[dict]:
+    """What the service makes of the clips with a folder's language model: the greedy reading, and its beam search's n best with their scores."""
     search = BeamSearch.from_pretrained(str(language_model), SYMBOLS)
-    search.config = replace(search.config, beam=100)
-    heard = []
+    rows = []
     for clip in clips:
         x = clip.samples.astype(np.float32)
         emissions = model(torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7))[None]).logits[0].log_softmax(-1).numpy()  # (T, V)
         greedy = greedy_text(emissions.argmax(-1).tolist())
-        found = search(emissions, 1, "", greedy)
-        heard.append(found[0].text if found else greedy)
-    return heard
+        rows.append({"heard": greedy, "readings": [[h.text, round(h.score, 3)] for h in search(emissions, n, "", greedy)]})
+    return rows
 
 
 HEARD = Augmentation(noise=0.6, snr_range=(4.0, 30.0))  # noisier than what is learned: Llama must meet what goes wrong
 
 
 def hear(checkpoint: Path, s: Settings, folder: Path, n: int, out: Path, language_model: Path | None) -> None:
-    """Write what a checkpoint hears in `n` augmented training clips, lines {"text", "heard"}: train_llama.py's --hypotheses."""
+    """Write what a checkpoint hears in `n` augmented training clips, lines {"text", "heard"} and the search's "readings" where it has a language model: train_llama.py's --hypotheses."""
     model = HubertForCTC(make_config(s)).eval()
     load_checkpoint(checkpoint, model)
     clips, rng = load_clips(folder, s), np.random.default_rng(s.seed)
     spoken = [c for kind, of_kind in clips.items() if kind != "real" for c in of_kind]
     changed = [replace(c, samples=augment(c.samples, rng, HEARD)) for c in random.Random(s.seed).sample(spoken, min(n, len(spoken)))]
-    read = search_clips(model, changed, language_model) if language_model else read_clips(model, changed)
-    rows = [{"text": c.text, "heard": text} for c, text in zip(changed, read, strict=True)]
+    read = search_clips(model, changed, language_model) if language_model else [{"heard": text} for text in read_clips(model, changed)]
+    rows = [{"text": c.text, **row} for c, row in zip(changed, read, strict=True)]
     out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     print(f"{out}: {len(rows)} clips, word error rate {score(changed, [row['heard'] for row in rows])['wer']} %")
 
@@ -475,7 +473,7 @@ def parse_args() -> argparse.Namespace:
     do.add_argument("--export", action="store_true", help="only write the checkpoint to --out")
     do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure the weights of FOLDER")
     do.add_argument("--hear", type=Path, metavar="FILE", help="only write what the checkpoint hears in training clips: the mishearings that train_llama.py learns from")
-    do.add_argument("--language-model", type=Path, metavar="FOLDER", help="let --hear read as the service does, by beam search with the language model of this exported HuBERT")
+    do.add_argument("--language-model", type=Path, metavar="FOLDER", help="let --hear also read as the service does, by beam search with the language model of this exported HuBERT")
     do.add_argument("--clips", type=int, default=6000, help="how many clips --hear reads")
     do.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="what --evaluate computes in")
     do.add_argument("--examples", type=int, default=0, help="clips of each test that --evaluate shows")

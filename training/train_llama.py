@@ -20,7 +20,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -73,6 +73,9 @@ class Settings:
     drills: float = 0.15  # share of the lessons that are drills after that
     rows: float = 0.3  # share of the other lessons that are rows of questions and answers
     quoting: float = 0.15  # share of the other lessons that are quotes and answers which repeat them
+    choosing: float = 0.0  # of the loss: the weight of choosing right among a recogniser's readings, which the hypotheses then must bring
+    choices: int = 2  # lists of readings in a batch
+    llama_weight: float = 0.5  # of the model's log-likelihood beside the search's score, as the service adds them
     peak_lr: float = 2e-3
     hold: float = 0.3  # share of the time at the peak, before the cosine
     warmup: int = 200  # steps
@@ -208,6 +211,47 @@ def tokens(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What a recogniser read, and how many words of each of its readings are wrong."""
+
+    heard: str  # greedily
+    readings: tuple[str, ...]
+    scores: tuple[float, ...]  # of the search, nats
+    errors: tuple[int, ...]
+
+
+def load_choices(path: Path) -> list[Choice]:
+    """The lists of a file of hypotheses in which some readings are better than others."""
+    choices = []
+    for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        if row.get("readings"):
+            readings, scores = zip(*row["readings"])
+            errors = tuple(edit_distance(row["text"].split(), reading.split()) for reading in readings)
+            if min(errors) < max(errors):
+                choices.append(Choice(row["heard"], readings, scores, errors))
+    return choices
+
+
+@dataclass(frozen=True, eq=False)
+class Ballot:
+    """A choice as tensors."""
+
+    prompt: torch.Tensor  # int64 (1, P), without its last token
+    turns: torch.Tensor  # int64 (N, L): the prompt's last token and a reading's, padded with 0
+    labels: torch.Tensor  # int64 (N, L): what follows each of these tokens, -100 where nothing does
+    scores: torch.Tensor  # float32 (N,)
+    best: torch.Tensor  # bool (N,): the readings with the fewest errors
+
+
+def ballot(tokenizer: PreTrainedTokenizerFast, choice: Choice, context: str) -> Ballot:
+    """The question that the service asks: how likely is each reading as the transcript."""
+    prompt = tokens(tokenizer, tokenizer.apply_chat_template(conversation(choice.heard, context), tokenize=False, add_generation_prompt=True))
+    turns = [tokens(tokenizer, tidy(reading).rstrip(".")) for reading in choice.readings]
+    errors = torch.tensor(choice.errors)
+    return Ballot(torch.tensor([prompt[:-1]]), padded([[prompt[-1], *turn[:-1]] for turn in turns], 0), padded(turns, -100), torch.tensor(choice.scores), errors == errors.min())
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Lessons: what they share, and chunks of their turns, alike in length."""
@@ -216,6 +260,7 @@ class Batch:
     prefix_mask: torch.Tensor  # int64 (G, P): 0 at the padding
     chunks: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]  # lesson of each turn (B,), input_ids (B, T), labels (B, T)
     tokens: int
+    ballots: tuple[Ballot, ...] = ()
 
 
 def collate(lessons: list[list[Example]], s: Settings) -> Batch:
@@ -234,6 +279,7 @@ def collate(lessons: list[list[Example]], s: Settings) -> Batch:
 def batches(tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings, seed: int, copying: Callable[[], bool]) -> Iterator[Batch]:
     """New lessons for ever, each batch made by a thread while the one before it is learned."""
     rng, vocabulary = random.Random(seed), range(len(SPECIAL) + 256, len(tokenizer))
+    choices = load_choices(Path(s.hypotheses)) if s.choosing and s.hypotheses else []
 
     def lesson() -> list[Example]:
         """The conversations of one lesson, or something to copy."""
@@ -246,8 +292,10 @@ def batches(tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings,
         return [encode(tokenizer, turn.quoting()) for turn in make_lesson(rng, material, s.lesson_turns)]
 
     def make() -> Batch:
-        """A batch of new lessons."""
-        return collate([lesson() for _ in range(s.lessons)], s)
+        """A batch of new lessons, and of choices, some of them with a context that has nothing to do with them."""
+        lessons = collate([lesson() for _ in range(s.lessons)], s)
+        drawn = rng.sample(choices, min(s.choices, len(choices)))
+        return replace(lessons, ballots=tuple(ballot(tokenizer, choice, make_lesson(rng, material, 1)[0].context if rng.random() < 0.4 else "") for choice in drawn))
 
     with ThreadPoolExecutor(1) as thread:
         ahead = thread.submit(make)
@@ -289,6 +337,19 @@ def loss_of(model: LlamaForCausalLM, batch: Batch, context_weight: float = 0.0) 
     return loss
 
 
+def choosing_loss(model: LlamaForCausalLM, asked: Ballot, weight: float) -> torch.Tensor:
+    """How far from certain it is that a reading with the fewest errors is chosen, when the search's scores and the weighted log-likelihoods are added as the service does (nats)."""
+    device, n = model.device, len(asked.scores)
+    shared = model.model(asked.prompt.to(device), use_cache=True).past_key_values
+    cache = DynamicCache()
+    for i, layer in enumerate(shared.layers):
+        cache.update(layer.keys.expand(n, -1, -1, -1), layer.values.expand(n, -1, -1, -1), i)
+    logits = model.lm_head(model.model(asked.turns.to(device), past_key_values=cache, use_cache=True).last_hidden_state).float()  # (N, L, V)
+    likely = -F.cross_entropy(logits.transpose(1, 2), asked.labels.to(device), ignore_index=-100, reduction="none").sum(1)  # (N,)
+    scores = asked.scores.to(device) + weight * likely
+    return scores.logsumexp(0) - scores[asked.best.to(device)].logsumexp(0)
+
+
 def lr_at(fraction: float, step: int, s: Settings) -> float:
     """Warm-up by steps, the peak for a while, then a cosine over what is left of the time, down to nearly nothing."""
     after = max(0.0, fraction - s.hold) / (1 - s.hold)
@@ -326,7 +387,12 @@ class State:
 
 def step(model: LlamaForCausalLM, optimizer: MuonAdamW, batches: list[Batch], lr: float, s: Settings, pool: ThreadPoolExecutor) -> float:
     """Learn from batches, each read by a thread of its own, at a learning rate; returns their mean loss."""
-    loss = learn(lambda batch: loss_of(model, batch, s.context_weight), model, batches, pool)
+    def loss_with_choices(batch: Batch) -> torch.Tensor:
+        """Of the lessons, and of the choices."""
+        loss = loss_of(model, batch, s.context_weight)
+        return loss + s.choosing * torch.stack([choosing_loss(model, b, s.llama_weight) for b in batch.ballots]).mean() if batch.ballots else loss
+
+    loss = learn(loss_with_choices, model, batches, pool)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step(lr)
     return loss
@@ -496,6 +562,7 @@ def main() -> None:
     training.add_argument("--drills", type=float, default=Settings.drills, help="share of the lessons that are drills after that")
     training.add_argument("--rows", type=float, default=Settings.rows, help="share of the other lessons that are rows of questions and answers")
     training.add_argument("--quoting", type=float, default=Settings.quoting, help="share of the other lessons that are quotes and answers which repeat them")
+    training.add_argument("--choosing", type=float, default=Settings.choosing, help="weight of the loss of choosing among a recogniser's readings, out of --hypotheses that bring them")
     training.add_argument("--copying", type=float, default=Settings.copying, help="share of the time for drills alone")
     training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     training.add_argument("--compile", action="store_true", help="compile parts of the layers: faster on a CPU, after a minute; needs a C++ compiler and Python's headers")
@@ -509,7 +576,7 @@ def main() -> None:
     if args.evaluate:
         return evaluate(args.evaluate, args.questions, args.failures)
     if not args.export_only:
-        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying, drills=args.drills, rows=args.rows, quoting=args.quoting, lessons=args.lessons, together=args.together, layers=args.layers, hold=args.hold), args.work_dir, args.init_from, args.compile)
+        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying, drills=args.drills, rows=args.rows, quoting=args.quoting, lessons=args.lessons, choosing=args.choosing, together=args.together, layers=args.layers, hold=args.hold), args.work_dir, args.init_from, args.compile)
     export(args.work_dir, args.out)
 
 

@@ -174,10 +174,11 @@ def load_families() -> list[dict]:
 
 
 def load_mishearings(path: Path) -> dict[str, list[str]]:
-    """Word -> what a recogniser wrote for it, out of lines {"text", "heard"}; one entry for each time."""
+    """Word -> what a recogniser wrote for it, out of lines {"text", "heard"} and the first of "readings", where there are some; one entry for each time."""
     found = defaultdict(list)
-    for pair in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-        text, heard = plain(pair["text"]).split(), plain(pair["heard"]).split()
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    for said, wrote in ((row["text"], heard) for row in rows for heard in (row["heard"], *(text for text, _ in row.get("readings", [])[:1]))):
+        text, heard = plain(said).split(), plain(wrote).split()
         for tag, a, b, c, d in SequenceMatcher(None, text, heard, autojunk=False).get_opcodes():
             if tag == "equal" or tag == "replace" and b - a == d - c:
                 for word, wrote in zip(text[a:b], heard[c:d], strict=True):
