@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -166,7 +167,7 @@ class ChatLlama:
         name: str = "",  # what it was loaded from
     ):
         self.model, self.tokenizer, self.name = model, tokenizer, name
-        self.prefix = PrefixCache()
+        self.prefix, self._beside = PrefixCache(), PrefixCache()
         self.lookahead = 8  # tokens guessed at a time from what stood before; 0: none
         self.passes = 0  # of the model, so far
         self.stop_ids = _stop_ids(model, tokenizer)
@@ -187,6 +188,15 @@ class ChatLlama:
             load_in_4bit = hub.weight_bytes(folder) >= BIG_MODEL
         with hub.explained(name):
             return cls(_load_model(folder, name, config, load_in_4bit, on_progress), _load_tokenizer(folder, name), name)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        "Meanwhile another prompt is in the cache, and this one is not forgotten."
+        self.prefix, self._beside = self._beside, self.prefix
+        try:
+            yield
+        finally:
+            self.prefix, self._beside = self._beside, self.prefix
 
     @property
     def recommended(self) -> Sampling:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher
 from os import PathLike
@@ -152,6 +153,7 @@ class PipelineConfig:
     sampling: Sampling | None = None  # for the answer; None: what the model's makers recommend
     hypotheses: int = 16  # readings that Llama chooses from; 1: the search's first stands
     sure: float = 0.9  # confidence of a reading's least sure word from which Llama is not asked to choose
+    max_rare_words: int = 60  # of a context that Llama is shown when it chooses; among more, a small model loses the question (they make the search's vocabulary all the same)
     llama_weight: float = 0.2  # of Llama's log-likelihood beside the search's score
     doubt: float = 0.4  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
@@ -387,7 +389,9 @@ class SpeechUnderstanding:
         if len(readings) > 1 or len(first.hypotheses) < 2 or len(first.text) > MAX_REPAIRED or self._is_sure(first):
             return None
         texts = [h.text for h in first.hypotheses]
-        likely = log_likelihoods(self.llama, conversation(first.greedy, context, history=history), [tidy(t).rstrip(".") for t in texts], should_stop)
+        shown = context if len(self.search.rare_words(context)) <= self.config.max_rare_words else ""
+        with nullcontext() if shown == context else self.llama.aside():  # whose prompt is another one
+            likely = log_likelihoods(self.llama, conversation(first.greedy, shown, history=history), [tidy(t).rstrip(".") for t in texts], should_stop)
         best = max(zip(first.hypotheses, likely), key=lambda pair: pair[0].score + self.config.llama_weight * pair[1])[0].text
         return readings if best == texts[0] else [replace(first, text=self._allowed(first.emissions, first.greedy, best))]
 
