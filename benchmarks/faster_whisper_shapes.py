@@ -21,6 +21,7 @@ import numpy as np
 WHISPER_LARGE_V3 = dict(
     vocab_size=51_866, num_mel_bins=128, d_model=1280, encoder_layers=32, encoder_attention_heads=20, encoder_ffn_dim=5120,
     decoder_layers=32, decoder_attention_heads=20, decoder_ffn_dim=5120, max_source_positions=1500, max_target_positions=448)
+NAMED = {50_257: "<|endoftext|>", 50_258: "<|startoftranscript|>", 50_259: "<|en|>", 50_360: "<|transcribe|>", 50_363: "<|nospeech|>", 50_364: "<|notimestamps|>"}
 PROMPT = [50_258, 50_259, 50_360, 50_364]  # start of transcript, English, transcribe, no timestamps
 TOKENS, SECONDS = 32, 30
 
@@ -40,7 +41,7 @@ def make_whisper(folder: Path, layers: int | None) -> None:
         for name, p in model.named_parameters():
             p.fill_(1.0) if "layer_norm.weight" in name else p.uniform_(-0.03, 0.03, generator=rng)
     spec = WhisperLoader().get_model_spec(model)
-    spec.register_vocabulary([f"<{i}>" for i in range(shape["vocab_size"])])
+    spec.register_vocabulary([NAMED.get(i, f"<{i}>") for i in range(shape["vocab_size"])])
     spec.config.suppress_ids, spec.config.suppress_ids_begin, spec.config.lang_ids, spec.config.alignment_heads = [], [], [PROMPT[1]], [(0, 0)]
     spec.validate()
     spec.optimize(quantization="int8")
