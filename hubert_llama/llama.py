@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['log', 'Message', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'MAX_GUESS', 'SCORING_BYTES', 'Sampling', 'Completion',
-           'next_token', 'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream', 'complete',
-           'log_likelihoods']
+__all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'MAX_GUESS', 'SCORING_BYTES', 'Sampling',
+           'Completion', 'next_token', 'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream',
+           'complete', 'log_likelihoods']
 
 # %% ../nbs/02_llama.ipynb #9cb3777c
 log = logging.getLogger(__name__)
@@ -98,6 +98,7 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
 
 # %% ../nbs/02_llama.ipynb #22032126
+LARGE_OUTPUT = 1 << 24  # weights of the output layer: Llama 3's have 262 million and more
 BIG_MODEL = 5_000_000_000  # bytes of weights from which 4 bit is the default: Llama 3.2 3B has 6.4, 1B 2.5
 
 def _load_model(folder: Path, name: str, config: DeviceConfig, load_in_4bit: bool, on_progress: hub.Progress | None = None):
@@ -123,10 +124,11 @@ def _load_model(folder: Path, name: str, config: DeviceConfig, load_in_4bit: boo
     return _decoding(model.eval())
 
 def _decoding(model):
-    "The model, quick at writing on a CPU that multiplies bf16."
-    from hubert_llama.decode import decode_quickly
+    "The model; a large one quick at writing on a CPU that multiplies bf16. (A small one gains nothing, and would wait for numba's import.)"
+    if model.lm_head.weight.numel() >= LARGE_OUTPUT:
+        from hubert_llama.decode import decode_quickly
 
-    decode_quickly(model)
+        decode_quickly(model)
     return model
 
 def _nf4(dtype: torch.dtype, name: str):
