@@ -296,6 +296,5 @@ def main() -> None:
     print_whole(in_process(args.folder, "whole", args))
 
 
-
 if __name__ == "__main__":
     main()

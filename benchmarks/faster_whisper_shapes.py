@@ -13,10 +13,11 @@ import argparse
 import json
 import os
 import statistics
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from timing import in_turns
 
 WHISPER_LARGE_V3 = dict(
     vocab_size=51_866, num_mel_bins=128, d_model=1280, encoder_layers=32, encoder_attention_heads=20, encoder_ffn_dim=5120,
@@ -49,6 +50,30 @@ def make_whisper(folder: Path, layers: int | None) -> None:
     spec.save(str(folder))
 
 
+def three(folder: Path, threads: int, layers: int | None) -> dict[str, Callable[[], object]]:
+    """What is timed: Whisper's encoder, its decoder, and HuBERT-large, which has letters at once."""
+    import ctranslate2
+    import torch
+
+    from hubert_llama.hubert import DeviceConfig, SpeechEncoder
+
+    torch.set_num_threads(threads)
+    made = folder / (f"whisper-int8-{layers}" if layers else "whisper-int8")
+    if not made.exists():
+        make_whisper(made, layers)
+    whisper = ctranslate2.models.Whisper(str(made), device="cpu", compute_type="int8", intra_threads=threads)
+    encoder = SpeechEncoder.from_pretrained(str(folder / "hubert"), DeviceConfig("cpu"))
+    rng = np.random.default_rng(0)
+    mel = ctranslate2.StorageView.from_array(rng.standard_normal((1, 128, 2 * WHISPER_LARGE_V3["max_source_positions"])).astype(np.float32))
+    speech = (0.1 * rng.standard_normal(SECONDS * 16_000)).astype(np.float32)
+    heard = whisper.encode(mel)
+    return {
+        "Whisper large-v3, int8: encoder": lambda: whisper.encode(mel),
+        f"Whisper large-v3, int8: {TOKENS} tokens": lambda: whisper.generate(heard, [PROMPT], beam_size=1, max_length=TOKENS + len(PROMPT), suppress_blank=False, suppress_tokens=[50_257]),
+        "HuBERT-large, this project: encoder and letters": lambda: encoder.encode([speech]),
+    }
+
+
 def main() -> None:
     """Time, print, and write FOLDER/faster_whisper_shapes.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -57,32 +82,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--layers", type=int, help="a slice of Whisper, to try the script")
     args = parser.parse_args()
-    import ctranslate2
-    import torch
-
-    from hubert_llama.hubert import DeviceConfig, SpeechEncoder
-
-    torch.set_num_threads(args.threads)
-    made = args.folder / (f"whisper-int8-{args.layers}" if args.layers else "whisper-int8")
-    if not made.exists():
-        make_whisper(made, args.layers)
-    whisper = ctranslate2.models.Whisper(str(made), device="cpu", compute_type="int8", intra_threads=args.threads)
-    encoder = SpeechEncoder.from_pretrained(str(args.folder / "hubert"), DeviceConfig("cpu"))
-    rng = np.random.default_rng(0)
-    mel = ctranslate2.StorageView.from_array(rng.standard_normal((1, 128, 2 * WHISPER_LARGE_V3["max_source_positions"])).astype(np.float32))
-    speech = (0.1 * rng.standard_normal(SECONDS * 16_000)).astype(np.float32)
-    heard = whisper.encode(mel)
-    work = {
-        "Whisper large-v3, int8: encoder": lambda: whisper.encode(mel),
-        f"Whisper large-v3, int8: {TOKENS} tokens": lambda: whisper.generate(heard, [PROMPT], beam_size=1, max_length=TOKENS + len(PROMPT), suppress_blank=False, suppress_tokens=[50_257]),
-        "HuBERT-large, this project: encoder and letters": lambda: encoder.encode([speech]),
-    }
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for turn in range(args.repeats + 1):  # the first is not counted
-        for name, run in work.items():
-            start = time.perf_counter()
-            run()
-            times[name] += [time.perf_counter() - start] * (turn > 0)
+    times = in_turns(three(args.folder, args.threads, args.layers), args.repeats)
     rows = {name: {"median_s": round(statistics.median(t), 2), "least_s": round(min(t), 2), "most_s": round(max(t), 2)} for name, t in times.items()}
     for name, row in rows.items():
         print(f"{name:50s} {row['median_s']:7.2f} s ({row['least_s']:.2f} to {row['most_s']:.2f})")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import transformers
 
 # %% auto #0
-__all__ = ['FEW', 'FEW_ROWS', 'LARGE', 'few_queries_attention', 'OutputLayer', 'decode_quickly']
+__all__ = ['FEW', 'FEW_ROWS', 'few_queries_attention', 'OutputLayer', 'decode_quickly']
 
 # %% ../nbs/00c_decode.ipynb #a1c0de06
 FEW = 16  # queries up to which the products are made plainly
@@ -49,7 +49,6 @@ def few_queries_attention(
 
 # %% ../nbs/00c_decode.ipynb #a1c0de09
 FEW_ROWS = 4  # up to which the matrix is read plainly
-LARGE = 1 << 24  # weights from which that pays
 
 @intrinsic
 def _float_of(typing_context, bits):
@@ -109,7 +108,7 @@ def decode_quickly(
     AttentionMaskInterface.register("few_queries", sdpa_mask)
     model.set_attn_implementation("few_queries")
     head = model.lm_head
-    if type(head) is torch.nn.Linear and head.bias is None and head.weight.numel() >= LARGE:
+    if type(head) is torch.nn.Linear and head.bias is None:
         with torch.device("meta"):
             model.lm_head = OutputLayer(head.in_features, head.out_features, bias=False, dtype=head.weight.dtype)
         model.lm_head.weight = head.weight

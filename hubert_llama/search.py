@@ -116,9 +116,13 @@ def course_words(
     config: BeamConfig = BeamConfig(),
 ) -> list[str]:  # the most alike first
     "The context's rare words that the sound may hold."
+    return _alike(rare_words(context, lm, config), heard, config)
+
+def _alike(words: Sequence[str], heard: str, config: BeamConfig) -> list[str]:
+    "The words that sound like a part of what was heard, the most alike first."
     from rapidfuzz import fuzz, process
 
-    found = process.extract(letters(heard).replace(" ", ""), rare_words(context, lm, config), scorer=fuzz.partial_ratio, processor=None, score_cutoff=config.similarity, limit=config.max_course_words)
+    found = process.extract(letters(heard).replace(" ", ""), words, scorer=fuzz.partial_ratio, processor=None, score_cutoff=config.similarity, limit=config.max_course_words)
     return [word for word, _, _ in found]
 
 def rare_words(context: str, lm: LanguageModel, config: BeamConfig = BeamConfig()) -> list[str]:
@@ -185,8 +189,8 @@ class BeamSearch:
 
         c, (trie, scores) = self.config, self._trie(self.new_words(context))
         options = decoder.LexiconDecoderOptions(c.beam, min(c.symbols, len(self.labels)), c.threshold, c.lm_weight, c.word_score, -math.inf, 0.0, False, decoder.CriterionType.CTC)
-        course = frozenset(course_words(context, heard, self.lm, c)) if context and heard else frozenset()
-        lm = _Words()(scores, course, course_bonus(len(self.rare_words(context)), c) / c.lm_weight if course else 0.0)  # kept by name: the search does not own it
+        rare = self.rare_words(context) if heard else []
+        lm = _Words()(scores, frozenset(_alike(rare, heard, c)), course_bonus(len(rare), c) / c.lm_weight)  # kept by name: the search does not own it
         search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
         emissions = np.ascontiguousarray(emissions, np.float32)
         found = {" ".join(scores.words[i] for i in result.words if i >= 0): result.score for result in reversed(search.decode(emissions.ctypes.data, *emissions.shape))}

@@ -1,12 +1,18 @@
 """Fixtures shared by the tests."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from hubert_llama.server import under_nohup
+
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hubert-llama-tests-")  # what tests quantise is not kept in the user's cache
+
+if under_nohup():
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # else the servers that tests start would rightly outlive them
 
 CLIPS = Path(__file__).parent.parent / "nbs" / "clips"
 

@@ -11,7 +11,6 @@ Nothing is imported or read before the first sentence is spoken, and only once i
 """
 
 import json
-import os
 import random
 from functools import cache
 from pathlib import Path
@@ -27,7 +26,7 @@ KOKORO = [f"af_{name}" for name in "alloy aoede bella heart jessica kore nicole 
 KOKORO += [f"am_{name}" for name in "adam echo eric fenrir liam michael onyx puck santa".split()]
 KOKORO += [f"bf_{name}" for name in "alice emma isabella lily".split()] + [f"bm_{name}" for name in "daniel fable george lewis".split()]
 VOICES = {"hibari": HIBARI, "piper": PIPER, "kokoro": KOKORO}
-KOKORO_VOICES = Path(os.environ.get("KOKORO_VOICES", "build/kokoro-js/package/voices"))  # of `npm pack kokoro-js`
+KOKORO_VOICES = Path("build/kokoro-js/package/voices")  # of `npm pack kokoro-js`, unpacked as training/README.md says
 
 
 def speak_hibari(voice: str, sentence: str, rng: random.Random, slower: float) -> np.ndarray:

@@ -20,7 +20,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
@@ -312,6 +312,14 @@ def padded(rows: list[list[int]], value: int) -> torch.Tensor:
 # Training
 
 
+def lent(shared: DynamicCache, rows: torch.Tensor) -> DynamicCache:
+    """A cache for turns, each of which goes on from one of the rows of a shared one."""
+    cache = DynamicCache()
+    for i, layer in enumerate(shared.layers):
+        cache.update(layer.keys[rows], layer.values[rows], i)
+    return cache
+
+
 def loss_of(model: LlamaForCausalLM, batch: Batch, context_weight: float = 0.0) -> torch.Tensor:
     """Mean cross entropy of the assistant's tokens, and a share of the contexts'. What a lesson shares is encoded once, and its keys and values lent to every turn."""
     device = model.device
@@ -321,9 +329,7 @@ def loss_of(model: LlamaForCausalLM, batch: Batch, context_weight: float = 0.0) 
     losses, count = [], 0
     for lesson, input_ids, labels in batch.chunks:
         lesson, input_ids, labels = lesson.to(device), input_ids.to(device), labels.to(device)
-        cache = DynamicCache()
-        for i, layer in enumerate(shared.layers):
-            cache.update(layer.keys[lesson], layer.values[lesson], i)
+        cache = lent(shared, lesson)
         mask = torch.cat([prefix_mask[lesson], torch.ones_like(input_ids)], dim=1)  # padding stands on the right, where attention does not look
         positions = prefix_mask[lesson].sum(1, keepdim=True) + torch.arange(input_ids.shape[1], device=device)
         hidden = model.model(input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True).last_hidden_state[:, :-1]  # (B, T - 1, D)
@@ -339,11 +345,9 @@ def loss_of(model: LlamaForCausalLM, batch: Batch, context_weight: float = 0.0) 
 
 def choosing_loss(model: LlamaForCausalLM, asked: Ballot, weight: float) -> torch.Tensor:
     """How far from certain it is that a reading with the fewest errors is chosen, when the search's scores and the weighted log-likelihoods are added as the service does (nats)."""
-    device, n = model.device, len(asked.scores)
+    device = model.device
     shared = model.model(asked.prompt.to(device), use_cache=True).past_key_values
-    cache = DynamicCache()
-    for i, layer in enumerate(shared.layers):
-        cache.update(layer.keys.expand(n, -1, -1, -1), layer.values.expand(n, -1, -1, -1), i)
+    cache = lent(shared, torch.zeros(len(asked.scores), dtype=torch.int64, device=device))
     logits = model.lm_head(model.model(asked.turns.to(device), past_key_values=cache, use_cache=True).last_hidden_state).float()  # (N, L, V)
     likely = -F.cross_entropy(logits.transpose(1, 2), asked.labels.to(device), ignore_index=-100, reduction="none").sum(1)  # (N,)
     scores = asked.scores.to(device) + weight * likely
@@ -576,7 +580,7 @@ def main() -> None:
     if args.evaluate:
         return evaluate(args.evaluate, args.questions, args.failures)
     if not args.export_only:
-        train(Settings(minutes=args.minutes, seed=args.seed, hypotheses=args.hypotheses, peak_lr=args.peak_lr, copying=args.copying, drills=args.drills, rows=args.rows, quoting=args.quoting, lessons=args.lessons, choosing=args.choosing, together=args.together, layers=args.layers, hold=args.hold), args.work_dir, args.init_from, args.compile)
+        train(Settings(**{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}), args.work_dir, args.init_from, args.compile)
     export(args.work_dir, args.out)
 
 
