@@ -173,6 +173,7 @@ class ChatLlama:
         self.lookahead = 8  # tokens guessed at a time from what stood before; 0: none
         self.passes = 0  # of the model, so far
         self.stop_ids = _stop_ids(model, tokenizer)
+        self.end_id: int = tokenizer.get_added_vocab().get("<|eot_id|>", tokenizer.eos_token_id)  # ends a turn as the chat template does
         self.window: int = min(model.config.max_position_embeddings, MAX_WINDOW)
         self._special = sorted({str(t) for t in tokenizer.all_special_tokens} | set(tokenizer.get_added_vocab()), key=len, reverse=True)
 
@@ -189,7 +190,10 @@ class ChatLlama:
         if load_in_4bit is None:
             load_in_4bit = hub.weight_bytes(folder) >= BIG_MODEL
         with hub.explained(name):
-            return cls(_load_model(folder, name, config, load_in_4bit, on_progress), _load_tokenizer(folder, name), name)
+            llama = cls(_load_model(folder, name, config, load_in_4bit, on_progress), _load_tokenizer(folder, name), name)
+        if load_in_4bit and llama.model.device.type == "cpu":
+            llama.lookahead = 0  # there nine rows take four times as long as one (benchmarks/llama.py), and guesses are seldom that often right
+        return llama
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -354,12 +358,12 @@ def log_likelihoods(
     texts: Sequence[str],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[float]:  # nats
-    "How likely each text is as the beginning of the assistant's next turn; raises `Stopped` when told to stop."
-    turns = [llama.tokenizer(llama.plain(text), add_special_tokens=False)["input_ids"] for text in texts]
+    "How likely each text is as the assistant's whole next turn; raises `Stopped` when told to stop."
+    turns = [[*llama.tokenizer(llama.plain(text), add_special_tokens=False)["input_ids"], llama.end_id] for text in texts]
     longest = max(map(len, turns), default=0)
     ids = llama.fitting(messages, longest)
-    if not longest:
-        return [0.0] * len(texts)
+    if not turns:
+        return []
     first = _prefill(llama, ids[llama.prefix.keep_common(ids) :], should_stop)[-1].float().log_softmax(-1)  # (V,)
     together = max(1, SCORING_BYTES // _scoring_bytes(llama, len(ids), longest))
     return [p for i in range(0, len(turns), together) for p in _score(llama, first, turns[i : i + together], should_stop)]
@@ -378,12 +382,12 @@ def _score(llama: ChatLlama, first: torch.Tensor, turns: list[list[int]], should
 
     if should_stop():
         raise Stopped("generation stopped on request")
-    shared, cache, longest = llama.prefix.cache, DynamicCache(), max(1, *map(len, turns))
+    shared, cache, longest = llama.prefix.cache, DynamicCache(), max(map(len, turns))
     for i, layer in enumerate(shared.layers):
         cache.update(layer.keys.expand(len(turns), -1, -1, -1), layer.values.expand(len(turns), -1, -1, -1), i)
     padded = torch.tensor([turn + [0] * (longest - len(turn)) for turn in turns], device=llama.model.device)  # (N, L); padding stands on the right, where attention does not look
     with torch.inference_mode():
         logits = llama.model(padded, past_key_values=cache, use_cache=True).logits  # (N, L, V)
     rows = zip(turns, logits, strict=True)
-    return [sum([float(first[turn[0]]), *(float(p) for p in row[: len(turn) - 1].float().log_softmax(-1).gather(1, torch.tensor(turn[1:], device=row.device)[:, None])[:, 0])]) if turn else 0.0 for turn, row in rows]
+    return [sum([float(first[turn[0]]), *(float(p) for p in row[: len(turn) - 1].float().log_softmax(-1).gather(1, torch.tensor(turn[1:], device=row.device)[:, None])[:, 0])]) for turn, row in rows]
 
