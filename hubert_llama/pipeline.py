@@ -5,10 +5,11 @@
 # %% ../nbs/03_pipeline.ipynb #217677b1
 from __future__ import annotations
 
+import gc
 import re
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher
 from os import PathLike
@@ -41,7 +42,7 @@ SYSTEM_PROMPT = (
     "and use the course context when it helps. Say so when you do not know.")
 
 def conversation(
-    heard: str,  # the recogniser's text, lower case
+    heard: str | None,  # the recogniser's text, lower case; None: nothing yet, and the coming turn is what the student may say
     context: str = "",  # course, persona, difficulty, a page of the course: whatever the application knows
     transcript: str | None = None,  # None: the coming turn is the transcript; else it is the answer
     history: Sequence[Turn] = (),  # what was said before, the oldest first
@@ -50,10 +51,8 @@ def conversation(
     "The messages that Llama continues, first with the transcript, then with the answer."
     system = SYSTEM_PROMPT + (f"\n\nCourse context:\n{context.strip()}" if context.strip() else "")
     before = [{"role": role, "content": text} for turn in history for role, text in zip(("user", "assistant"), turn)]
-    messages = [
-        {"role": "system", "content": system},
-        *before,
-        {"role": "user", "content": f"A speech recogniser heard:\n{heard}\nWrite exactly what the student said."}]
+    asked = "Write what the student may say next." if heard is None else f"A speech recogniser heard:\n{heard}\nWrite exactly what the student said."
+    messages = [{"role": "system", "content": system}, *before, {"role": "user", "content": asked}]
     if transcript is not None:
         near = "".join(["Nearest in the course:\n", *(f"{quote.text}\n" for quote in quotes)]) if quotes else ""
         messages += [{"role": "assistant", "content": transcript}, {"role": "user", "content": f"{near}Now answer the student."}]
@@ -154,7 +153,8 @@ class PipelineConfig:
     hypotheses: int = 16  # readings that Llama chooses from; 1: the search's first stands
     sure: float = 0.9  # confidence of a reading's least sure word from which Llama is not asked to choose
     max_rare_words: int = 60  # of a context that Llama is shown when it chooses; among more, a small model loses the question (they make the search's vocabulary all the same)
-    llama_weight: float = 0.2  # of Llama's log-likelihood beside the search's score
+    llama_weight: float = 0.6  # of Llama's log-likelihood beside the search's score
+    lm_discount: float = 0.6  # of the search's own language model, which Llama's knowledge of the language takes the place of
     doubt: float = 0.4  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
@@ -257,12 +257,13 @@ class SpeechUnderstanding:
         for name in (chosen.llama, chosen.hubert):  # both before one is loaded: the gated one first
             folder = hub.fetch(name, on_progress)
         on_progress("loading", 0.0, f"Loading {chosen.hubert}")
-        encoder = SpeechEncoder.from_pretrained(chosen.hubert, config.device, on_progress)
-        search = BeamSearch.from_pretrained(chosen.hubert, encoder.labels)
-        on_progress("loading", 0.3, f"Loading {chosen.llama}")
-        tutor = ChatLlama.from_pretrained(chosen.llama, config.device, four, on_progress)
-        pipeline = cls(encoder, tutor, chosen, config, search, Calibration.from_folder(folder))
-        pipeline.detect.load()
+        with _nothing_collected():
+            encoder = SpeechEncoder.from_pretrained(chosen.hubert, config.device, on_progress)
+            search = BeamSearch.from_pretrained(chosen.hubert, encoder.labels)
+            on_progress("loading", 0.3, f"Loading {chosen.llama}")
+            tutor = ChatLlama.from_pretrained(chosen.llama, config.device, four, on_progress)
+            pipeline = cls(encoder, tutor, chosen, config, search, Calibration.from_folder(folder))
+            pipeline.detect.load()
         on_progress("loading", 1.0, "Ready")
         return pipeline
 
@@ -391,8 +392,9 @@ class SpeechUnderstanding:
         texts = [h.text for h in first.hypotheses]
         shown = context if len(self.search.rare_words(context)) <= self.config.max_rare_words else ""
         with nullcontext() if shown == context else self.llama.aside():  # whose prompt is another one
-            likely = log_likelihoods(self.llama, conversation(first.greedy, shown, history=history), [tidy(t).rstrip(".") for t in texts], should_stop)
-        best = max(zip(first.hypotheses, likely), key=lambda pair: pair[0].score + self.config.llama_weight * pair[1])[0].text
+            likely = log_likelihoods(self.llama, conversation(None, shown, history=history), [tidy(t).rstrip(".") for t in texts], should_stop)
+        c = self.config
+        best = max(zip(first.hypotheses, likely), key=lambda pair: pair[0].score - c.lm_discount * pair[0].lm + c.llama_weight * pair[1])[0].text
         return readings if best == texts[0] else [replace(first, text=self._allowed(first.emissions, first.greedy, best))]
 
     def _is_sure(self, reading: Reading) -> bool:
@@ -456,6 +458,17 @@ def from_array(
     if len(mono) < FRAME_LENGTH:
         raise AudioEmptyError(f"Empty recording: {len(mono)} samples at 16 kHz; {FRAME_LENGTH} (25 ms) is the least.")
     return mono / max(1.0, float(np.abs(mono).max()))
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    "Meanwhile Python looks for no garbage: libraries that load make a million objects and drop none of them, and looking them through again and again takes a fifth of the time."
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 @dataclass(frozen=True)
 class _Transcription:

@@ -39,7 +39,7 @@ class LanguageModel:
         order: int,
     ):
         self.logs, self.backoffs, self.order = logs, backoffs, order
-        self.words = [gram for gram in logs if " " not in gram and gram not in ("<s>", "</s>", "<unk>")]
+        self.words = [word for word in [gram for gram in logs if " " not in gram] if word not in ("<s>", "</s>", "<unk>")]  # the cheap question first
 
     @classmethod
     def from_arpa(
@@ -50,7 +50,7 @@ class LanguageModel:
         logs, backoffs, order = {}, {}, 0
         try:
             with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
-                _, *sections = re.split(r"^\\(\d+)-grams:\s*$", file.read().lower(), flags=re.MULTILINE)
+                _, *sections = re.split(r"\n\\(\d+)-grams:[ \t]*(?=\n)", f"\n{file.read().lower()}")
             for order, body in zip(map(int, sections[::2]), sections[1::2]):
                 columns = _table(body.partition("\n\\")[0].strip())
                 logs.update(zip(columns[1], map(float, columns[0])))
@@ -142,7 +142,8 @@ def _words(context: str) -> list[str]:
 class Hypothesis:
     "A reading and its score."
     text: str  # lower case
-    score: float  # nats
+    score: float  # nats, of the sound and the language model together
+    lm: float = 0.0  # the language model's part of it, without what course words gain
 
 class BeamSearch:
     "Reads emissions as words of a vocabulary."
@@ -190,11 +191,16 @@ class BeamSearch:
         c, (trie, scores) = self.config, self._trie(self.new_words(context))
         options = decoder.LexiconDecoderOptions(c.beam, min(c.symbols, len(self.labels)), c.threshold, c.lm_weight, c.word_score, -math.inf, 0.0, False, decoder.CriterionType.CTC)
         rare = self.rare_words(context) if heard else []
-        lm = _Words()(scores, frozenset(_alike(rare, heard, c)), course_bonus(len(rare), c) / c.lm_weight)  # kept by name: the search does not own it
+        course, bonus = frozenset(_alike(rare, heard, c)), course_bonus(len(rare), c)
+        lm = _Words()(scores, course, bonus / c.lm_weight)  # kept by name: the search does not own it
         search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
         emissions = np.ascontiguousarray(emissions, np.float32)
-        found = {" ".join(scores.words[i] for i in result.words if i >= 0): result.score for result in reversed(search.decode(emissions.ctypes.data, *emissions.shape))}
-        return [Hypothesis(text, score) for text, score in sorted(found.items(), key=lambda x: -x[1]) if text][:n]
+        found: dict[str, Hypothesis] = {}
+        for result in search.decode(emissions.ctypes.data, *emissions.shape):  # the best first
+            words = [scores.words[i] for i in result.words if i >= 0]
+            text = " ".join(words)
+            found.setdefault(text, Hypothesis(text, result.score, c.lm_weight * result.lmScore - bonus * sum(word in course for word in words)))
+        return [h for text, h in found.items() if text][:n]
 
     def new_words(self, context: str) -> tuple[str, ...]:
         "The context's words that the language model lacks and the letters can write, in order."

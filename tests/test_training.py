@@ -382,8 +382,8 @@ def test_choosing_weighs_readings_as_the_service_does():
     from hubert_llama.pipeline import conversation, tidy
 
     llama = ChatLlama.from_pretrained(str(TRAINING.parent / "hubert_llama" / "mini" / "llama"), DeviceConfig("cpu", "float32"))
-    choice = Choice("wat is gravty", ("what is gravity", "what is gravel", "watt is gravity and more"), (-3.0, -2.0, -4.0), (0, 1, 3))
-    likely = torch.tensor(log_likelihoods(llama, conversation(choice.heard, "Course: Physics"), [tidy(r).rstrip(".") for r in choice.readings]))
+    choice = Choice(("what is gravity", "what is gravel", "watt is gravity and more"), (-3.0, -2.0, -4.0), (0, 1, 3))
+    likely = torch.tensor(log_likelihoods(llama, conversation(None, "Course: Physics"), [tidy(r).rstrip(".") for r in choice.readings]))
     chosen = (torch.tensor(choice.scores) + 0.5 * likely).softmax(0)
     with torch.inference_mode():
         loss = choosing_loss(llama.model, ballot(llama.tokenizer, choice, "Course: Physics"), 0.5)
@@ -393,12 +393,12 @@ def test_choosing_weighs_readings_as_the_service_does():
 def test_llama_learns_to_choose_from_a_file_of_readings(tmp_path):
     from train_llama import load_choices
 
-    rows = [{"text": "what is gravity", "heard": "wat is gravty", "readings": [["what is gravel", -2.0], ["what is gravity", -3.0]]},
-            {"text": "a cat", "heard": "a cat", "readings": [["a cat", -1.0]]}, {"text": "a dog", "heard": "a dok"}]
+    rows = [{"text": "what is gravity", "heard": "wat is gravty", "readings": [["what is gravel", -2.0, -1.0], ["what is gravity", -3.0, -2.0]]},
+            {"text": "a cat", "heard": "a cat", "readings": [["a cat", -1.0, 0.0]]}, {"text": "a dog", "heard": "a dok"}]
     file = tmp_path / "heard.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    [choice] = load_choices(file)
-    assert choice.errors == (1, 0) and choice.scores == (-2.0, -3.0)
+    [choice] = load_choices(file, 0.5)
+    assert choice.errors == (1, 0) and choice.scores == (-1.5, -2.0)
     script("train_llama.py", "--work-dir", tmp_path / "work", "--minutes", "0.05", "--hypotheses", file, "--choosing", "1", "--together", "2", "--threads", "1", "--copying", "0", "--out", tmp_path / "out", "--layers", "1")
     told = json.loads((tmp_path / "out" / "training_args.json").read_text())
     assert told["steps"] > 0 and told["settings"]["together"] == 2

@@ -4,8 +4,8 @@
     python training/calibrate.py build/tuning/manifest.jsonl --hubert hubert_llama/mini/hubert --llama hubert_llama/mini/llama
 
 It reads the manifest's recordings with the beam search, fits the three numbers of `hubert_llama.ctc.Calibration` by logistic
-regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several weights of
-`PipelineConfig.llama_weight` and limits of `hubert_llama.pipeline.SEARCH_COST`. `--search` also tries weights of the search itself (`BeamConfig`).
+regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several values of
+`PipelineConfig.llama_weight` and `lm_discount`, and limits of `hubert_llama.pipeline.SEARCH_COST`. `--search` also tries weights of the search itself (`BeamConfig`).
 """
 
 import argparse
@@ -27,7 +27,8 @@ from hubert_llama.llama import ChatLlama, log_likelihoods
 from hubert_llama.pipeline import PipelineConfig, conversation, tidy
 from hubert_llama.search import BeamSearch, Hypothesis
 
-LLAMA_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8)
+LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
+LM_DISCOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +106,11 @@ def read(h: Heard, search: BeamSearch, n: int = PipelineConfig.hypotheses) -> li
 
 
 def try_llama(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> None:
-    """Print word error rates for weights of Llama's opinion."""
-    likely = [log_likelihoods(llama, conversation(h.greedy, h.utterance.context), [tidy(x.text).rstrip(".") for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
-    for weight in LLAMA_WEIGHTS:
-        chosen = [max(zip(f, own, strict=True), key=lambda pair: pair[0].score + weight * pair[1])[0].text for f, own in zip(found, likely, strict=True)]
-        print(f"llama_weight {weight}: {word_errors(heard, chosen):.2f} %")
+    """Print word error rates for weights of Llama's opinion and of the search's language model."""
+    likely = [log_likelihoods(llama, conversation(None, h.utterance.context), [tidy(x.text).rstrip(".") for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
+    for weight, discount in product(LLAMA_WEIGHTS, LM_DISCOUNTS):
+        chosen = [max(zip(f, own, strict=True), key=lambda pair: pair[0].score - discount * pair[0].lm + weight * pair[1])[0].text for f, own in zip(found, likely, strict=True)]
+        print(f"llama_weight {weight}, lm_discount {discount}: {word_errors(heard, chosen):.2f} %")
     best = [min((x.text for x in f), key=lambda text: edit_distance(letters(h.utterance.text).split(), text.split())) for h, f in zip(heard, found, strict=True)]
     print(f"the best of each list: {word_errors(heard, best):.2f} %")
 

@@ -409,14 +409,14 @@ def evaluate(model_folder: Path, folder: Path, dtype: torch.dtype, examples: int
 
 @torch.inference_mode()
 def search_clips(model: HubertForCTC, clips: list[Clip], language_model: Path, n: int = 16) -> list[dict]:
-    """What the service makes of the clips with a folder's language model: the greedy reading, and its beam search's n best with their scores."""
+    """What the service makes of the clips with a folder's language model: the greedy reading, and its beam search's n best, each with its score and its language model's part of it."""
     search = BeamSearch.from_pretrained(str(language_model), SYMBOLS)
     rows = []
     for clip in clips:
         x = clip.samples.astype(np.float32)
         emissions = model(torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7))[None]).logits[0].log_softmax(-1).numpy()  # (T, V)
         greedy = greedy_text(emissions.argmax(-1).tolist())
-        rows.append({"heard": greedy, "readings": [[h.text, round(h.score, 3)] for h in search(emissions, n, "", greedy)]})
+        rows.append({"heard": greedy, "readings": [[h.text, round(h.score, 3), round(h.lm, 3)] for h in search(emissions, n, "", greedy)]})
     return rows
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from optimizer import MuonAdamW, learn
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from speech import glosses
+from speech import Sentences, draw, glosses, load_sentences
 from torch.nn import functional as F
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_question, load_concepts, load_material, load_passages, make_lesson, make_turns, plain, running_sum, unknown_question, unread
@@ -73,9 +73,11 @@ class Settings:
     drills: float = 0.15  # share of the lessons that are drills after that
     rows: float = 0.3  # share of the other lessons that are rows of questions and answers
     quoting: float = 0.15  # share of the other lessons that are quotes and answers which repeat them
+    unheard: float = 0.0  # share of the other lessons that are what students say before anything is heard: what readings are weighed by
     choosing: float = 0.0  # of the loss: the weight of choosing right among a recogniser's readings, which the hypotheses then must bring
     choices: int = 2  # lists of readings in a batch
-    llama_weight: float = 0.5  # of the model's log-likelihood beside the search's score, as the service adds them
+    llama_weight: float = 0.6  # of the model's log-likelihood beside the search's score, as the service adds them
+    lm_discount: float = 0.6  # share of the search's language model that the service takes off
     peak_lr: float = 2e-3
     hold: float = 0.3  # share of the time at the peak, before the cosine
     warmup: int = 200  # steps
@@ -206,6 +208,28 @@ def rows(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Mater
     return examples
 
 
+def sayings(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, spoken: Sentences, n: int) -> list[Example]:
+    """What students say before anything is heard: about the course whose context is shown, or about anything, with a context that has nothing to do with it now and then.
+    All but the saying is shared, so that every token of a turn is learned."""
+    lesson = make_lesson(rng, material, n)
+    context, texts = lesson[0].context, [plain(turn.transcript) for turn in lesson]
+    if not context or rng.random() < 0.5:
+        context, texts = context if rng.random() < 0.4 else "", draw(spoken, 2 * n, rng.random(), "mixed", test=False)
+    prompt = prompt_of(tokenizer, None, context)
+    said = [tokens(tokenizer, spelt(text) + "<|eot_id|>") for text in texts]
+    return [Example(prompt[:-1], [prompt[-1], *ids], [-100, *ids]) for ids in said]
+
+
+def spelt(reading: str) -> str:
+    """A reading as the service shows it to Llama to be weighed."""
+    return tidy(reading).rstrip(".")
+
+
+def prompt_of(tokenizer: PreTrainedTokenizerFast, heard: str | None, context: str) -> list[int]:
+    """The tokens before the transcript's turn."""
+    return tokens(tokenizer, tokenizer.apply_chat_template(conversation(heard, context), tokenize=False, add_generation_prompt=True))
+
+
 def tokens(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     """Token ids of a text that brings its own control tokens."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -215,21 +239,21 @@ def tokens(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
 class Choice:
     """What a recogniser read, and how many words of each of its readings are wrong."""
 
-    heard: str  # greedily
     readings: tuple[str, ...]
-    scores: tuple[float, ...]  # of the search, nats
+    scores: tuple[float, ...]  # of the search with its language model discounted, nats
     errors: tuple[int, ...]
 
 
-def load_choices(path: Path) -> list[Choice]:
+def load_choices(path: Path, lm_discount: float) -> list[Choice]:
     """The lists of a file of hypotheses in which some readings are better than others."""
     choices = []
     for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         if row.get("readings"):
-            readings, scores = zip(*row["readings"])
+            readings, scores, lms = zip(*row["readings"])
+            scores = tuple(score - lm_discount * lm for score, lm in zip(scores, lms, strict=True))
             errors = tuple(edit_distance(row["text"].split(), reading.split()) for reading in readings)
             if min(errors) < max(errors):
-                choices.append(Choice(row["heard"], readings, scores, errors))
+                choices.append(Choice(readings, scores, errors))
     return choices
 
 
@@ -246,8 +270,8 @@ class Ballot:
 
 def ballot(tokenizer: PreTrainedTokenizerFast, choice: Choice, context: str) -> Ballot:
     """The question that the service asks: how likely is each reading as the transcript."""
-    prompt = tokens(tokenizer, tokenizer.apply_chat_template(conversation(choice.heard, context), tokenize=False, add_generation_prompt=True))
-    turns = [tokens(tokenizer, tidy(reading).rstrip(".")) for reading in choice.readings]
+    prompt = prompt_of(tokenizer, None, context)
+    turns = [tokens(tokenizer, spelt(reading) + "<|eot_id|>") for reading in choice.readings]
     errors = torch.tensor(choice.errors)
     return Ballot(torch.tensor([prompt[:-1]]), padded([[prompt[-1], *turn[:-1]] for turn in turns], 0), padded(turns, -100), torch.tensor(choice.scores), errors == errors.min())
 
@@ -279,12 +303,15 @@ def collate(lessons: list[list[Example]], s: Settings) -> Batch:
 def batches(tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings, seed: int, copying: Callable[[], bool]) -> Iterator[Batch]:
     """New lessons for ever, each batch made by a thread while the one before it is learned."""
     rng, vocabulary = random.Random(seed), range(len(SPECIAL) + 256, len(tokenizer))
-    choices = load_choices(Path(s.hypotheses)) if s.choosing and s.hypotheses else []
+    choices = load_choices(Path(s.hypotheses), s.lm_discount) if s.choosing and s.hypotheses else []
+    spoken = load_sentences() if s.unheard else None
 
     def lesson() -> list[Example]:
         """The conversations of one lesson, or something to copy."""
         if copying() or rng.random() < s.drills:
             return drill(rng, vocabulary, s.lesson_turns // 3)  # of which every token is learned
+        if rng.random() < s.unheard:
+            return sayings(rng, tokenizer, material, spoken, 2 * s.lesson_turns)
         if rng.random() < s.quoting:
             return quoted(rng, tokenizer, material, s.lesson_turns // 3)
         if rng.random() < s.rows:
@@ -566,6 +593,7 @@ def main() -> None:
     training.add_argument("--drills", type=float, default=Settings.drills, help="share of the lessons that are drills after that")
     training.add_argument("--rows", type=float, default=Settings.rows, help="share of the other lessons that are rows of questions and answers")
     training.add_argument("--quoting", type=float, default=Settings.quoting, help="share of the other lessons that are quotes and answers which repeat them")
+    training.add_argument("--unheard", type=float, default=Settings.unheard, help="share of the other lessons that are what students say, before anything is heard")
     training.add_argument("--choosing", type=float, default=Settings.choosing, help="weight of the loss of choosing among a recogniser's readings, out of --hypotheses that bring them")
     training.add_argument("--copying", type=float, default=Settings.copying, help="share of the time for drills alone")
     training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")

@@ -177,7 +177,7 @@ def load_mishearings(path: Path) -> dict[str, list[str]]:
     """Word -> what a recogniser wrote for it, out of lines {"text", "heard"} and the first of "readings", where there are some; one entry for each time."""
     found = defaultdict(list)
     rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    for said, wrote in ((row["text"], heard) for row in rows for heard in (row["heard"], *(text for text, _ in row.get("readings", [])[:1]))):
+    for said, wrote in ((row["text"], heard) for row in rows for heard in (row["heard"], *(text for text, *_ in row.get("readings", [])[:1]))):
         text, heard = plain(said).split(), plain(wrote).split()
         for tag, a, b, c, d in SequenceMatcher(None, text, heard, autojunk=False).get_opcodes():
             if tag == "equal" or tag == "replace" and b - a == d - c:
