@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'MAX_GUESS', 'SCORING_BYTES', 'Sampling',
+__all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'MAX_GUESS', 'Step', 'Sampling',
            'Completion', 'next_token', 'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream',
            'complete', 'log_likelihoods']
 
@@ -364,30 +364,74 @@ def log_likelihoods(
     ids = llama.fitting(messages, longest)
     if not turns:
         return []
-    first = _prefill(llama, ids[llama.prefix.keep_common(ids) :], should_stop)[-1].float().log_softmax(-1)  # (V,)
-    together = max(1, SCORING_BYTES // _scoring_bytes(llama, len(ids), longest))
-    return [p for i in range(0, len(turns), together) for p in _score(llama, first, turns[i : i + together], should_stop)]
+    first = _prefill(llama, ids[llama.prefix.keep_common(ids) :], should_stop)[-1]  # (V,)
+    tree = _tree(turns)
+    likely = _weigh(llama, first, tree, should_stop)
+    return [sum(likely[step] for step in path) for path in tree.paths]
 
-SCORING_BYTES = 600_000_000  # that weighing texts side by side may take: each has a copy of the prompt's keys and values, and logits
+Step = tuple[int, int]  # a node and the token after it
 
-def _scoring_bytes(llama: ChatLlama, n_prompt: int, n_turn: int) -> int:
-    "What one text takes."
-    c, size = llama.model.config, llama.model.dtype.itemsize
-    return 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * size * (n_prompt + n_turn) + c.vocab_size * (size + 4) * n_turn
+@dataclass(frozen=True)
+class _Tree:
+    "Turns, and what they have in common only once."
+    tokens: list[int]  # of each node; what a node goes on from stands before it
+    parents: list[int]  # -1: the prompt
+    paths: list[list[Step]]  # of each turn
 
-def _score(llama: ChatLlama, first: torch.Tensor, turns: list[list[int]], should_stop: Callable[[], bool]) -> list[float]:
-    "How likely turns are after the prompt in the cache, whose last logits as log-probabilities are `first`; in one pass."
+def _tree(turns: Sequence[Sequence[int]]) -> _Tree:
+    "A node for each token that anything follows."
+    nodes: dict[Step, int] = {}
+    tokens, parents, paths = [], [], []
+    for turn in turns:
+        at, path = -1, []
+        for token, more in zip(turn, [*turn[1:], None]):
+            path.append((at, token))
+            if more is not None:
+                if (at, token) not in nodes:
+                    nodes[at, token] = len(tokens)
+                    tokens.append(token)
+                    parents.append(at)
+                at = nodes[at, token]
+        paths.append(path)
+    return _Tree(tokens, parents, paths)
+
+def _weigh(llama: ChatLlama, first: torch.Tensor, tree: _Tree, should_stop: Callable[[], bool]) -> dict[Step, float]:
+    "How likely each step of a tree is after the prompt in the cache, whose last logits are `first`. The prompt is left in the cache."
     import torch
-    from transformers import DynamicCache
 
-    if should_stop():
-        raise Stopped("generation stopped on request")
-    shared, cache, longest = llama.prefix.cache, DynamicCache(), max(map(len, turns))
-    for i, layer in enumerate(shared.layers):
-        cache.update(layer.keys.expand(len(turns), -1, -1, -1), layer.values.expand(len(turns), -1, -1, -1), i)
-    padded = torch.tensor([turn + [0] * (longest - len(turn)) for turn in turns], device=llama.model.device)  # (N, L); padding stands on the right, where attention does not look
-    with torch.inference_mode():
-        logits = llama.model(padded, past_key_values=cache, use_cache=True).logits  # (N, L, V)
-    rows = zip(turns, logits, strict=True)
-    return [sum([float(first[turn[0]]), *(float(p) for p in row[: len(turn) - 1].float().log_softmax(-1).gather(1, torch.tensor(turn[1:], device=row.device)[:, None])[:, 0])]) for turn, row in rows]
+    n_prompt, n, device = len(llama.prefix.ids), len(tree.tokens), llama.model.device
+    seen, depth = torch.eye(n, dtype=torch.bool), []
+    for node, parent in enumerate(tree.parents):
+        if parent >= 0:
+            seen[node] |= seen[parent]
+        depth.append(depth[parent] + 1 if parent >= 0 else n_prompt)
+    likely = _step_likelihoods(first[None], [-1], tree)
+    try:
+        for a in range(0, n, PREFILL_CHUNK):
+            if should_stop():
+                raise Stopped("generation stopped on request")
+            chunk = list(range(a, min(a + PREFILL_CHUNK, n)))
+            hidden_from = torch.cat([torch.zeros(len(chunk), n_prompt, dtype=torch.bool), ~seen[a : chunk[-1] + 1, : chunk[-1] + 1]], 1)  # (M, N)
+            mask = torch.zeros(hidden_from.shape, dtype=llama.model.dtype).masked_fill(hidden_from, torch.finfo(llama.model.dtype).min)
+            with torch.inference_mode():
+                hidden = llama.model.model(torch.tensor([tree.tokens[a : chunk[-1] + 1]], device=device), position_ids=torch.tensor([depth[a : chunk[-1] + 1]], device=device),
+                                           attention_mask=mask[None, None].to(device), past_key_values=llama.prefix.cache, use_cache=True).last_hidden_state
+                likely |= _step_likelihoods(llama.model.lm_head(hidden[0]), chunk, tree)
+            llama.passes += 1
+        if n:
+            llama.prefix.cache.crop(-n)
+    except BaseException:
+        llama.prefix.clear()  # it holds some of the tree
+        raise
+    return likely
+
+def _step_likelihoods(logits: torch.Tensor, nodes: list[int], tree: _Tree) -> dict[Step, float]:
+    "Of the steps from these nodes; logits (len(nodes), V)."
+    import torch
+
+    rows = {node: i for i, node in enumerate(nodes)}
+    steps = list({step for path in tree.paths for step in path if step[0] in rows})
+    at, tokens = torch.tensor([rows[node] for node, _ in steps], dtype=torch.int64), torch.tensor([token for _, token in steps], dtype=torch.int64)
+    chances = logits.float().log_softmax(-1)[at.to(logits.device), tokens.to(logits.device)]
+    return dict(zip(steps, chances.tolist()))
 
