@@ -290,6 +290,21 @@ def _dots(typing_context, rows, codes, x, levels, scales, sums, at, x_at, x_stri
 _LEVELS = torch.from_numpy(np.tile(LEVELS, 2)).to(torch.bfloat16).view(torch.uint16).numpy()  # (32,): a register of them
 
 @_compiled()
+def _tile(rows, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks):
+    if rows == 12:
+        _dots(12, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks)
+    elif rows == 8:
+        _dots(8, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks)
+    elif rows == 4:
+        _dots(4, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks)
+    elif rows == 3:
+        _dots(3, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks)
+    elif rows == 2:
+        _dots(2, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks)
+    else:
+        _dots(1, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks)
+
+@_compiled()
 def _multiply(
     codes,  # flat
     x,  # (M, K / 2), two bf16 numbers side by side in one number of 32 bits
@@ -300,33 +315,17 @@ def _multiply(
     last,  # groups of rows
 ):
     pairs, n, sums = x.shape[1], scales.shape[1], np.empty(12 * GROUP, np.float32)
-    x_flat, s_flat, blocks = x.reshape(-1), scales.reshape(-1), scales.shape[0]
+    x_flat, s_flat = x.reshape(-1), scales.reshape(-1)
     for g in range(first, last):
-        m, at, s = 0, g * GROUP * pairs, g * GROUP
+        m = 0
         while m < len(x):
-            left, begin = len(x) - m, m * pairs
-            if left >= 12:
-                done = 12
-                _dots(12, codes, x_flat, levels, s_flat, sums, at, begin, pairs, s, n, blocks)
-            elif left >= 8:
-                done = 8
-                _dots(8, codes, x_flat, levels, s_flat, sums, at, begin, pairs, s, n, blocks)
-            elif left >= 4:
-                done = 4
-                _dots(4, codes, x_flat, levels, s_flat, sums, at, begin, pairs, s, n, blocks)
-            elif left == 3:
-                done = 3
-                _dots(3, codes, x_flat, levels, s_flat, sums, at, begin, pairs, s, n, blocks)
-            elif left == 2:
-                done = 2
-                _dots(2, codes, x_flat, levels, s_flat, sums, at, begin, pairs, s, n, blocks)
-            else:
-                done = 1
-                _dots(1, codes, x_flat, levels, s_flat, sums, at, begin, pairs, s, n, blocks)
-            for r in range(done):
+            left = len(x) - m
+            rows = 12 if left >= 12 else 8 if left >= 8 else min(left, 4)
+            _tile(rows, codes, x_flat, levels, s_flat, sums, g * GROUP * pairs, m * pairs, pairs, g * GROUP, n, len(scales))
+            for r in range(rows):
                 for i in range(GROUP):
                     out[m + r, GROUP * g + i] = sums[GROUP * r + i]
-            m += done
+            m += rows
 
 
 # %% ../nbs/00b_nf4.ipynb #15fe20ea
