@@ -10,7 +10,7 @@ regression, writes them into the HuBERT's folder (calibration.json), and prints 
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -25,7 +25,7 @@ from hubert_llama.evaluate import Outcome, Utterance, judged_words, read_manifes
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.llama import ChatLlama, log_likelihoods
 from hubert_llama.pipeline import PipelineConfig, conversation, tidy
-from hubert_llama.search import BeamSearch, Hypothesis
+from hubert_llama.search import BeamSearch, Hypothesis, LanguageModel
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 LM_DISCOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8)
@@ -105,12 +105,25 @@ def read(h: Heard, search: BeamSearch, n: int = PipelineConfig.hypotheses) -> li
     return search(h.emissions, n, h.utterance.context, h.greedy) or [Hypothesis(h.greedy, 0.0)]
 
 
-def try_llama(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> None:
+def sentence(lm: LanguageModel, text: str) -> float:
+    """The log-probability of a whole sentence whose words the language model knows; what it lacks counts as <unk>."""
+    words = ["<s>", *(word if word in lm.logs else "<unk>" for word in text.split()), "</s>"]
+    return sum(lm.score(tuple(words[:i]), words[i]) or 0.0 for i in range(1, len(words)))
+
+
+def sense(heard: list[Heard], likely: Callable[[Utterance, str], float]) -> float:
+    """The mean log-probability of a word of what was said, the end of the sentence counted as one."""
+    texts = [(h.utterance, letters(h.utterance.text)) for h in heard]
+    return sum(likely(u, text) for u, text in texts) / sum(len(text.split()) + 1 for _, text in texts)
+
+
+def try_llama(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama, lm: LanguageModel) -> None:
     """Print word error rates for weights of Llama's opinion and of the search's language model."""
     likely = [log_likelihoods(llama, conversation(None, h.utterance.context), [tidy(x.text).rstrip(".") for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
     for weight, discount in product(LLAMA_WEIGHTS, LM_DISCOUNTS):
         chosen = [max(zip(f, own, strict=True), key=lambda pair: pair[0].score - discount * pair[0].lm + weight * pair[1])[0].text for f, own in zip(found, likely, strict=True)]
         print(f"llama_weight {weight}, lm_discount {discount}: {word_errors(heard, chosen):.2f} %")
+    print(f"how likely what was said is, nats a word: by Llama {sense(heard, lambda u, text: log_likelihoods(llama, conversation(None, u.context), [tidy(text).rstrip('.')])[0]):.2f}, by the search's language model {sense(heard, lambda u, text: sentence(lm, text)):.2f}")
     best = [min((x.text for x in f), key=lambda text: edit_distance(letters(h.utterance.text).split(), text.split())) for h, f in zip(heard, found, strict=True)]
     print(f"the best of each list: {word_errors(heard, best):.2f} %")
 
@@ -141,7 +154,7 @@ def main() -> None:
     path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **fitted}) + "\n")
     print(f"{path}: {Calibration.from_folder(args.hubert)}, {fitted['fitted_on_words']} words")
     if args.llama:
-        try_llama(heard, found, ChatLlama.from_pretrained(str(args.llama), exact))
+        try_llama(heard, found, ChatLlama.from_pretrained(str(args.llama), exact), search.lm)
 
 
 if __name__ == "__main__":
