@@ -173,7 +173,7 @@ class ChatLlama:
         self.lookahead = 8  # tokens guessed at a time from what stood before; 0: none
         self.passes = 0  # of the model, so far
         self.stop_ids = _stop_ids(model, tokenizer)
-        self.end_id: int = tokenizer.get_added_vocab().get("<|eot_id|>", tokenizer.eos_token_id)  # ends a turn as the chat template does
+        self.end_id: int = tokenizer.get_added_vocab().get("<|eot_id|>", tokenizer.eos_token_id or min(self.stop_ids, default=0))  # ends a turn as the chat template does
         self.window: int = min(model.config.max_position_embeddings, MAX_WINDOW)
         self._special = sorted({str(t) for t in tokenizer.all_special_tokens} | set(tokenizer.get_added_vocab()), key=len, reverse=True)
 
@@ -192,7 +192,10 @@ class ChatLlama:
         with hub.explained(name):
             llama = cls(_load_model(folder, name, config, load_in_4bit, on_progress), _load_tokenizer(folder, name), name)
         if load_in_4bit and llama.model.device.type == "cpu":
-            llama.lookahead = 0  # there nine rows take four times as long as one (benchmarks/llama.py), and guesses are seldom that often right
+            from hubert_llama.nf4 import has_kernel
+
+            if has_kernel():
+                llama.lookahead = 0  # with it nine rows take four times as long as one (benchmarks/llama.py), and guesses are seldom that often right
         return llama
 
     @contextmanager
@@ -405,24 +408,24 @@ def _weigh(llama: ChatLlama, first: torch.Tensor, tree: _Tree, should_stop: Call
         if parent >= 0:
             seen[node] |= seen[parent]
         depth.append(depth[parent] + 1 if parent >= 0 else n_prompt)
-    likely = _step_likelihoods(first[None], [-1], tree)
+    likely, done = _step_likelihoods(first[None], [-1], tree), 0
     try:
-        for a in range(0, n, PREFILL_CHUNK):
-            if should_stop():
-                raise Stopped("generation stopped on request")
-            chunk = list(range(a, min(a + PREFILL_CHUNK, n)))
-            hidden_from = torch.cat([torch.zeros(len(chunk), n_prompt, dtype=torch.bool), ~seen[a : chunk[-1] + 1, : chunk[-1] + 1]], 1)  # (M, N)
+        while done < n and not should_stop():
+            end = min(done + PREFILL_CHUNK, n)
+            hidden_from = torch.cat([torch.zeros(end - done, n_prompt, dtype=torch.bool), ~seen[done:end, :end]], 1)  # (M, N)
             mask = torch.zeros(hidden_from.shape, dtype=llama.model.dtype).masked_fill(hidden_from, torch.finfo(llama.model.dtype).min)
+            ids, positions = (torch.tensor([x[done:end]], device=device) for x in (tree.tokens, depth))
             with torch.inference_mode():
-                hidden = llama.model.model(torch.tensor([tree.tokens[a : chunk[-1] + 1]], device=device), position_ids=torch.tensor([depth[a : chunk[-1] + 1]], device=device),
-                                           attention_mask=mask[None, None].to(device), past_key_values=llama.prefix.cache, use_cache=True).last_hidden_state
-                likely |= _step_likelihoods(llama.model.lm_head(hidden[0]), chunk, tree)
-            llama.passes += 1
-        if n:
-            llama.prefix.cache.crop(-n)
+                hidden = llama.model.model(ids, position_ids=positions, attention_mask=mask[None, None].to(device), past_key_values=llama.prefix.cache, use_cache=True).last_hidden_state
+                likely |= _step_likelihoods(llama.model.lm_head(hidden[0]), list(range(done, end)), tree)
+            done, llama.passes = end, llama.passes + 1
+        if done:
+            llama.prefix.cache.crop(-done)
     except BaseException:
-        llama.prefix.clear()  # it holds some of the tree
+        llama.prefix.clear()  # some layers may hold more of the tree than others
         raise
+    if done < n:
+        raise Stopped("generation stopped on request")
     return likely
 
 def _step_likelihoods(logits: torch.Tensor, nodes: list[int], tree: _Tree) -> dict[Step, float]:

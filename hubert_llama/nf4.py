@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
+from llvmlite.binding import get_host_cpu_features, llvm_version_info
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -342,6 +342,8 @@ class Linear4bit(torch.nn.Module):
         bias: torch.nn.Parameter | None = None,  # (N,)
     ):
         super().__init__()
+        if tuple(scales.shape) != (2 * codes.shape[1] // BLOCK, codes.shape[0]):  # the kernel reads as far as they say
+            raise ValueError(f"Codes {tuple(codes.shape)} and scales {tuple(scales.shape)} are not of the same matrix.")
         self.out_features, self.in_features, self.bias = codes.shape[0], 2 * codes.shape[1], bias
         self.register_buffer("codes", codes, persistent=False)
         self.register_buffer("scales", scales, persistent=False)
@@ -353,13 +355,13 @@ class Linear4bit(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (…, K) -> (…, N)
         "The product, by whichever way is quicker for so many rows."
         rows = x.reshape(-1, self.in_features)
-        y = self.few(rows.to(torch.bfloat16)) if len(rows) < many_rows() else self.many(rows.to(torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32))
+        y = self.few(rows.to(torch.bfloat16)) if 0 < len(rows) < many_rows() else self.many(rows.to(torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32))
         y = y.view(*x.shape[:-1], self.out_features).to(x.dtype)
         return y if self.bias is None else y + self.bias
 
     def few(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 (M, K) -> float32 (M, N)
         "As they are; for CPUs with `has_kernel`."
-        y = torch.empty(len(rows), self.out_features)
+        y = torch.empty(len(rows), self.out_features, dtype=torch.float32)
         codes, scales, out = self.codes.numpy().reshape(-1), self.scales.view(torch.uint16).numpy(), y.numpy()
         x = rows.contiguous().view(torch.uint16).numpy().view(np.uint32)
         _in_parallel(lambda first, last: _multiply(codes, x, _LEVELS, scales, out, first, last), self.out_features // GROUP)
@@ -379,8 +381,8 @@ class Linear4bit(torch.nn.Module):
 _tried: dict[str, int] = {}
 
 def has_kernel() -> bool:
-    "Whether this CPU multiplies codes as they are (AVX512-BF16)."
-    return all(get_host_cpu_features().get(feature) for feature in ("avx512bf16", "avx512bw"))
+    "Whether this CPU multiplies codes as they are (AVX512-BF16), and LLVM knows how to say so."
+    return llvm_version_info[0] >= 16 and all(get_host_cpu_features().get(feature) for feature in ("avx512bf16", "avx512bw"))
 
 def many_rows() -> int:
     "From how many rows on unpacking first is quicker; tried out at the first call."
@@ -389,8 +391,8 @@ def many_rows() -> int:
         log.info("4 bit: from %d rows on weights are unpacked before they are multiplied", _tried["rows"])
     return _tried["rows"]
 
-def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 256) -> int:
-    "The least power of two of rows for which unpacking first is quicker, half as many above `longest`."
+def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 512) -> int:
+    "The least power of two of rows, up to `longest`, for which unpacking first is quicker; else that."
     layer = Linear4bit(torch.zeros(shape[0], shape[1] // 2, dtype=torch.uint8), torch.zeros(shape[1] // BLOCK, shape[0], dtype=torch.bfloat16))
 
     def seconds(way: Callable, rows: torch.Tensor) -> float:

@@ -257,7 +257,7 @@ def test_confidence_is_fitted_on_recordings(tmp_path):
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
     told = script("calibrate.py", tmp_path / "m.jsonl", "--hubert", hubert, "--llama", TRAINING.parent / "hubert_llama" / "mini" / "llama")
     fitted = json.loads((hubert / "calibration.json").read_text())
-    assert fitted["fitted_on_words"] > 5 and "llama_weight 0.1" in told
+    assert fitted["fitted_on_words"] > 5 and "llama_weight 0.6, lm_discount 0.6" in told and "nats a word" in told
     (tmp_path / "m.jsonl").write_text(json.dumps(rows[3]))
     done = subprocess.run([sys.executable, str(TRAINING / "calibrate.py"), str(tmp_path / "m.jsonl"), "--hubert", str(hubert)], capture_output=True, text=True)
     assert done.returncode == 1 and "Too few recordings" in done.stderr
@@ -390,6 +390,24 @@ def test_choosing_weighs_readings_as_the_service_does():
     assert float(loss) == pytest.approx(-float(chosen[0].log()), abs=1e-3)
 
 
+def test_sayings_hold_nothing_that_is_measured_and_every_token_is_learned():
+    import random
+
+    from speech import load_sentences
+    from train_llama import sayings
+    from tutor import is_test, load_material, plain
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer, material, spoken, rng = PreTrainedTokenizerFast.from_pretrained(TRAINING.parent / "hubert_llama" / "mini" / "llama"), load_material(), load_sentences(), random.Random(0)
+    end, contexts = tokenizer.convert_tokens_to_ids("<|eot_id|>"), set()
+    for _ in range(20):
+        lesson = sayings(rng, tokenizer, material, spoken, 24)
+        contexts.add("Course context" in tokenizer.decode(lesson[0].prefix))
+        assert len({tuple(e.prefix) for e in lesson}) == 1 and all(e.ids[1:] == e.labels[1:] and e.ids[-1] == end and e.labels[0] == -100 for e in lesson)
+        assert not any(is_test(plain(tokenizer.decode(e.ids[1:-1]))) for e in lesson)
+    assert contexts == {True, False}
+
+
 def test_llama_learns_to_choose_from_a_file_of_readings(tmp_path):
     from train_llama import load_choices
 
@@ -399,6 +417,6 @@ def test_llama_learns_to_choose_from_a_file_of_readings(tmp_path):
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     [choice] = load_choices(file, 0.5)
     assert choice.errors == (1, 0) and choice.scores == (-1.5, -2.0)
-    script("train_llama.py", "--work-dir", tmp_path / "work", "--minutes", "0.05", "--hypotheses", file, "--choosing", "1", "--together", "2", "--threads", "1", "--copying", "0", "--out", tmp_path / "out", "--layers", "1")
+    script("train_llama.py", "--work-dir", tmp_path / "work", "--minutes", "0.05", "--hypotheses", file, "--choosing", "1", "--unheard", "0.5", "--together", "2", "--threads", "1", "--copying", "0", "--out", tmp_path / "out", "--layers", "1")
     told = json.loads((tmp_path / "out" / "training_args.json").read_text())
     assert told["steps"] > 0 and told["settings"]["together"] == 2

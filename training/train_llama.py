@@ -4,7 +4,7 @@
     python training/train_llama.py --evaluate hubert_llama/mini/llama
 
 It sees the very conversations that the service builds (`hubert_llama.pipeline.conversation`) and
-learns the two assistant turns in them: the transcript and the answer. Turns come in lessons that share
+learns the assistant's turns in them: what a student may say, the transcript and the answer. Turns come in lessons that share
 their system prompt and context, which is encoded once for all of them, as the service's prefix cache does. Drills, random tokens
 that repeat themselves, come first and in between: they teach to copy. The learning
 rate follows the time spent, so that the schedule ends whatever else the machine does. A checkpoint in --work-dir
@@ -29,7 +29,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from speech import Sentences, draw, glosses, load_sentences
 from torch.nn import functional as F
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_question, load_concepts, load_material, load_passages, make_lesson, make_turns, plain, running_sum, unknown_question, unread
+from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_question, is_test, load_concepts, load_material, load_passages, make_lesson, make_turns, plain, running_sum, unknown_question, unread
 
 from hubert_llama.ctc import edit_distance
 from hubert_llama.hubert import DeviceConfig
@@ -210,10 +210,10 @@ def rows(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Mater
 
 def sayings(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, spoken: Sentences, n: int) -> list[Example]:
     """What students say before anything is heard: about the course whose context is shown, or about anything, with a context that has nothing to do with it now and then.
-    All but the saying is shared, so that every token of a turn is learned."""
+    All but the saying is shared, so that every token of a turn is learned. Nothing that HuBERT is measured on is among it."""
     lesson = make_lesson(rng, material, n)
-    context, texts = lesson[0].context, [plain(turn.transcript) for turn in lesson]
-    if not context or rng.random() < 0.5:
+    context, texts = lesson[0].context, [text for text in (plain(turn.transcript) for turn in lesson if turn.kind not in ("check", "dictation")) if not is_test(text)]
+    if not context or not texts or rng.random() < 0.5:
         context, texts = context if rng.random() < 0.4 else "", draw(spoken, 2 * n, rng.random(), "mixed", test=False)
     prompt = prompt_of(tokenizer, None, context)
     said = [tokens(tokenizer, spelt(text) + "<|eot_id|>") for text in texts]
@@ -249,6 +249,8 @@ def load_choices(path: Path, lm_discount: float) -> list[Choice]:
     choices = []
     for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         if row.get("readings"):
+            if len(row["readings"][0]) != 3:
+                raise SystemExit(f"{path}: its readings lack the language model's part of their scores: make it anew with train_hubert.py --hear.")
             readings, scores, lms = zip(*row["readings"])
             scores = tuple(score - lm_discount * lm for score, lm in zip(scores, lms, strict=True))
             errors = tuple(edit_distance(row["text"].split(), reading.split()) for reading in readings)
@@ -269,7 +271,7 @@ class Ballot:
 
 
 def ballot(tokenizer: PreTrainedTokenizerFast, choice: Choice, context: str) -> Ballot:
-    """The question that the service asks: how likely is each reading as the transcript."""
+    """The question that the service asks: how likely is a student to say each reading."""
     prompt = prompt_of(tokenizer, None, context)
     turns = [tokens(tokenizer, spelt(reading) + "<|eot_id|>") for reading in choice.readings]
     errors = torch.tensor(choice.errors)
