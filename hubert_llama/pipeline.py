@@ -153,8 +153,8 @@ class PipelineConfig:
     hypotheses: int = 16  # readings that Llama chooses from; 1: the search's first stands
     sure: float = 0.9  # confidence of a reading's least sure word from which Llama is not asked to choose
     max_rare_words: int = 60  # of a context that Llama is shown when it chooses; among more, a small model loses the question (they make the search's vocabulary all the same)
-    llama_weight: float = 0.6  # of Llama's log-likelihood beside the search's score
-    lm_discount: float = 0.6  # of the search's own language model, which Llama's knowledge of the language takes the place of
+    llama_weight: float = 0.5  # of Llama's log-likelihood beside the search's score
+    lm_discount: float = 0.5  # of the search's own language model, which Llama's knowledge of the language takes the place of
     doubt: float = 0.4  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
