@@ -9,6 +9,7 @@ few percent for short prompts. From these figures follows what choosing among re
 """
 
 import argparse
+import random
 from collections.abc import Callable
 
 import bitsandbytes as bnb
@@ -16,10 +17,11 @@ import torch
 from timing import timed
 
 from hubert_llama import nf4
+from hubert_llama.llama import _tree
 
 LAYERS, WIDTH, VOCABULARY = 32, 4096, 128_256
 SHAPES = {"q": (4096, 4096), "k": (1024, 4096), "v": (1024, 4096), "o": (4096, 4096), "gate": (14_336, 4096), "up": (14_336, 4096), "down": (4096, 14_336)}
-PROMPT, READING, READINGS = 160, 12, 8  # tokens of a conversation without course context, of a spoken question, and readings to choose from
+PROMPT, ASKING, READING, READINGS = 160, 12, 12, 16  # tokens of a conversation without course context, of asking what a student may say, and of a spoken question; readings to choose from
 
 
 def ours(weight: torch.Tensor) -> torch.nn.Module:
@@ -52,13 +54,20 @@ def time_layer(make: Callable[[torch.Tensor], torch.nn.Module], rows: list[int],
     return seconds
 
 
+def readings() -> int:
+    """Tokens of a tree of readings, each of which differs from the first in one place."""
+    draw, first = random.Random(0), list(range(READING))
+    changed = [(draw.randrange(READING), READING + i) for i in range(READINGS - 1)]
+    return len(_tree([first, *([*first[:at], token, *first[at + 1 :]] for at, token in changed)]).tokens)
+
+
 def choosing(layer: dict[int, float], head: dict[int, float]) -> str:
     """What choosing among readings adds to the time to a transcript, from the times of a layer and of the output layer by rows."""
-    rows = READING * READINGS
+    rows = readings()
     whole = {m: LAYERS * layer[m] + head.get(m, head[1]) for m in layer}
-    read, write, weigh = whole[PROMPT], READING * whole[1], LAYERS * layer[rows] + head[rows] + whole[READING]
+    read, write, weigh = whole[PROMPT], READING * whole[1], whole[ASKING] + whole[rows]
     return (f"A question of {READING} tokens, {READINGS} readings: reading the prompt {read:.1f} s, writing the transcript {write:.1f} s, weighing the readings {weigh:.1f} s "
-            f"(a pass of {rows} rows, and the chosen one read again): choosing adds {100 * weigh / (read + write):.0f} % to Llama's part of the time to the transcript.")
+            f"(a pass of {ASKING} rows, and one of {rows} for a tree of them): choosing adds {100 * weigh / (read + write):.0f} % to Llama's part of the time to the transcript.")
 
 
 @torch.inference_mode()
@@ -69,9 +78,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     torch.manual_seed(0)
-    rows = sorted({*args.rows, 1, READING, READING * READINGS, PROMPT})
+    rows = sorted({*args.rows, 1, ASKING, readings(), PROMPT})
     output = unquantised((torch.randn(VOCABULARY, WIDTH) * 0.02).bfloat16())
-    head = {m: min(timed(lambda: output(torch.randn(m, WIDTH).bfloat16()), args.repeats)) for m in (1, READING * READINGS)}
+    head = {m: min(timed(lambda: output(torch.randn(m, WIDTH).bfloat16()), args.repeats)) for m in (1, readings())}
     del output
     print(f"{torch.get_num_threads()} threads, kernel for codes as they are: {'yes' if nf4.has_kernel() else 'no'}, unpacking first from {nf4.many_rows()} rows on\n")
     print("| rows | " + " | ".join(f"{m}" for m in rows) + " |\n|---" * 1 + "|---" * len(rows) + "|")
