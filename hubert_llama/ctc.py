@@ -183,6 +183,7 @@ class Calibration:
     "From signs to a probability, by the logistic function of a weighted sum (Platt 1999), and from letters' marks to words' times."
     bias: float = 0.0
     sound: float = 0.0  # weight of the letters' mean log-probability
+    clarity: float = 0.0  # weight of the same mean over the whole reading: where little is understood, what seems clear is mostly chance
     agreement: float = 0.0  # weight of the log-odds that the other readings give
     lead: float = 0.04  # seconds that a word begins before its first letter's mark
     tail: float = 0.06  # seconds that a word ends after its last letter's mark
@@ -195,9 +196,9 @@ class Calibration:
         except (OSError, ValueError, TypeError, AttributeError):
             return None
 
-    def __call__(self, sound: float, agreement: float) -> float:
+    def __call__(self, sound: float, clarity: float, agreement: float) -> float:
         "The chance that a word is right."
-        return 1 / (1 + math.exp(-min(30.0, max(-30.0, self.bias + self.sound * sound + self.agreement * log_odds(agreement)))))
+        return 1 / (1 + math.exp(-min(30.0, max(-30.0, self.bias + self.sound * sound + self.clarity * clarity + self.agreement * log_odds(agreement)))))
 
 def log_odds(p: float) -> float:
     "Of a probability, held between 0.001 and 0.999."
@@ -238,12 +239,14 @@ def time_words(
         return []
     words, at, agreed = [], 0, agreements(text, readings)
     times, length = calibration or Calibration(), (len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH
+    marks = np.array([emissions[a:b, s].max() for (a, b), s in zip(frames, symbols)])  # of the letters and of the gaps between words
+    clarity = float(np.delete(marks, [i for i, c in enumerate(text) if c == " "]).mean())
     for token, share in zip(shown, agreed):
         n = len(letters(token))
-        sound = float(np.mean([emissions[a:b, s].max() for (a, b), s in zip(frames[at : at + n], symbols[at : at + n])]))
+        sound = float(marks[at : at + n].mean())
         start, end = (((f * FRAME_STRIDE) + FRAME_LENGTH / 2) / SAMPLING_RATE for f in (frames[at][0], frames[at + n - 1][1] - 1))
         start, end = max(start - times.lead, words[-1].end if words else 0.0), min(end + times.tail, length / SAMPLING_RATE)
-        words.append(Word(token.strip(".,;:!?…\"()"), start, max(start, end), calibration(sound, share) if calibration else math.exp(sound)))
+        words.append(Word(token.strip(".,;:!?…\"()"), start, max(start, end), calibration(sound, clarity, share) if calibration else math.exp(sound)))
         at += n + 1
     return [Word(w.word, round(offset + w.start, 3), round(offset + w.end, 3), round(w.confidence, 3)) for w in words]
 

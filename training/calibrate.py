@@ -1,9 +1,10 @@
 """Fit what turns the recogniser's signs into a confidence, and what Llama's opinion of a reading weighs.
 
     python training/held_out.py --out build/tuning --voices training --seed 8
-    python training/calibrate.py build/tuning/manifest.jsonl --hubert hubert_llama/mini/hubert --llama hubert_llama/mini/llama
+    python training/calibrate.py build/tuning/manifest.jsonl --people recordings/manifest.jsonl --hubert hubert_llama/mini/hubert --llama hubert_llama/mini/llama
 
-It reads the manifest's recordings with the beam search, fits the three numbers of `hubert_llama.ctc.Calibration` by logistic
+It reads the manifest's recordings with the beam search, and some of another one's lines with split=train, of people, so that a confidence is also
+fitted where little is understood; fits the four numbers of `hubert_llama.ctc.Calibration` by logistic
 regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several values of
 `PipelineConfig.llama_weight` and `lm_discount`, and limits of `hubert_llama.pipeline.SEARCH_COST`. `--search` also tries weights of the search itself (`BeamConfig`).
 """
@@ -28,6 +29,7 @@ from hubert_llama.pipeline import PipelineConfig, conversation, tidy
 from hubert_llama.search import BeamSearch, Hypothesis, LanguageModel
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
+PEOPLE = 120  # recordings
 LM_DISCOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 
 
@@ -60,9 +62,9 @@ class Noting(Calibration):
 
     seen: list = field(default_factory=list)
 
-    def __call__(self, sound: float, agreement: float) -> float:
+    def __call__(self, sound: float, clarity: float, agreement: float) -> float:
         """No opinion."""
-        self.seen.append((sound, log_odds(agreement)))
+        self.seen.append((sound, clarity, log_odds(agreement)))
         return 0.5
 
 
@@ -79,7 +81,8 @@ def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], labels: li
     if len(set(right)) < 2:
         raise SystemExit(f"Too few recordings: of {len(right)} words all are {'right' if right and right[0] else 'wrong'}, and a confidence needs both.")
     fitted = LogisticRegression(C=1e6).fit(np.array(signs), right)
-    return {"bias": round(float(fitted.intercept_[0]), 4), "sound": round(float(fitted.coef_[0][0]), 4), "agreement": round(float(fitted.coef_[0][1]), 4), "fitted_on_words": len(right)}
+    weights = dict(zip(("sound", "clarity", "agreement"), (round(float(x), 4) for x in fitted.coef_[0]), strict=True))
+    return {"bias": round(float(fitted.intercept_[0]), 4), **weights, "fitted_on_words": len(right)}
 
 
 def try_search(heard: list[Heard], search: BeamSearch) -> None:
@@ -132,6 +135,7 @@ def main() -> None:
     """Fit, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path, help="recordings with texts, none of those that will be measured")
+    parser.add_argument("--people", type=Path, metavar="MANIFEST", help="recordings of people; those with split=train are fitted on too")
     parser.add_argument("--hubert", type=Path, required=True, help="folder of the HuBERT, with its language model")
     parser.add_argument("--llama", type=Path, help="folder of the Llama; without one only the confidence is fitted")
     parser.add_argument("--search", action="store_true", help="try weights of the search too: some minutes")
@@ -149,7 +153,9 @@ def main() -> None:
     found = [read(h, search) for h in tqdm(heard, desc="searching")]
     print(f"search: {word_errors(heard, [f[0].text for f in found]):.2f} %")
     try_guards(heard, found, encoder.labels)
-    fitted = fit_confidence(heard, found, encoder.labels)
+    train = read_manifest(args.people, {"split": "train"}) if args.people else []
+    people = list(hear(train[:: max(1, len(train) // PEOPLE)][:PEOPLE], encoder))
+    fitted = fit_confidence(heard + people, found + [read(h, search) for h in tqdm(people, desc="searching")], encoder.labels)
     path = args.hubert / "calibration.json"
     path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **fitted}) + "\n")
     print(f"{path}: {Calibration.from_folder(args.hubert)}, {fitted['fitted_on_words']} words")
