@@ -3,7 +3,7 @@
     python benchmarks/decode.py --threads 2
     python benchmarks/decode.py --context 300
 
-The weights are random; speed does not depend on what they are. A 4-bit matrix is read from codes that begin on a line of
+The weights are random; speed does not depend on what they are. A 4-bit matrix is read by bitsandbytes' kernel from codes that begin on a line of
 the CPU's cache (as `hubert_llama.nf4` keeps them) and from codes that begin eight bytes beside (where safetensors puts them unasked);
 attention and the output layer are PyTorch's and `hubert_llama.decode`'s. Matrices are taken in turns, so that none is still in the cache.
 """
@@ -12,6 +12,7 @@ import argparse
 import statistics
 from collections.abc import Callable
 
+import bitsandbytes  # noqa: F401 - brings the kernel
 import torch
 from big_pair import machine
 from full_size import LLAMA_3_8B
@@ -59,7 +60,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     if not has_kernel():
-        raise SystemExit("There is no kernel for this CPU (it needs AVX512-BF16): nothing to compare.")
+        raise SystemExit("bitsandbytes has no kernel for this CPU (it needs AVX512-BF16): nothing to compare.")
     ways, read = few_tokens(args.context)
     with torch.inference_mode():
         found = in_turns(ways, args.repeats)

@@ -82,7 +82,7 @@ def main() -> None:
     output = unquantised((torch.randn(VOCABULARY, WIDTH) * 0.02).bfloat16())
     head = {m: min(timed(lambda: output(torch.randn(m, WIDTH).bfloat16()), args.repeats)) for m in (1, readings())}
     del output
-    print(f"{torch.get_num_threads()} threads, kernel for codes as they are: {'yes' if nf4.has_kernel() else 'no'}, unpacking first from {nf4.many_rows()} rows on\n")
+    print(f"{torch.get_num_threads()} threads, kernel for single rows: {'yes' if nf4.has_kernel() else 'no'}, unpacking first from {nf4.many_rows()} rows on\n")
     print("| rows | " + " | ".join(f"{m}" for m in rows) + " |\n|---" * 1 + "|---" * len(rows) + "|")
     layers = {}
     for name, make in {"ours": ours, "bitsandbytes": theirs, "bf16": unquantised}.items():

@@ -195,7 +195,7 @@ class ChatLlama:
             from hubert_llama.nf4 import has_kernel
 
             if has_kernel():
-                llama.lookahead = 0  # with it nine rows take four times as long as one (benchmarks/llama.py), and guesses are seldom that often right
+                llama.lookahead = 0  # with it passes of several tokens take several times as long as those of one (benchmarks/big_pair.py), and guesses are seldom that often right
         return llama
 
     @contextmanager

@@ -22,9 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features, llvm_version_info
+from llvmlite.binding import get_host_cpu_features
 from numba import njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import hub
@@ -41,7 +40,7 @@ LEVELS = np.array(  # quantiles of the normal distribution, scaled to 1, zero am
      0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0], np.float32)
 _MIDPOINTS = ((LEVELS[1:] + LEVELS[:-1]) / 2).astype(np.float32)
 BLOCK = 64  # weights of a row that share a scale
-GROUP = 32  # rows whose levels lie together, as a CPU's registers take them up (and bitsandbytes' CPU kernel)
+GROUP = 32  # rows whose levels lie together, as bitsandbytes' CPU kernel reads them
 
 def _compiled(**options) -> Callable[[Callable], Callable]:
     "numba's compiler. What it makes is kept for the next start, where there is a place to keep it."
@@ -189,145 +188,6 @@ def dequantize(
     _in_parallel(lambda a, b: _dequantize(c, s, o, begin + a, begin + b, begin), (last - first) // GROUP)
     return rows
 
-# %% ../nbs/00b_nf4.ipynb #c7d41a90
-class _BFloat(ir.Type):
-    "LLVM's type of a bf16 number, which llvmlite has no name for."
-
-    def _to_string(self) -> str:
-        return "bfloat"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat)
-
-    def __hash__(self) -> int:
-        return hash(_BFloat)
-
-_WORDS, _PAIRS, _SUMS, _OPERAND = ir.VectorType(ir.IntType(16), 32), ir.VectorType(ir.IntType(32), 16), ir.VectorType(ir.FloatType(), 16), ir.VectorType(_BFloat(), 32)
-
-class _Tile:
-    "Writes the instructions that multiply some rows of numbers by a group of rows of codes. What is added up is kept in registers."
-
-    def __init__(self, builder: ir.IRBuilder, rows: int, data: dict[str, ir.Value]):
-        self.builder, self.rows, self.data = builder, rows, data
-        self.apart = 4 if rows == 1 else 2 if rows <= 4 else 1  # columns with sums of their own: an addition takes longer than the time to the next
-        known = lambda name, kind, given: builder.module.declare_intrinsic(name, fnty=ir.FunctionType(kind, given))
-        self.permute = known("llvm.x86.avx512.permvar.hi.512", _WORDS, [_WORDS, _WORDS])
-        self.dot = known("llvm.x86.avx512bf16.dpbf16ps.512", _SUMS, [_SUMS, _OPERAND, _OPERAND])
-        room = lambda: cgutils.alloca_once_value(builder, ir.Constant(_SUMS, [0.0] * 16))
-        self.totals = [[room() for _ in range(2)] for _ in range(rows)]  # of the group's lower and upper 16 rows
-        self.parts = [[[room() for _ in range(self.apart)] for _ in range(2)] for _ in range(rows)]  # of a block, unscaled
-
-    def number(self, n: int) -> ir.Value:
-        "A whole number."
-        return ir.Constant(ir.IntType(64), n)
-
-    def place(self, name: str, n: ir.Value, kind: ir.Type) -> ir.Value:
-        "Where a vector begins in an array."
-        return self.builder.bitcast(self.builder.gep(self.data[name], [n]), kind.as_pointer())
-
-    def empty(self, sums: list) -> None:
-        "Set sums to 0, however deep they lie."
-        for x in sums:
-            self.empty(x) if isinstance(x, list) else self.builder.store(ir.Constant(_SUMS, [0.0] * 16), x)
-
-    def column(self, levels: ir.Value, code_at: ir.Value, x_at: Sequence[ir.Value], apart: int) -> None:
-        "Two columns: their weights, times each row's two numbers."
-        b = self.builder
-        code = b.zext(b.load(self.place("codes", code_at, ir.VectorType(ir.IntType(8), 32)), align=1), _WORDS)
-        halves = b.and_(code, ir.Constant(_WORDS, [15] * 32)), b.lshr(code, ir.Constant(_WORDS, [4] * 32))
-        weights = [b.bitcast(b.call(self.permute, [levels, half]), _OPERAND) for half in halves]
-        for r in range(self.rows):
-            pair = b.insert_element(ir.Constant(_PAIRS, ir.Undefined), b.load(b.gep(self.data["x"], [x_at[r]])), ir.Constant(ir.IntType(32), 0))
-            same = b.bitcast(b.shuffle_vector(pair, ir.Constant(_PAIRS, ir.Undefined), ir.Constant(_PAIRS, [0] * 16)), _OPERAND)
-            for half in range(2):
-                part = self.parts[r][half][apart]
-                b.store(b.call(self.dot, [b.load(part), weights[half], same]), part)
-
-    def scale(self, scales_at: ir.Value) -> None:
-        "Add a block's sums, scaled, to the totals."
-        b = self.builder
-        for half in range(2):
-            bits = b.load(self.place("scales", b.add(scales_at, self.number(16 * half)), ir.VectorType(ir.IntType(16), 16)), align=1)
-            scale = b.bitcast(b.shl(b.zext(bits, _PAIRS), ir.Constant(_PAIRS, [16] * 16)), _SUMS)
-            for parts, totals in zip(self.parts, self.totals):
-                part = b.load(parts[half][0])
-                for other in parts[half][1:]:
-                    part = b.fadd(part, b.load(other))
-                b.store(b.fadd(b.load(totals[half]), b.fmul(part, scale, flags=("contract",)), flags=("contract",)), totals[half])
-
-    def write(self, at: ir.Value, x_at: ir.Value, x_stride: ir.Value, scales_at: ir.Value, scales_stride: ir.Value, blocks: ir.Value) -> None:
-        "All of it, block after block."
-        b = self.builder
-        levels = b.load(self.place("levels", self.number(0), _WORDS), align=1)
-        starts = [b.add(x_at, b.mul(x_stride, self.number(r))) for r in range(self.rows)]
-        self.empty(self.totals)
-        with cgutils.for_range(b, blocks) as block:
-            self.empty(self.parts)
-            with cgutils.for_range(b, self.number(BLOCK // 2 // self.apart)) as some:
-                first = b.add(b.mul(block.index, self.number(BLOCK // 2)), b.mul(some.index, self.number(self.apart)))
-                for i in range(self.apart):
-                    column = b.add(first, self.number(i))
-                    self.column(levels, b.add(at, b.mul(column, self.number(GROUP))), [b.add(start, column) for start in starts], i)
-            self.scale(b.add(scales_at, b.mul(block.index, scales_stride)))
-        for r, totals in enumerate(self.totals):
-            for half in range(2):
-                b.store(b.load(totals[half]), self.place("sums", self.number(GROUP * r + 16 * half), _SUMS), align=4)
-
-@intrinsic(prefer_literal=True)
-def _dots(typing_context, rows, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks):
-    "Multiply `rows` rows by a group; where they begin in the flat arrays, and how far apart what follows lies, is given in elements."
-    if not isinstance(rows, types.IntegerLiteral):
-        return None  # numba asks again with the number
-
-    def make(context, builder, signature, args):
-        "The instructions."
-        data = {name: context.make_array(signature.args[i])(context, builder, args[i]).data for i, name in enumerate(("codes", "x", "levels", "scales", "sums"), 1)}
-        _Tile(builder, rows.literal_value, data).write(*args[6:])
-        return context.get_dummy_value()
-
-    return types.void(rows, codes, x, levels, scales, sums, *[types.int64] * 6), make
-
-_LEVELS = torch.from_numpy(np.tile(LEVELS, 2)).to(torch.bfloat16).view(torch.uint16).numpy()  # (32,): a register of them
-
-@_compiled()
-def _tile(rows, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks):
-    if rows == 12:
-        _dots(12, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks)
-    elif rows == 8:
-        _dots(8, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks)
-    elif rows == 4:
-        _dots(4, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks)
-    elif rows == 3:
-        _dots(3, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks)
-    elif rows == 2:
-        _dots(2, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks)
-    else:
-        _dots(1, codes, x, levels, scales, sums, at, x_at, x_stride, scales_at, scales_stride, blocks)
-
-@_compiled()
-def _multiply(
-    codes,  # flat
-    x,  # (M, K / 2), two bf16 numbers side by side in one number of 32 bits
-    levels,
-    scales,  # (K / 64, N)
-    out,  # float32 (M, N)
-    first,
-    last,  # groups of rows
-):
-    pairs, n, sums = x.shape[1], scales.shape[1], np.empty(12 * GROUP, np.float32)
-    x_flat, s_flat = x.reshape(-1), scales.reshape(-1)
-    for g in range(first, last):
-        m = 0
-        while m < len(x):
-            left = len(x) - m
-            rows = 12 if left >= 12 else 8 if left >= 8 else min(left, 4)
-            _tile(rows, codes, x_flat, levels, s_flat, sums, g * GROUP * pairs, m * pairs, pairs, g * GROUP, n, len(scales))
-            for r in range(rows):
-                for i in range(GROUP):
-                    out[m + r, GROUP * g + i] = sums[GROUP * r + i]
-            m += rows
-
-
 # %% ../nbs/00b_nf4.ipynb #15fe20ea
 CHUNK = 1 << 26  # weights unpacked at a time: 134 MB, the largest matrix of Llama 3 8B
 _scratch = threading.local()
@@ -342,7 +202,7 @@ class Linear4bit(torch.nn.Module):
         bias: torch.nn.Parameter | None = None,  # (N,)
     ):
         super().__init__()
-        if tuple(scales.shape) != (2 * codes.shape[1] // BLOCK, codes.shape[0]):  # the kernel reads as far as they say
+        if tuple(scales.shape) != (2 * codes.shape[1] // BLOCK, codes.shape[0]):  # kernels read as far as they say
             raise ValueError(f"Codes {tuple(codes.shape)} and scales {tuple(scales.shape)} are not of the same matrix.")
         self.out_features, self.in_features, self.bias = codes.shape[0], 2 * codes.shape[1], bias
         self.register_buffer("codes", codes, persistent=False)
@@ -355,17 +215,13 @@ class Linear4bit(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (…, K) -> (…, N)
         "The product, by whichever way is quicker for so many rows."
         rows = x.reshape(-1, self.in_features)
-        y = self.few(rows.to(torch.bfloat16)) if 0 < len(rows) < many_rows() else self.many(rows.to(torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32))
+        y = self.few(rows.to(torch.bfloat16)) if len(rows) < many_rows() else self.many(rows.to(torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32))
         y = y.view(*x.shape[:-1], self.out_features).to(x.dtype)
         return y if self.bias is None else y + self.bias
 
-    def few(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 (M, K) -> float32 (M, N)
-        "As they are; for CPUs with `has_kernel`."
-        y = torch.empty(len(rows), self.out_features, dtype=torch.float32)
-        codes, scales, out = self.codes.numpy().reshape(-1), self.scales.view(torch.uint16).numpy(), y.numpy()
-        x = rows.contiguous().view(torch.uint16).numpy().view(np.uint32)
-        _in_parallel(lambda first, last: _multiply(codes, x, _LEVELS, scales, out, first, last), self.out_features // GROUP)
-        return y
+    def few(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 (M, K) -> (M, N)
+        "By bitsandbytes' kernel."
+        return torch.ops.bitsandbytes.gemv_4bit(rows, self.codes, [self.out_features, self.in_features], self.scales, _levels(), BLOCK)
 
     def many(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 or fp32 (M, K) -> (M, N)
         "By unpacking chunk after chunk."
@@ -380,9 +236,17 @@ class Linear4bit(torch.nn.Module):
 
 _tried: dict[str, int] = {}
 
+def _levels() -> torch.Tensor:
+    return torch.from_numpy(LEVELS)
+
 def has_kernel() -> bool:
-    "Whether this CPU multiplies codes as they are (AVX512-BF16), and LLVM knows how to say so."
-    return llvm_version_info[0] >= 16 and all(get_host_cpu_features().get(feature) for feature in ("avx512bf16", "avx512bw"))
+    "Whether bitsandbytes has a kernel for this CPU (AVX512-BF16)."
+    try:
+        from bitsandbytes.functional import has_avx512bf16
+
+        return bool(has_avx512bf16())
+    except (ImportError, RuntimeError):
+        return False
 
 def many_rows() -> int:
     "From how many rows on unpacking first is quicker; tried out at the first call."
@@ -391,7 +255,7 @@ def many_rows() -> int:
         log.info("4 bit: from %d rows on weights are unpacked before they are multiplied", _tried["rows"])
     return _tried["rows"]
 
-def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 512) -> int:
+def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 256) -> int:
     "The least power of two of rows, up to `longest`, for which unpacking first is quicker; else that."
     layer = Linear4bit(torch.zeros(shape[0], shape[1] // 2, dtype=torch.uint8), torch.zeros(shape[1] // BLOCK, shape[0], dtype=torch.bfloat16))
 
