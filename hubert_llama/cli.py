@@ -209,14 +209,7 @@ def _field(text: str) -> tuple[str, str]:
     return name, value
 
 # %% ../nbs/04a_cli.ipynb #31fcd3c7
-def make_parser() -> argparse.ArgumentParser:
-    "The commands and their options."
-    p = argparse.ArgumentParser(
-        prog="hubert-llama", description="A spoken question in, its transcript and a tutor's answer out.",
-        epilog="environment: HF_TOKEN (for gated models), HF_HOME (the model cache)\nexit codes: 0 done, 1 something could not be used or loaded, 2 wrong options, 130 interrupted",
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--version", action="version", version=f"hubert-llama {__version__}")
-    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def _add_ask(commands) -> None:
     a = commands.add_parser(
         "ask", help="answer a spoken question in the terminal", description="Answer spoken questions in the terminal.", formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='examples:\n  hubert-llama ask question.wav\n  hubert-llama ask question.wav --context "Course: Biology 101. Difficulty: beginner."\n  hubert-llama ask *.flac --json --profile llama3.2-1b')
@@ -224,6 +217,8 @@ def make_parser() -> argparse.ArgumentParser:
     a.add_argument("--context", default="", help="what the tutor should know: course, persona, difficulty, a page of the course")
     a.add_argument("--json", action="store_true", help="print one JSON object a recording, with everything that is known")
     add_model_options(a)
+
+def _add_evaluate(commands) -> None:
     e = commands.add_parser(
         "evaluate", help="measure how well recordings are understood", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Measure a pair of models on recordings with known texts: word errors with intervals, answers, silence, speed.\n\n"
@@ -241,6 +236,17 @@ def make_parser() -> argparse.ArgumentParser:
     e.add_argument("--failures", type=int, default=10, metavar="N", help="how many failures of each sort are shown (default: %(default)s)")
     e.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_model_options(e)
+
+def make_parser() -> argparse.ArgumentParser:
+    "The commands and their options."
+    p = argparse.ArgumentParser(
+        prog="hubert-llama", description="A spoken question in, its transcript and a tutor's answer out.",
+        epilog="environment: HF_TOKEN (for gated models), HF_HOME (the model cache)\nexit codes: 0 done, 1 something could not be used or loaded, 2 wrong options, 130 interrupted",
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--version", action="version", version=f"hubert-llama {__version__}")
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_ask(commands)
+    _add_evaluate(commands)
     commands.add_parser("serve", help="start the WebSocket server (hubert-llama serve --help)", add_help=False)
     return p
 

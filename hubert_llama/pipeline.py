@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED', 'Event',
-           'NO_SPEECH_RESPONSE', 'Audio', 'conversation', 'is_faithful', 'changed_share', 'tidy', 'Progress', 'Heard',
-           'Transcript', 'ResponseDelta', 'Correction', 'Understanding', 'PipelineConfig', 'Timer', 'Reading',
-           'explain', 'as_asked', 'split_words', 'SpeechUnderstanding', 'from_array', 'plot_timings']
+           'NO_SPEECH_RESPONSE', 'Audio', 'conversation', 'is_faithful', 'changed_share', 'tidy', 'as_saying',
+           'Progress', 'Heard', 'Transcript', 'ResponseDelta', 'Correction', 'Understanding', 'PipelineConfig', 'Timer',
+           'Reading', 'explain', 'as_asked', 'split_words', 'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 Turn = tuple[str, str]  # a question's transcript and its answer
@@ -84,6 +84,10 @@ def tidy(heard: str) -> str:
     "The recogniser's text as a person would write it at the least: a capital, a lone I, a full stop."
     text = re.sub(r"\bi\b", "I", heard.strip().lower())
     return text and text[0].upper() + text[1:] + "."
+
+def as_saying(reading: str) -> str:
+    "A reading as Llama is asked how likely a student is to say it: without the full stop, which may have to be a question mark."
+    return tidy(reading).rstrip(".")
 
 # %% ../nbs/03_pipeline.ipynb #9cb3777c
 @dataclass(frozen=True)
@@ -392,7 +396,7 @@ class SpeechUnderstanding:
         texts = [h.text for h in first.hypotheses]
         shown = context if len(self.search.rare_words(context)) <= self.config.max_rare_words else ""
         with nullcontext() if shown == context else self.llama.aside():  # whose prompt is another one
-            likely = log_likelihoods(self.llama, conversation(None, shown, history=history), [tidy(t).rstrip(".") for t in texts], should_stop)
+            likely = log_likelihoods(self.llama, conversation(None, shown, history=history), [as_saying(t) for t in texts], should_stop)
         c = self.config
         best = max(zip(first.hypotheses, likely), key=lambda pair: pair[0].score - c.lm_discount * pair[0].lm + c.llama_weight * pair[1])[0].text
         return readings if best == texts[0] else [replace(first, text=self._allowed(first.emissions, first.greedy, best))]

@@ -379,11 +379,11 @@ def test_choosing_weighs_readings_as_the_service_does():
     from train_llama import Choice, ballot, choosing_loss
 
     from hubert_llama.llama import log_likelihoods
-    from hubert_llama.pipeline import conversation, tidy
+    from hubert_llama.pipeline import as_saying, conversation
 
     llama = ChatLlama.from_pretrained(str(TRAINING.parent / "hubert_llama" / "mini" / "llama"), DeviceConfig("cpu", "float32"))
     choice = Choice(("what is gravity", "what is gravel", "watt is gravity and more"), (-3.0, -2.0, -4.0), (0, 1, 3))
-    likely = torch.tensor(log_likelihoods(llama, conversation(None, "Course: Physics"), [tidy(r).rstrip(".") for r in choice.readings]))
+    likely = torch.tensor(log_likelihoods(llama, conversation(None, "Course: Physics"), [as_saying(r) for r in choice.readings]))
     chosen = (torch.tensor(choice.scores) + 0.5 * likely).softmax(0)
     with torch.inference_mode():
         loss = choosing_loss(llama.model, ballot(llama.tokenizer, choice, "Course: Physics"), 0.5)

@@ -25,7 +25,7 @@ from hubert_llama.ctc import Calibration, edit_distance, judge, letters, log_odd
 from hubert_llama.evaluate import Outcome, Utterance, judged_words, read_manifest
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.llama import ChatLlama, log_likelihoods
-from hubert_llama.pipeline import PipelineConfig, conversation, tidy
+from hubert_llama.pipeline import PipelineConfig, as_saying, conversation
 from hubert_llama.search import BeamSearch, Hypothesis, LanguageModel
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
@@ -122,11 +122,11 @@ def sense(heard: list[Heard], likely: Callable[[Utterance, str], float]) -> floa
 
 def try_llama(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama, lm: LanguageModel) -> None:
     """Print word error rates for weights of Llama's opinion and of the search's language model."""
-    likely = [log_likelihoods(llama, conversation(None, h.utterance.context), [tidy(x.text).rstrip(".") for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
+    likely = [log_likelihoods(llama, conversation(None, h.utterance.context), [as_saying(x.text) for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
     for weight, discount in product(LLAMA_WEIGHTS, LM_DISCOUNTS):
         chosen = [max(zip(f, own, strict=True), key=lambda pair: pair[0].score - discount * pair[0].lm + weight * pair[1])[0].text for f, own in zip(found, likely, strict=True)]
         print(f"llama_weight {weight}, lm_discount {discount}: {word_errors(heard, chosen):.2f} %")
-    print(f"how likely what was said is, nats a word: by Llama {sense(heard, lambda u, text: log_likelihoods(llama, conversation(None, u.context), [tidy(text).rstrip('.')])[0]):.2f}, by the search's language model {sense(heard, lambda u, text: sentence(lm, text)):.2f}")
+    print(f"how likely what was said is, nats a word: by Llama {sense(heard, lambda u, text: log_likelihoods(llama, conversation(None, u.context), [as_saying(text)])[0]):.2f}, by the search's language model {sense(heard, lambda u, text: sentence(lm, text)):.2f}")
     best = [min((x.text for x in f), key=lambda text: edit_distance(letters(h.utterance.text).split(), text.split())) for h, f in zip(heard, found, strict=True)]
     print(f"the best of each list: {word_errors(heard, best):.2f} %")
 

@@ -34,7 +34,7 @@ from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_quest
 from hubert_llama.ctc import edit_distance
 from hubert_llama.hubert import DeviceConfig
 from hubert_llama.llama import ChatLlama, Sampling, complete
-from hubert_llama.pipeline import conversation, is_faithful, tidy
+from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, is_faithful, tidy
 from hubert_llama.quotes import Quote, find_quotes
 
 # Llama 3's control tokens, in its order
@@ -76,8 +76,8 @@ class Settings:
     unheard: float = 0.0  # share of the other lessons that are what students say before anything is heard: what readings are weighed by
     choosing: float = 0.0  # of the loss: the weight of choosing right among a recogniser's readings, which the hypotheses then must bring
     choices: int = 2  # lists of readings in a batch
-    llama_weight: float = 0.6  # of the model's log-likelihood beside the search's score, as the service adds them
-    lm_discount: float = 0.6  # share of the search's language model that the service takes off
+    llama_weight: float = PipelineConfig.llama_weight  # of the model's log-likelihood beside the search's score, as the service adds them
+    lm_discount: float = PipelineConfig.lm_discount  # share of the search's language model that the service takes off
     peak_lr: float = 2e-3
     hold: float = 0.3  # share of the time at the peak, before the cosine
     warmup: int = 200  # steps
@@ -216,13 +216,8 @@ def sayings(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Ma
     if not context or not texts or rng.random() < 0.5:
         context, texts = context if rng.random() < 0.4 else "", draw(spoken, 2 * n, rng.random(), "mixed", test=False)
     prompt = prompt_of(tokenizer, None, context)
-    said = [tokens(tokenizer, spelt(text) + "<|eot_id|>") for text in texts]
+    said = [tokens(tokenizer, as_saying(text) + "<|eot_id|>") for text in texts]
     return [Example(prompt[:-1], [prompt[-1], *ids], [-100, *ids]) for ids in said]
-
-
-def spelt(reading: str) -> str:
-    """A reading as the service shows it to Llama to be weighed."""
-    return tidy(reading).rstrip(".")
 
 
 def prompt_of(tokenizer: PreTrainedTokenizerFast, heard: str | None, context: str) -> list[int]:
@@ -273,7 +268,7 @@ class Ballot:
 def ballot(tokenizer: PreTrainedTokenizerFast, choice: Choice, context: str) -> Ballot:
     """The question that the service asks: how likely is a student to say each reading."""
     prompt = prompt_of(tokenizer, None, context)
-    turns = [tokens(tokenizer, spelt(reading) + "<|eot_id|>") for reading in choice.readings]
+    turns = [tokens(tokenizer, as_saying(reading) + "<|eot_id|>") for reading in choice.readings]
     errors = torch.tensor(choice.errors)
     return Ballot(torch.tensor([prompt[:-1]]), padded([[prompt[-1], *turn[:-1]] for turn in turns], 0), padded(turns, -100), torch.tensor(choice.scores), errors == errors.min())
 
@@ -438,18 +433,24 @@ def compile_parts(model: LlamaForCausalLM) -> None:
             part.compile(dynamic=True)
 
 
-def train(s: Settings, work: Path, init_from: Path | None, compiled: bool) -> None:
-    """Train until the time is spent, from the checkpoint in `work` where there is one, and leave the last one there."""
-    work.mkdir(parents=True, exist_ok=True)
-    if init_from and not (work / "tokenizer.json").exists():
-        with_words(PreTrainedTokenizerFast.from_pretrained(init_from), NUMBER_WORDS).save_pretrained(work)
-    tokenizer, material = prepare(s, work)
+def begin(tokenizer: PreTrainedTokenizerFast, s: Settings, init_from: Path | None) -> LlamaForCausalLM:
+    """The model to train, on the device that there is."""
     model = make_model(tokenizer, s)
     if init_from:
         grow(model, LlamaForCausalLM.from_pretrained(init_from, dtype=torch.float32))
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     if model.device.type == "cpu":
         model.set_attn_implementation("eager")  # learns a quarter faster here than with PyTorch's fused attention
+    return model
+
+
+def train(s: Settings, work: Path, init_from: Path | None, compiled: bool) -> None:
+    """Train until the time is spent, from the checkpoint in `work` where there is one, and leave the last one there."""
+    work.mkdir(parents=True, exist_ok=True)
+    if init_from and not (work / "tokenizer.json").exists():
+        with_words(PreTrainedTokenizerFast.from_pretrained(init_from), NUMBER_WORDS).save_pretrained(work)
+    tokenizer, material = prepare(s, work)
+    model = begin(tokenizer, s, init_from)
     pool = ThreadPoolExecutor(s.together, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),))
     optimizer = MuonAdamW(model, model.model.layers, s.weight_decay, pool, s.together)
     state = load_checkpoint(work, model, optimizer) if (work / "checkpoint.pt").exists() else State()
@@ -576,8 +577,8 @@ def evaluate(folder: Path, each: int, show: int) -> None:
     report([ask(llama, turn) for turn in held_out_turns(each)], show)
 
 
-def main() -> None:
-    """Read the command line, then train or evaluate."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     files = parser.add_argument_group("files")
     files.add_argument("--out", type=Path, default=Path("hubert_llama/mini/llama"), help="where the weights go")
@@ -605,7 +606,12 @@ def main() -> None:
     measuring.add_argument("--evaluate", type=Path, metavar="FOLDER", help="measure the weights in this folder instead of training")
     measuring.add_argument("--questions", type=int, default=30, help="held-out questions of each kind")
     measuring.add_argument("--failures", type=int, default=3, help="failures of each kind to print")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Read the command line, then train or evaluate."""
+    args = make_parser().parse_args()
     torch.set_num_threads(args.threads)
     if args.evaluate:
         return evaluate(args.evaluate, args.questions, args.failures)
