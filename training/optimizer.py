@@ -21,21 +21,21 @@ Batch = TypeVar("Batch")
 class MuonAdamW:
     """Two optimizers as one, with one learning rate."""
 
-    def __init__(self, model: nn.Module, layers: Iterable[nn.Module], weight_decay: float, pool: ThreadPoolExecutor | None = None, hands: int = 1) -> None:
-        """`layers`: modules whose matrices Muon steps, dealt out to so many `hands` of a pool; AdamW steps the rest, and decays no vectors."""
+    def __init__(self, model: nn.Module, layers: Iterable[nn.Module], weight_decay: float, pool: ThreadPoolExecutor | None = None, hands: int = 1, matrix_lr: float = 1.0) -> None:
+        """`layers`: modules whose matrices Muon steps, dealt out to so many `hands` of a pool, at `matrix_lr` times the learning rate; AdamW steps the rest, and decays no vectors."""
         matrices = [p for layer in layers for p in layer.parameters() if p.ndim == 2]
         own = {id(p) for p in matrices}
         rest = [p for p in model.parameters() if id(p) not in own]
         groups = [{"params": [p for p in rest if p.ndim > 1], "weight_decay": weight_decay}, {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0}]
         muon = [torch.optim.Muon(matrices[i::hands], weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw") for i in range(hands)]
         self.parts = [*muon, torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
-        self.pool = pool
+        self.pool, self.matrix_lr = pool, matrix_lr
 
     def step(self, lr: float) -> None:
         """Step with a learning rate, and forget the gradients."""
         for part in self.parts:
             for group in part.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * (self.matrix_lr if isinstance(part, torch.optim.Muon) else 1)
         list((self.pool.map if self.pool else map)(lambda part: part.step(), self.parts))
         for part in self.parts:
             part.zero_grad(set_to_none=True)

@@ -368,15 +368,15 @@ def recordings(manifest: Path, split: str, corpus: str = "") -> Iterator[tuple[n
 class Augmentation:
     """How often, and how far, a training clip is changed."""
 
-    speed: float = 0.35  # chance of another speed, which moves the pitch too
+    speed: float = 0.45  # chance of another speed, which moves the pitch too
     speed_range: tuple[float, float] = (0.87, 1.28)  # upwards further: most voices are men's
     reverb: float = 0.05  # chance of a room's echo
     reverb_seconds: tuple[float, float] = (0.05, 0.25)
     lowpass: float = 0.05  # chance of a narrow band
     lowpass_range: tuple[float, float] = (0.4, 0.7)  # what is kept, of 8 kHz
     codec: float = 0.05  # chance of a telephone's codec
-    noise: float = 0.3  # chance of noise
-    snr_range: tuple[float, float] = (6.0, 40.0)  # dB
+    noise: float = 0.45  # chance of noise
+    snr_range: tuple[float, float] = (2.0, 35.0)  # dB
     silence: float = 0.3  # seconds at most before and after
 
 
