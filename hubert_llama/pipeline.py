@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher
 from os import PathLike
+from statistics import fmean
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED', 'Event',
-           'NO_SPEECH_RESPONSE', 'Audio', 'conversation', 'is_faithful', 'changed_share', 'tidy', 'as_saying',
-           'Progress', 'Heard', 'Transcript', 'ResponseDelta', 'Correction', 'Understanding', 'PipelineConfig', 'Timer',
-           'Reading', 'explain', 'as_asked', 'split_words', 'SpeechUnderstanding', 'from_array', 'plot_timings']
+           'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'Audio', 'conversation', 'is_faithful', 'changed_share', 'tidy',
+           'as_saying', 'Progress', 'Heard', 'Transcript', 'ResponseDelta', 'Correction', 'Understanding',
+           'PipelineConfig', 'Timer', 'Reading', 'explain', 'as_asked', 'split_words', 'SpeechUnderstanding',
+           'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 Turn = tuple[str, str]  # a question's transcript and its answer
@@ -129,6 +131,7 @@ class Understanding:
     profile: str
     duration: float  # seconds of audio
     no_speech: bool = False  # nobody spoke, or no word could be made out
+    unclear: bool = False  # what was made out is too unsure to be answered; the response asks for it again
     truncated: bool = False  # a limit cut something: the course context, a very long question, or the answer
     notice: str | None = None  # something the user should know
     words: tuple[Word, ...] = ()  # of the transcript, with times and confidence
@@ -145,6 +148,7 @@ class Understanding:
 
 Event = Progress | Heard | Transcript | ResponseDelta | Understanding
 NO_SPEECH_RESPONSE = "I could not hear a question. Please check your microphone and ask again."
+UNCLEAR_RESPONSE = "I did not hear that clearly enough to answer. Please say it once more, slowly and close to the microphone."
 
 # %% ../nbs/03_pipeline.ipynb #f2267b21
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ class PipelineConfig:
     max_rare_words: int = 60  # of a context that Llama is shown when it chooses; among more, a small model loses the question (they make the search's vocabulary all the same)
     llama_weight: float = 0.5  # of Llama's log-likelihood beside the search's score
     lm_discount: float = 0.5  # of the search's own language model, which Llama's knowledge of the language takes the place of
+    clear: float = 0.3  # mean confidence of the words below which a question is not answered: it would be an answer to words that nobody said. Only where a calibration makes confidences chances
     doubt: float = 0.4  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
@@ -313,7 +318,7 @@ class SpeechUnderstanding:
             yield Transcript("", "")
             yield ResponseDelta(response)
         t = transcript
-        yield Understanding(t.text, response, raw, shape, self.profile.name, duration, not raw, truncated, notice(self.profile), t.words, t.corrections, t.readings, quotes, timer.seconds)
+        yield Understanding(t.text, response, raw, shape, self.profile.name, duration, not raw, t.unclear, truncated, notice(self.profile), t.words, t.corrections, t.readings, quotes, timer.seconds)
 
     def _waveform(self, audio: Audio) -> np.ndarray:
         if isinstance(audio, tuple):
@@ -360,6 +365,9 @@ class SpeechUnderstanding:
         transcript = self._transcribe(raw, readings, context, history, should_stop)
         timer.stage("transcript")
         yield Transcript(transcript.text, raw, transcript.words)
+        if transcript.unclear:
+            yield ResponseDelta(UNCLEAR_RESPONSE)
+            return transcript, (), UNCLEAR_RESPONSE, cut_context
         asked, cut_question = self._fitting(as_asked(transcript.text, transcript.words, raw, self.config.doubt), self._room() // 4, keep_end=True)
         quotes = self._quotes(course, asked)
         messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked, history, quotes)
@@ -427,7 +435,8 @@ class SpeechUnderstanding:
         taken = [change for r, part in parts for change in judge(r.emissions, r.greedy, part, self.encoder.labels, max_cost=float("inf"))[1]]
         words = [w for r, part in parts for w in self._words(r, part)]
         stages = {"greedy": raw.lower(), "search": searched, "selection": heard, "llama": said}
-        return _Transcription(text, tuple(words), tuple(explain(c, searched, heard) for c in taken + refused), stages)
+        unclear = bool(self.calibration and words) and fmean(w.confidence for w in words) < self.config.clear
+        return _Transcription(text, tuple(words), tuple(explain(c, searched, heard) for c in taken + refused), stages, unclear)
 
     def _room(self) -> int:
         "Tokens of the window that context and question may fill together, beside the fixed words and the answer."
@@ -481,6 +490,7 @@ class _Transcription:
     words: tuple[Word, ...]
     corrections: tuple[Correction, ...] = ()
     readings: dict[str, str] = field(default_factory=dict)
+    unclear: bool = False
 
 def _stop_if(should_stop: Callable[[], bool]) -> None:
     if should_stop():

@@ -1,7 +1,7 @@
 """A worker without models, for tests of the server: speaks the worker's wire and fails on request.
 
 Behaviour comes from the environment (FAKE_START, FAKE_LOAD) and, per job, from the context:
-"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel), "garbage", "huge 1000", "burst 1000", "noisy 1000", "long 4" (heard in so many steps, between which another job has its turn), "fail", "tell" (answers with what the request says beside the recording).
+"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel), "garbage", "huge 1000", "burst 1000", "noisy 1000", "long 4" (heard in so many steps, between which another job has its turn), "fail", "tell" (answers with what the request says beside the recording), "mumble" (was not understood).
 """
 
 import json
@@ -54,6 +54,8 @@ def transcribe(job, audio_path, context, **more):
         os._exit(9)
     elif word == "tell":
         result(job, audio_path, told={"context": context, **more})
+    elif word == "mumble":
+        result(job, audio_path, unclear=True)
     elif word in ("hang", "deaf"):
         wait(job, 3600, word == "deaf")
     elif word == "fail":

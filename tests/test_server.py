@@ -590,6 +590,17 @@ async def test_a_session_is_served_one_question_after_the_other():
 
 
 @on_loop
+async def test_a_session_forgets_what_was_not_understood():
+    async with serving() as service, talking(service) as client:
+        await client.say("session.update", remember=4)
+        assert (await client.hear())["type"] == "session.created"
+        for name, context in (("a.wav", ""), ("b.wav", "mumble"), ("c.wav", "tell")):
+            await client.ask(name, context)
+        assert [(await client.hear()).get("unclear") for _ in range(2)] == [None, True]
+        assert (await client.hear())["told"]["history"] == [["a.wav", "Well, a.wav"]]
+
+
+@on_loop
 async def test_both_fail_when_the_worker_dies_beside_a_long_recording():
     async with serving() as service, talking(service) as lecture, talking(service) as other:
         await lecture.ask("lecture.wav", "long 20")
