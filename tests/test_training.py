@@ -420,3 +420,10 @@ def test_llama_learns_to_choose_from_a_file_of_readings(tmp_path):
     script("train_llama.py", "--work-dir", tmp_path / "work", "--minutes", "0.05", "--hypotheses", file, "--choosing", "1", "--unheard", "0.5", "--together", "2", "--threads", "1", "--copying", "0", "--out", tmp_path / "out", "--layers", "1")
     told = json.loads((tmp_path / "out" / "training_args.json").read_text())
     assert told["steps"] > 0 and told["settings"]["together"] == 2
+
+
+def test_prose_becomes_sentences_without_figures(tmp_path):
+    from speech import prose
+
+    (tmp_path / "a.txt").write_text("CHAPTER 1\n\n“I _know_ that’s true,” she\nsaid; it was 1814. Yes.\n\nHe ran--and fell. So it\nwas", encoding="utf-8")
+    assert prose(tmp_path / "a.txt") == ["i know that's true", "she said", "he ran", "and fell", "so it was"]

@@ -1,9 +1,10 @@
 """Count the word n-grams that HuBERT-mini's beam search weighs its words with, and write them as an ARPA file.
 
-    python training/language_model.py --out hubert_llama/mini/hubert/language_model/2gram.arpa.gz
+    python training/language_model.py --prose build/prose/*.txt --out hubert_llama/mini/hubert/language_model/2gram.arpa.gz
 
 The sentences are those of training/speech.py (students' questions, sums, small talk, the curriculum, WordNet's glosses) on
-the training side: none that HuBERT is measured on. Invented words, which lessons are full of, count as <unk>: so it is known where
+the training side: none that HuBERT is measured on; and those of plain texts (--prose), from which it learns how English goes on
+where nobody asks about a course. Invented words, which lessons are full of, count as <unk>: so it is known where
 a new word may stand. Interpolated Witten-Bell smoothing (Witten and Bell 1991; Chen and Goodman 1998).
 An ARPA file of your own, by KenLM's lmplz for example, does as well: put it into the folder language_model beside your HuBERT's weights.
 """
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from speech import SMALL_TALK, Sentences, draw, load_sentences, number_sentence, plain, terms
+from speech import SMALL_TALK, Sentences, draw, load_sentences, number_sentence, plain, prose, terms
 from tutor import is_test
 
 
@@ -69,6 +70,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="ARPA file, compressed when it ends in .gz")
     parser.add_argument("--sentences", type=int, default=160_000, help="how many to draw")
     parser.add_argument("--least", type=int, nargs="+", default=[1], metavar="N", help="how often pairs, triples and so on must come up to be kept; as many numbers as there are orders above one (default: 1, all pairs and no triples, which made no difference)")
+    parser.add_argument("--prose", type=Path, nargs="*", default=[], metavar="FILE", help="plain texts in English; training/README.md names some that are free and come with packages")
+    parser.add_argument("--prose-least", type=int, default=3, metavar="N", help="how often a pair must come up in prose to be kept, and a word one time more (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
     if args.least != sorted(args.least):
@@ -77,7 +80,11 @@ def main() -> None:
     sentences = draw(material, args.sentences, args.seed, "mixed", test=False)
     sentences += [s for s in material.curriculum if not is_test(s)] * 4 + [t for t in terms() if not is_test(t)]
     known = {word.strip("'") for sentence in [*material.glosses, *sentences_of(material)] for word in sentence.split()}
+    told = [sentence for path in args.prose for sentence in prose(path)]
+    known |= {word for word, n in Counter(w.strip("'") for sentence in told for w in sentence.split()).items() if n > args.prose_least}
     grams = count(sentences, known, args.least)
+    for counted, more in zip(grams, count(told, known, [args.prose_least] * len(args.least)), strict=True):
+        counted.update(more)
     grams[0].update({(word,): 0 for word in known - {""} if (word,) not in grams[0]})  # words that no drawn sentence has can be heard all the same
     text = arpa(grams)
     args.out.parent.mkdir(parents=True, exist_ok=True)

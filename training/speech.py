@@ -138,6 +138,13 @@ def glosses(folder: Path = WORDNET) -> list[str]:
     return sorted(found)
 
 
+def prose(path: Path) -> list[str]:
+    """A plain text's sentences of 2 to 40 words without figures, cut also at colons, brackets and quotation marks."""
+    text = path.read_text(encoding="utf-8", errors="replace").translate({ord("_"): None, ord("’"): "'", ord("‘"): "'"}).replace("--", "; ")
+    pieces = re.split(r'[.!?;:"()“”]+\s|\n\s*\n', text)
+    return [sentence for piece in pieces if not re.search(r"\d", piece) and 2 <= len((sentence := plain(piece)).split()) <= 40]
+
+
 def number_sentence(rng: random.Random) -> str:
     """A question or statement with numbers in words."""
     a, b = rng.randrange(rng.choice([13, 100, 1000])), rng.randrange(1, rng.choice([13, 100]))
@@ -515,6 +522,7 @@ def main() -> None:
     synthetic.add_argument("--utterances", type=int, default=24_000, help="sentences to speak for training; 24,000 are about 15 hours; 0 for none")
     synthetic.add_argument("--part", default="synthetic", help="name of the training part: train-NAME")
     synthetic.add_argument("--only", choices=[*neural.VOICES], default="", help="speak them by this neural synthesiser (training/neural.py says what it needs); by default by espeak-ng, Pico, flite and festival")
+    synthetic.add_argument("--prose", type=Path, nargs="+", default=[], metavar="FILE", help="speak sentences of at most 16 words of these plain texts, none of the students'")
     synthetic.add_argument("--seed", type=int, default=1, help="another seed gives other sentences and voices")
     synthetic.add_argument("--processes", type=int, default=2, help="synthesisers running at a time")
     real = parser.add_argument_group("real speech")
@@ -533,7 +541,9 @@ def main() -> None:
             write_part(args.work_dir, f"dev-{corpus}", recordings(args.speech_manifest, "dev", corpus))
         write_part(args.work_dir, "train-real", recordings(args.speech_manifest, "train"))
     if args.utterances:
-        jobs = training_jobs(draw(sentences, args.utterances, args.seed, "mixed", test=False), args.seed, args.only)
+        told = sorted({s for path in args.prose for s in prose(path) if len(s.split()) <= 16 and not is_test(s)})
+        drawn = random.Random(args.seed).sample(told, min(args.utterances, len(told))) if told else draw(sentences, args.utterances, args.seed, "mixed", test=False)
+        jobs = training_jobs(drawn, args.seed, args.only)
         write_part(args.work_dir, f"train-{args.part}", synthesise(jobs, args.processes))
     if args.vocode:
         write_part(args.work_dir, "train-vocoded", vocode(args.work_dir, args.vocode, args.seed))
