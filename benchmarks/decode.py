@@ -18,7 +18,8 @@ from big_pair import machine
 from full_size import LLAMA_3_8B
 from timing import in_turns
 
-from hubert_llama.decode import OutputLayer, few_queries_attention
+from hubert_llama.attention import attend
+from hubert_llama.decode import OutputLayer
 from hubert_llama.nf4 import BLOCK, Linear4bit, has_kernel
 
 
@@ -42,7 +43,7 @@ def few_tokens(context: int) -> tuple[dict[str, Callable[[], object]], dict[str,
         "8 matrices, codes beside the lines": lambda: [m.few(x) for m in beside],
         "8 matrices, codes on the lines": lambda: [m.few(x) for m in aligned],
         "attention of a layer, PyTorch": lambda: torch.nn.functional.scaled_dot_product_attention(query, key, key, enable_gqa=True),
-        "attention of a layer, this project": lambda: few_queries_attention(torch.nn.Module(), query, key, key, None),
+        "attention of a layer, this project": lambda: attend(torch.nn.Module(), query, key, key, None),
         "output layer, PyTorch": lambda: torch.nn.functional.linear(x, layer.weight),
         "output layer, this project": lambda: layer(x),
     }

@@ -93,6 +93,7 @@ class Outcome:
     words: list[tuple[str, float]] = field(default_factory=list)  # of the transcript, with their confidence
     course: list[str] = field(default_factory=list)  # rare words of the utterance's own context, lower case
     corrections: list[dict] = field(default_factory=list)  # as in a result
+    unclear: bool = False  # the response asked for the question again
 
 def run(
     pipeline: SpeechUnderstanding,
@@ -115,7 +116,7 @@ def run(
             continue
         seconds = round(time.perf_counter() - start, 4)
         words, course = [(w.word, w.confidence) for w in u.words], pipeline.search.rare_words(utterance.context) if pipeline.search else []
-        yield Outcome(utterance, u.raw_transcript.lower(), u.transcript, u.response, u.duration, seconds, u.timings, "", u.readings, words, course, u.to_dict()["corrections"])
+        yield Outcome(utterance, u.raw_transcript.lower(), u.transcript, u.response, u.duration, seconds, u.timings, "", u.readings, words, course, u.to_dict()["corrections"], u.unclear)
 
 def make_contexts(
     utterances: Sequence[Utterance],
@@ -297,11 +298,12 @@ class Report:
     silence: dict  # utterances without words, and how many were given a transcript
     speed: dict  # seconds and real-time factor
     errors: int  # recordings that could not be understood at all
+    unclear: list[dict] = field(default_factory=list)  # how often the response asked for the question again, and how wrong the transcripts were then and else; a row for each corpus where it did
     edits: list[dict] = field(default_factory=list)  # of the letters: who made them, or that they were refused, and whether their words were said
 
     def to_markdown(self) -> str:
         "Tables for a reader."
-        blocks = [_table(rows) for rows in (self.corpora, self.stages, self.edits, self.course_words, self.confidence, [self.calibration] if self.calibration else [], self.answers, [self.silence] if self.silence.get("clips") else [], [self.speed] if self.speed else []) if rows]
+        blocks = [_table(rows) for rows in (self.corpora, self.stages, self.unclear, self.edits, self.course_words, self.confidence, [self.calibration] if self.calibration else [], self.answers, [self.silence] if self.silence.get("clips") else [], [self.speed] if self.speed else []) if rows]
         return "\n\n".join(blocks + ([f"{self.errors} recordings could not be understood at all."] if self.errors else []))
 
 def report(
@@ -319,7 +321,7 @@ def report(
     groups = [(name, [o for o in spoken if o.utterance.corpus == name]) for name in corpora] + ([("all", spoken)] if len(corpora) > 1 else [])
     compared = [_stage_errors(name or "(no corpus)", stage, group) for name, group in groups for stage in stages]
     bins, calibration = _calibration(spoken)
-    return Report(rows, compared, _course_words(spoken, stages), bins, calibration, _answers(good), silence, _speed(good), len(outcomes) - len(good), _edits(spoken))
+    return Report(rows, compared, _course_words(spoken, stages), bins, calibration, _answers(good), silence, _speed(good), len(outcomes) - len(good), [_unclear(name or "(no corpus)", group) for name, group in groups if any(o.unclear for o in group)], _edits(spoken))
 
 def _word_errors(name: str, outcomes: list[Outcome]) -> dict:
     counted = [count_errors(o.utterance.text, o.raw, o.transcript) for o in outcomes]
@@ -331,6 +333,11 @@ def _word_errors(name: str, outcomes: list[Outcome]) -> dict:
         "WER %": rate([e.final for e in counted]), "95 %": "–".join(map(str, interval([e.final for e in counted], words))),
         "CER raw %": round(100 * sum(e.raw_letters for e in counted) / sum(letters), 1), "CER %": round(100 * sum(e.final_letters for e in counted) / sum(letters), 1), "CER 95 %": "–".join(map(str, interval([e.final_letters for e in counted], letters))),
         "harmful edits %": round(100 * sum(e.harmful for e in counted) / sum(words), 2), "exact": sum(e.exact for e in counted)}
+
+def _unclear(name: str, outcomes: list[Outcome]) -> dict:
+    counted = [(o.unclear, count_errors(o.utterance.text, o.raw, o.transcript)) for o in outcomes]
+    rate = lambda asked: round(100 * sum(e.final for a, e in counted if a == asked) / max(1, sum(e.words for a, e in counted if a == asked)), 1)
+    return {"asked again": name, "clips": len(counted), "asked": sum(o.unclear for o in outcomes), "their WER %": rate(True), "the others’ WER %": rate(False)}
 
 def _answers(outcomes: list[Outcome]) -> list[dict]:
     judged = [(o.utterance.kind or "(no kind)", bool(right)) for o in outcomes if (right := is_right(o.utterance, o.response)) is not None]

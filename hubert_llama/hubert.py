@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import hub
+from .attention import attend_quickly
 from .audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE, n_frames
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['log', 'LEAST_FILLED', 'MAX_BATCH', 'DeviceConfig', 'choose_device', 'choose_dtype', 'cpu_multiplies_bf16', 'Encoding',
-           'plan_batches', 'SpeechEncoder', 'Stopped', 'plot_hidden_states', 'plot_emissions']
+           'plan_batches', 'SpeechEncoder', 'Stopped', 'quicken', 'plot_hidden_states', 'plot_emissions']
 
 # %% ../nbs/01_hubert.ipynb #9cb3777c
 log = logging.getLogger(__name__)
@@ -134,7 +136,10 @@ class SpeechEncoder:
         device = choose_device(config.device)
         dtype = choose_dtype(config.dtype, device)
         with hub.explained(name):
-            return cls(_load_model(folder, name, dtype).to(device).eval(), _load_processor(folder, name), name)
+            model = _load_model(folder, name, dtype).to(device).eval()
+            if device.type == "cpu":
+                quicken(model)
+            return cls(model, _load_processor(folder, name), name)
 
     @property
     def labels(self) -> list[str]:
@@ -233,6 +238,53 @@ def _load_processor(folder, name: str):
         return transformers.Wav2Vec2Processor.from_pretrained(folder)
     except (OSError, TypeError, ValueError) as e:
         raise hub.ModelFormatError(f"Incomplete HuBERT: the letters or the feature extractor of {name} could not be loaded ({type(e).__name__}). vocab.json and preprocessor_config.json belong beside the weights.") from e
+
+# %% ../nbs/01_hubert.ipynb #3c484502
+@cache
+def _FrameConvolutions() -> type:
+    "The class of feature extractors that keep channels last. (Made once, when torch is there.)"
+    import torch
+    import torch.nn.functional as F
+
+    class FrameConvolutions(torch.nn.Module):
+        "HuBERT's convolutions with layer norms, as matrix products over frames; for inference."
+
+        def __init__(self, encoder):  # transformers' HubertFeatureEncoder
+            super().__init__()
+            self.layers = torch.nn.ModuleList(encoder.conv_layers)
+            self.taps = [list(self._parts(layer.conv)) for layer in self.layers]
+
+        def _parts(self, conv) -> Iterator[tuple[int, torch.Tensor]]:
+            "The kernel in pieces of at most a stride: the first tap of each, and its weights (taps x C, C')."
+            for tap in range(0, conv.kernel_size[0], conv.stride[0]):
+                piece = conv.weight[:, :, tap : tap + conv.stride[0]].detach()  # (C', C, taps)
+                yield tap, piece.permute(2, 1, 0).reshape(-1, piece.shape[0]).contiguous()
+
+        def forward(self, input_values):  # (B, n) -> (B, C, T)
+            return torch.stack([self._features(x[:, None]) for x in input_values]).transpose(1, 2)
+
+        def _features(self, x):  # (n, 1) -> (T, C)
+            for layer, pieces in zip(self.layers, self.taps):
+                x = layer.activation(layer.layer_norm(self._convolved(x, layer.conv, pieces)))
+            return x
+
+        def _convolved(self, x, conv, pieces):  # (N, C) -> (T, C')
+            step, channels = conv.stride[0], x.shape[1]
+            T = (len(x) - conv.kernel_size[0]) // step + 1
+            out = None
+            for tap, weights in pieces:
+                rows = x.as_strided((T, len(weights)), (step * channels, 1), x.storage_offset() + tap * channels)
+                out = out.addmm_(rows, weights) if out is not None else torch.mm(rows, weights) if conv.bias is None else torch.addmm(conv.bias, rows, weights)
+            return out
+
+    return FrameConvolutions
+
+def quicken(model) -> None:
+    "Let a `HubertForCTC` on a CPU compute the same faster; from then on it is for inference alone."
+    attend_quickly(model)
+    if model.config.feat_extract_norm == "layer":
+        model.hubert.feature_extractor = _FrameConvolutions()(model.hubert.feature_extractor)
+
 
 # %% ../nbs/01_hubert.ipynb #4ed13ee6
 def plot_hidden_states(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import hub
+from .attention import attend_quickly
 from .hubert import DeviceConfig, Stopped, choose_device, choose_dtype
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def _load_model(folder: Path, name: str, config: DeviceConfig, load_in_4bit: boo
     return _decoding(model.eval())
 
 def _decoding(model):
-    "The model; a large one quick at writing on a CPU that multiplies bf16. (A small one gains nothing, and would wait for numba's import.)"
+    "The model, quick on a CPU that multiplies bf16; at writing only a large one. (A small one gains nothing there, and would wait for numba's import.)"
+    attend_quickly(model)
     if model.lm_head.weight.numel() >= LARGE_OUTPUT:
         from hubert_llama.decode import decode_quickly
 
