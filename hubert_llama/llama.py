@@ -159,7 +159,7 @@ def loaded_bytes(
 
 # %% ../nbs/02_llama.ipynb #f4742555
 MAX_WINDOW = 8192  # tokens of a conversation; Llama 3.2 could look back on 131,072, whose keys and values take gigabytes
-PREFILL_CHUNK = 256  # tokens computed at a time while a prompt is read: between two, one may stop
+PREFILL_CHUNK = 512  # tokens computed at a time while a prompt is read: between two, one may stop
 
 class ChatLlama:
     "A chat model of the Llama architecture: messages in, text out piece by piece."

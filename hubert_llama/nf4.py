@@ -149,7 +149,7 @@ def _dequantize(
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "nf4")
+    return ThreadPoolExecutor(threads, "nf4", torch.set_num_threads, (1,))
 
 def _in_parallel(work: Callable[[int, int], None], n: int) -> None:
     "Call `work` on as many equal parts of `range(n)` as torch has threads, each in a thread."
@@ -189,7 +189,7 @@ def dequantize(
     return rows
 
 # %% ../nbs/00b_nf4.ipynb #15fe20ea
-CHUNK = 1 << 26  # weights unpacked at a time: 134 MB, the largest matrix of Llama 3 8B
+CHUNK = 1 << 21  # weights that a thread unpacks at a time: 4 MB, which a processor's cache still holds when they are multiplied
 _scratch = threading.local()
 
 class Linear4bit(torch.nn.Module):
@@ -224,15 +224,20 @@ class Linear4bit(torch.nn.Module):
         return torch.ops.bitsandbytes.gemv_4bit(rows, self.codes, [self.out_features, self.in_features], self.scales, _levels(), BLOCK)
 
     def many(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 or fp32 (M, K) -> (M, N)
-        "By unpacking chunk after chunk."
+        "By unpacking chunk after chunk, each thread its own part of the matrix."
         y = torch.empty(len(rows), self.out_features, dtype=rows.dtype)
+        _in_parallel(lambda first, last: self._unpacked(rows, y, GROUP * first, GROUP * last), self.out_features // GROUP)
+        return y
+
+    @torch.inference_mode()
+    def _unpacked(self, rows: torch.Tensor, y: torch.Tensor, begin: int, end: int) -> None:
+        "The product's columns from `begin` to `end`."
         if not hasattr(_scratch, "space") or len(_scratch.space) < GROUP * self.in_features:
             _scratch.space = torch.empty(max(CHUNK, GROUP * self.in_features), dtype=torch.bfloat16)
         step = max(1, CHUNK // (GROUP * self.in_features)) * GROUP
-        for first in range(0, self.out_features, step):
-            last = min(first + step, self.out_features)
+        for first in range(begin, end, step):
+            last = min(first + step, end)
             y[:, first:last] = torch.nn.functional.linear(rows, dequantize(self.codes, self.scales, first, last, _scratch.space).to(rows.dtype))
-        return y
 
 _tried: dict[str, int] = {}
 
