@@ -336,7 +336,7 @@ def _word_errors(name: str, outcomes: list[Outcome]) -> dict:
 
 def _unclear(name: str, outcomes: list[Outcome]) -> dict:
     counted = [(o.unclear, count_errors(o.utterance.text, o.raw, o.transcript)) for o in outcomes]
-    rate = lambda asked: round(100 * sum(e.final for a, e in counted if a == asked) / max(1, sum(e.words for a, e in counted if a == asked)), 1)
+    rate = lambda asked: round(100 * sum(e.final for e in of) / sum(e.words for e in of), 1) if (of := [e for a, e in counted if a == asked]) else "–"
     return {"asked again": name, "clips": len(counted), "asked": sum(o.unclear for o in outcomes), "their WER %": rate(True), "the others’ WER %": rate(False)}
 
 def _answers(outcomes: list[Outcome]) -> list[dict]:

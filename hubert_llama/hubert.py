@@ -244,37 +244,29 @@ def _load_processor(folder, name: str):
 def _FrameConvolutions() -> type:
     "The class of feature extractors that keep channels last. (Made once, when torch is there.)"
     import torch
-    import torch.nn.functional as F
 
     class FrameConvolutions(torch.nn.Module):
         "HuBERT's convolutions with layer norms, as matrix products over frames; for inference."
 
         def __init__(self, encoder):  # transformers' HubertFeatureEncoder
             super().__init__()
-            self.layers = torch.nn.ModuleList(encoder.conv_layers)
-            self.taps = [list(self._parts(layer.conv)) for layer in self.layers]
-
-        def _parts(self, conv) -> Iterator[tuple[int, torch.Tensor]]:
-            "The kernel in pieces of at most a stride: the first tap of each, and its weights (taps x C, C')."
-            for tap in range(0, conv.kernel_size[0], conv.stride[0]):
-                piece = conv.weight[:, :, tap : tap + conv.stride[0]].detach()  # (C', C, taps)
-                yield tap, piece.permute(2, 1, 0).reshape(-1, piece.shape[0]).contiguous()
+            self.conv_layers = encoder.conv_layers
 
         def forward(self, input_values):  # (B, n) -> (B, C, T)
-            return torch.stack([self._features(x[:, None]) for x in input_values]).transpose(1, 2)
+            return torch.stack([self._features(x[:, None]) for x in input_values.contiguous()]).transpose(1, 2)
 
         def _features(self, x):  # (n, 1) -> (T, C)
-            for layer, pieces in zip(self.layers, self.taps):
-                x = layer.activation(layer.layer_norm(self._convolved(x, layer.conv, pieces)))
+            for layer in self.conv_layers:
+                x = layer.activation(layer.layer_norm(self._convolved(x, layer.conv)))
             return x
 
-        def _convolved(self, x, conv, pieces):  # (N, C) -> (T, C')
-            step, channels = conv.stride[0], x.shape[1]
+        def _convolved(self, x, conv):  # (N, C) -> (T, C')
+            step, channels, out = conv.stride[0], x.shape[1], conv.bias
             T = (len(x) - conv.kernel_size[0]) // step + 1
-            out = None
-            for tap, weights in pieces:
+            for tap in range(0, conv.kernel_size[0], step):  # the kernel in pieces of at most a stride
+                weights = conv.weight[:, :, tap : tap + step].permute(2, 1, 0).reshape(-1, conv.out_channels)  # (taps x C, C')
                 rows = x.as_strided((T, len(weights)), (step * channels, 1), x.storage_offset() + tap * channels)
-                out = out.addmm_(rows, weights) if out is not None else torch.mm(rows, weights) if conv.bias is None else torch.addmm(conv.bias, rows, weights)
+                out = torch.mm(rows, weights) if out is None else torch.addmm(out, rows, weights) if out is conv.bias else out.addmm_(rows, weights)
             return out
 
     return FrameConvolutions
@@ -284,7 +276,6 @@ def quicken(model) -> None:
     attend_quickly(model)
     if model.config.feat_extract_norm == "layer":
         model.hubert.feature_extractor = _FrameConvolutions()(model.hubert.feature_extractor)
-
 
 # %% ../nbs/01_hubert.ipynb #4ed13ee6
 def plot_hidden_states(

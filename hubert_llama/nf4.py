@@ -147,13 +147,25 @@ def _dequantize(
                 row = GROUP * (n - begin) + r
                 _levels_of(rows[r], low, high, out[row, BLOCK * block : BLOCK * (block + 1)], out[row + 16, BLOCK * block : BLOCK * (block + 1)])
 
+_own = threading.local()  # of each thread: whether it is one of the pool's, and room to unpack into
+
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "nf4", torch.set_num_threads, (1,))
+    "Threads each of which computes alone, also PyTorch's part."
+    pool, all_there, before = ThreadPoolExecutor(threads, "nf4"), threading.Barrier(threads), torch.get_num_threads()
+
+    def alone(_) -> None:
+        all_there.wait()  # so that each thread comes here
+        torch.set_num_threads(1)
+        _own.alone = True
+
+    list(pool.map(alone, range(threads)))
+    torch.set_num_threads(before)  # new threads get what was asked for last
+    return pool
 
 def _in_parallel(work: Callable[[int, int], None], n: int) -> None:
     "Call `work` on as many equal parts of `range(n)` as torch has threads, each in a thread."
-    threads = min(torch.get_num_threads(), n)
+    threads = 1 if getattr(_own, "alone", False) else min(torch.get_num_threads(), n)
     edges = [n * i // threads for i in range(threads + 1)]
     if threads == 1:
         return work(0, n)
@@ -190,7 +202,6 @@ def dequantize(
 
 # %% ../nbs/00b_nf4.ipynb #15fe20ea
 CHUNK = 1 << 21  # weights that a thread unpacks at a time: 4 MB, which a processor's cache still holds when they are multiplied
-_scratch = threading.local()
 
 class Linear4bit(torch.nn.Module):
     "A linear layer of a quantised matrix. Few rows are multiplied in bf16; many in fp32 where that comes in, since CPUs without bf16 units are slow at it."
@@ -224,7 +235,7 @@ class Linear4bit(torch.nn.Module):
         return torch.ops.bitsandbytes.gemv_4bit(rows, self.codes, [self.out_features, self.in_features], self.scales, _levels(), BLOCK)
 
     def many(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 or fp32 (M, K) -> (M, N)
-        "By unpacking chunk after chunk, each thread its own part of the matrix."
+        "By unpacking chunk after chunk, each thread its own part of the matrix; for inference."
         y = torch.empty(len(rows), self.out_features, dtype=rows.dtype)
         _in_parallel(lambda first, last: self._unpacked(rows, y, GROUP * first, GROUP * last), self.out_features // GROUP)
         return y
@@ -232,12 +243,12 @@ class Linear4bit(torch.nn.Module):
     @torch.inference_mode()
     def _unpacked(self, rows: torch.Tensor, y: torch.Tensor, begin: int, end: int) -> None:
         "The product's columns from `begin` to `end`."
-        if not hasattr(_scratch, "space") or len(_scratch.space) < GROUP * self.in_features:
-            _scratch.space = torch.empty(max(CHUNK, GROUP * self.in_features), dtype=torch.bfloat16)
+        if not hasattr(_own, "space") or len(_own.space) < GROUP * self.in_features:
+            _own.space = torch.empty(max(CHUNK, GROUP * self.in_features), dtype=torch.bfloat16)
         step = max(1, CHUNK // (GROUP * self.in_features)) * GROUP
         for first in range(begin, end, step):
             last = min(first + step, end)
-            y[:, first:last] = torch.nn.functional.linear(rows, dequantize(self.codes, self.scales, first, last, _scratch.space).to(rows.dtype))
+            y[:, first:last] = torch.nn.functional.linear(rows, dequantize(self.codes, self.scales, first, last, _own.space).to(rows.dtype))
 
 _tried: dict[str, int] = {}
 

@@ -362,6 +362,7 @@ def test_clips_are_drawn_in_the_shares_that_were_asked_for():
     clips |= {engine: [] for engine in NEURAL}  # a folder without neural voices: the others keep their proportions
     drawn = Counter(draw_clip(clips, True, s, rng).voice for _ in range(4000))
     assert set(drawn) == {"espeak", "other"} and abs(drawn["espeak"] / 4000 - 0.75) < 0.03
+    assert {draw_clip(clips, easy, Settings(real=1.0), rng).voice for easy in (True, False) for _ in range(200)} == {"real few", "real many"}  # nothing else is wanted
 
 
 def test_a_neural_voice_speaks_at_the_models_rate():
@@ -425,5 +426,18 @@ def test_llama_learns_to_choose_from_a_file_of_readings(tmp_path):
 def test_prose_becomes_sentences_without_figures(tmp_path):
     from speech import prose
 
-    (tmp_path / "a.txt").write_text("CHAPTER 1\n\n“I _know_ that’s true,” she\nsaid; it was 1814. Yes.\n\nHe ran--and fell. So it\nwas", encoding="utf-8")
-    assert prose(tmp_path / "a.txt") == ["i know that's true", "she said", "he ran", "and fell", "so it was"]
+    (tmp_path / "a.txt").write_text("CHAPTER 1\n\n“I _know_ that’s true,” she\nsaid; it was 1814. Yes.\n\nHe ran--and fell. So it\nwas naïve", encoding="utf-8")
+    assert prose(tmp_path / "a.txt") == ["i know that's true", "she said", "he ran", "and fell", "so it was naive"]
+
+
+def test_the_grouped_convolution_has_pytorchs_gradients():
+    import torch
+    from train_hubert import GroupedConvolution
+
+    torch.manual_seed(0)
+    for k, padding in ((8, 4), (5, 2), (4, 0)):
+        x, weight, bias = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 12, 30), (12, 3, k), (12,)))
+        ours, theirs = GroupedConvolution.apply(x, weight, bias, padding, 4), torch.nn.functional.conv1d(x, weight, bias, padding=padding, groups=4)
+        wanted = torch.randn_like(theirs)
+        for a, b in zip(*(torch.autograd.grad(y, (x, weight, bias), wanted) for y in (ours, theirs)), strict=True):
+            assert torch.allclose(a, b)

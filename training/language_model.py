@@ -80,11 +80,11 @@ def main() -> None:
     sentences = draw(material, args.sentences, args.seed, "mixed", test=False)
     sentences += [s for s in material.curriculum if not is_test(s)] * 4 + [t for t in terms() if not is_test(t)]
     known = {word.strip("'") for sentence in [*material.glosses, *sentences_of(material)] for word in sentence.split()}
-    told = [sentence for path in args.prose for sentence in prose(path)]
+    told = [sentence for path in args.prose for sentence in prose(path) if not is_test(sentence)]
     known |= {word for word, n in Counter(w.strip("'") for sentence in told for w in sentence.split()).items() if n > args.prose_least}
     grams = count(sentences, known, args.least)
     for counted, more in zip(grams, count(told, known, [args.prose_least] * len(args.least)), strict=True):
-        counted.update(more)
+        counted.update({gram: n for gram, n in more.items() if "<unk>" not in gram})  # prose's rare words say nothing of where a course's may stand
     grams[0].update({(word,): 0 for word in known - {""} if (word,) not in grams[0]})  # words that no drawn sentence has can be heard all the same
     text = arpa(grams)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ import random
 import re
 import subprocess
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -141,6 +142,7 @@ def glosses(folder: Path = WORDNET) -> list[str]:
 def prose(path: Path) -> list[str]:
     """A plain text's sentences of 2 to 40 words without figures, cut also at colons, brackets and quotation marks."""
     text = path.read_text(encoding="utf-8", errors="replace").translate({ord("_"): None, ord("’"): "'", ord("‘"): "'"}).replace("--", "; ")
+    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))  # é: e
     pieces = re.split(r'[.!?;:"()“”]+\s|\n\s*\n', text)
     return [sentence for piece in pieces if not re.search(r"\d", piece) and 2 <= len((sentence := plain(piece)).split()) <= 40]
 
@@ -542,6 +544,8 @@ def main() -> None:
         write_part(args.work_dir, "train-real", recordings(args.speech_manifest, "train"))
     if args.utterances:
         told = sorted({s for path in args.prose for s in prose(path) if len(s.split()) <= 16 and not is_test(s)})
+        if args.prose and not told:
+            parser.error("--prose: these files hold no sentence of 2 to 16 words without figures")
         drawn = random.Random(args.seed).sample(told, min(args.utterances, len(told))) if told else draw(sentences, args.utterances, args.seed, "mixed", test=False)
         jobs = training_jobs(drawn, args.seed, args.only)
         write_part(args.work_dir, f"train-{args.part}", synthesise(jobs, args.processes))

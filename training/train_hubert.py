@@ -159,7 +159,7 @@ def shares_of(clips: dict[str, list[Clip]], easy: bool, s: Settings) -> dict[str
     """How often a clip of each kind that is there is drawn; corpora of recordings by the square roots of their clips, so that a small one counts."""
     ruled = 1 - s.neural  # of the synthetic clips: those by rules, diphones and statistics
     made = {"espeak": ruled * s.espeak, "other": ruled * (1 - s.espeak), **{engine: s.neural * share for engine, share in NEURAL.items()}}
-    made = {kind: (1 - s.real) * share for kind, share in made.items() if clips[kind]}
+    made = {kind: (1 - s.real) * share for kind, share in made.items() if clips[kind] and share * (1 - s.real) > 0}
     if easy and made:
         return made
     roots = {kind: math.sqrt(len(of_kind)) for kind, of_kind in clips.items() if kind.startswith("real ")}
@@ -309,7 +309,7 @@ class GroupedConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, padding: int, groups: int) -> torch.Tensor:
-        """x (B, C, T), weight (C, C / groups, k) -> (B, C, T + 2 padding - k + 1)."""
+        """x (B, C, T), weight (C, C / groups, k) -> (B, C, T + 2 padding - k + 1); the padding is less than k."""
         ctx.save_for_backward(x, weight)
         ctx.padding, ctx.groups = padding, groups
         return torch.nn.functional.conv1d(x, weight, bias, padding=padding, groups=groups)
