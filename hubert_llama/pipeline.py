@@ -159,7 +159,7 @@ class PipelineConfig:
     max_response_tokens: int = 256
     sampling: Sampling | None = None  # for the answer; None: what the model's makers recommend
     hypotheses: int = 16  # readings that Llama chooses from; 1: the search's first stands
-    sure: float = 0.9  # confidence of a reading's least sure word from which Llama is not asked to choose
+    sure: float = 0.95  # confidence of a reading's least sure word from which Llama is not asked to choose
     max_rare_words: int = 60  # of a context that Llama is shown when it chooses; among more, a small model loses the question (they make the search's vocabulary all the same)
     llama_weight: float = 0.5  # of Llama's log-likelihood beside the search's score
     lm_discount: float = 0.5  # of the search's own language model, which Llama's knowledge of the language takes the place of
@@ -206,6 +206,7 @@ def as_asked(
     words: Sequence[Word],  # of the transcript
     raw: str,  # the recogniser's reading
     doubt: float,  # confidence below which a word is doubtful
+    is_word: Callable[[str], bool] = lambda word: False,  # whether the vocabulary has what was heard: then it is no word that it lacks
 ) -> str:
     "The transcript with its doubtful words as they were heard: no vocabulary has every word, and what it puts in the place of one that it lacks must not be explained."
     tokens, heard = transcript.split(), letters(raw).split()
@@ -215,7 +216,7 @@ def as_asked(
     for tag, i, j, k, m in SequenceMatcher(None, heard, [letters(t) for t in tokens], autojunk=False).get_opcodes():
         if tag == "replace" and j - i == m - k:
             for at, word in zip(range(k, m), heard[i:j]):
-                if words[at].confidence < doubt:
+                if words[at].confidence < doubt and not is_word(word):
                     asked[at] = word + re.search(r"[.,;:?!…]*$", tokens[at])[0]
     return " ".join(asked)
 
@@ -368,7 +369,7 @@ class SpeechUnderstanding:
         if transcript.unclear:
             yield ResponseDelta(UNCLEAR_RESPONSE)
             return transcript, (), UNCLEAR_RESPONSE, cut_context
-        asked, cut_question = self._fitting(as_asked(transcript.text, transcript.words, raw, self.config.doubt), self._room() // 4, keep_end=True)
+        asked, cut_question = self._fitting(as_asked(transcript.text, transcript.words, raw, self.config.doubt, self.search.knows if self.search else lambda word: False), self._room() // 4, keep_end=True)
         quotes = self._quotes(course, asked)
         messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked, history, quotes)
         chosen = self.config.sampling or self.llama.recommended

@@ -206,6 +206,10 @@ class BeamSearch:
         "The context's words that the language model lacks and the letters can write, in order."
         return tuple(w for w in _words(context) if w not in self.lm.logs and spell(w, self.labels) is not None)[: self.config.max_new_words]
 
+    def knows(self, word: str) -> bool:
+        "Whether a word, in lower case, is in the vocabulary."
+        return word in self.lm.logs
+
     def rare_words(self, context: str) -> list[str]:
         "The context's words that are rare or new to the language model: its course words, whatever the sound."
         return rare_words(context, self.lm, self.config)
@@ -335,6 +339,10 @@ class LetterSearch:
         "One symbol a frame as letters: repeats merged, blanks and marks dropped."
         kept = [self.labels[i] for at, i in enumerate(symbols) if i != self.blank and (at == 0 or i != symbols[at - 1])]
         return letters("".join(" " if label == "|" else label for label in kept if len(label) == 1))
+
+    def knows(self, word: str) -> bool:
+        "No: there is no vocabulary."
+        return False
 
     def rare_words(self, context: str) -> list[str]:
         "None: there is no vocabulary to say which words are rare."

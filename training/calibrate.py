@@ -3,8 +3,8 @@
     python training/held_out.py --out build/tuning --voices training --seed 8
     python training/calibrate.py build/tuning/manifest.jsonl --people recordings/manifest.jsonl --hubert hubert_llama/mini/hubert --llama hubert_llama/mini/llama
 
-It reads the manifest's recordings with the beam search, and some of another one's lines with split=train, of people, so that a confidence is also
-fitted where little is understood; fits the four numbers of `hubert_llama.ctc.Calibration` by logistic
+It reads the manifest's recordings with the beam search, and another one's lines with split=train, of people, that were too long to be learned from, so that a confidence is also
+fitted where little is understood (what was learned from is understood too well); fits the four numbers of `hubert_llama.ctc.Calibration` by logistic
 regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several values of
 `PipelineConfig.llama_weight` and `lm_discount`, and limits of `hubert_llama.pipeline.SEARCH_COST`. `--search` also tries weights of the search itself (`BeamConfig`).
 """
@@ -17,6 +17,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
@@ -29,7 +30,7 @@ from hubert_llama.pipeline import PipelineConfig, as_saying, conversation
 from hubert_llama.search import BeamSearch, Hypothesis, LanguageModel
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
-PEOPLE = 120  # recordings
+UNLEARNED = 16.0  # seconds: recordings of people from that length on were too long to be learned from (train_hubert.py's longest_seconds)
 LM_DISCOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 
 
@@ -68,13 +69,13 @@ class Noting(Calibration):
         return 0.5
 
 
-def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], labels: list[str]) -> dict[str, float]:
-    """The numbers of `Calibration`, and what they were fitted on."""
+def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: list[str], labels: list[str]) -> dict[str, float]:
+    """The numbers of `Calibration` for the readings that were chosen, and what they were fitted on."""
     signs, right = [], []
-    for h, hypotheses in zip(heard, found, strict=True):
+    for h, hypotheses, text in zip(heard, found, chosen, strict=True):
         mine = []
 
-        words = time_words(h.emissions, hypotheses[0].text, labels, [(x.text, x.score) for x in hypotheses], Noting(seen=mine))
+        words = time_words(h.emissions, text, labels, [(x.text, x.score) for x in hypotheses], Noting(seen=mine))
         judged = judged_words([Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])])
         if len(judged) == len(mine):
             signs, right = signs + mine, right + [r for _, r in judged]
@@ -120,12 +121,20 @@ def sense(heard: list[Heard], likely: Callable[[Utterance, str], float]) -> floa
     return sum(likely(u, text) for u, text in texts) / sum(len(text.split()) + 1 for _, text in texts)
 
 
-def try_llama(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama, lm: LanguageModel) -> None:
+def ask(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> list[list[float]]:
+    """How likely each reading is to be said, by Llama."""
+    return [log_likelihoods(llama, conversation(None, h.utterance.context), [as_saying(x.text) for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
+
+
+def choose(found: list[list[Hypothesis]], likely: list[list[float]], weight: float = PipelineConfig.llama_weight, discount: float = PipelineConfig.lm_discount) -> list[str]:
+    """What the service takes of each list (but that it does not ask where it is sure)."""
+    return [max(zip(f, own, strict=True), key=lambda pair: pair[0].score - discount * pair[0].lm + weight * pair[1])[0].text for f, own in zip(found, likely, strict=True)]
+
+
+def try_llama(heard: list[Heard], found: list[list[Hypothesis]], likely: list[list[float]], llama: ChatLlama, lm: LanguageModel) -> None:
     """Print word error rates for weights of Llama's opinion and of the search's language model."""
-    likely = [log_likelihoods(llama, conversation(None, h.utterance.context), [as_saying(x.text) for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
     for weight, discount in product(LLAMA_WEIGHTS, LM_DISCOUNTS):
-        chosen = [max(zip(f, own, strict=True), key=lambda pair: pair[0].score - discount * pair[0].lm + weight * pair[1])[0].text for f, own in zip(found, likely, strict=True)]
-        print(f"llama_weight {weight}, lm_discount {discount}: {word_errors(heard, chosen):.2f} %")
+        print(f"llama_weight {weight}, lm_discount {discount}: {word_errors(heard, choose(found, likely, weight, discount)):.2f} %")
     print(f"how likely what was said is, nats a word: by Llama {sense(heard, lambda u, text: log_likelihoods(llama, conversation(None, u.context), [as_saying(text)])[0]):.2f}, by the search's language model {sense(heard, lambda u, text: sentence(lm, text)):.2f}")
     best = [min((x.text for x in f), key=lambda text: edit_distance(letters(h.utterance.text).split(), text.split())) for h, f in zip(heard, found, strict=True)]
     print(f"the best of each list: {word_errors(heard, best):.2f} %")
@@ -135,9 +144,9 @@ def main() -> None:
     """Fit, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path, help="recordings with texts, none of those that will be measured")
-    parser.add_argument("--people", type=Path, metavar="MANIFEST", help="recordings of people; those with split=train are fitted on too")
+    parser.add_argument("--people", type=Path, metavar="MANIFEST", help=f"recordings of people; those with split=train of {UNLEARNED:.0f} seconds and more are fitted on too")
     parser.add_argument("--hubert", type=Path, required=True, help="folder of the HuBERT, with its language model")
-    parser.add_argument("--llama", type=Path, help="folder of the Llama; without one only the confidence is fitted")
+    parser.add_argument("--llama", type=Path, help="folder of the Llama, which chooses among the readings; without one the confidence is fitted to the search's first")
     parser.add_argument("--search", action="store_true", help="try weights of the search too: some minutes")
     parser.add_argument("--limit", type=int, help="only the first N recordings")
     args = parser.parse_args()
@@ -154,13 +163,16 @@ def main() -> None:
     print(f"search: {word_errors(heard, [f[0].text for f in found]):.2f} %")
     try_guards(heard, found, encoder.labels)
     train = read_manifest(args.people, {"split": "train"}) if args.people else []
-    people = list(hear(train[:: max(1, len(train) // PEOPLE)][:PEOPLE], encoder))
-    fitted = fit_confidence(heard + people, found + [read(h, search) for h in tqdm(people, desc="searching")], encoder.labels)
+    people = list(hear([u for u in train if soundfile.info(u.audio).duration >= UNLEARNED], encoder))
+    everyone, lists = heard + people, found + [read(h, search) for h in tqdm(people, desc="searching")]
+    llama = ChatLlama.from_pretrained(str(args.llama), exact) if args.llama else None
+    likely = ask(everyone, lists, llama) if llama else [[0.0] * len(f) for f in lists]
+    fitted = fit_confidence(everyone, lists, choose(lists, likely) if llama else [f[0].text for f in lists], encoder.labels)
     path = args.hubert / "calibration.json"
     path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **fitted}) + "\n")
     print(f"{path}: {Calibration.from_folder(args.hubert)}, {fitted['fitted_on_words']} words")
-    if args.llama:
-        try_llama(heard, found, ChatLlama.from_pretrained(str(args.llama), exact), search.lm)
+    if llama:
+        try_llama(heard, found, likely[: len(heard)], llama, search.lm)
 
 
 if __name__ == "__main__":

@@ -482,21 +482,28 @@ def hear(checkpoint: Path, s: Settings, folder: Path, n: int, out: Path, languag
 # Export
 
 
-def export(model: HubertForCTC, state: State, s: Settings, out: Path) -> None:
+def export(model: HubertForCTC, state: State, s: Settings, out: Path, more: dict[str, float] | None = None) -> None:
     """Save bf16 weights, letters, settings and log as the hub's checkpoints are laid out."""
     save_processor(out)
     model.config.mask_time_prob = s.mask_time_prob
     model.to(torch.bfloat16).save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)  # written for the owner alone, but it goes into a package
-    told = {"settings": asdict(s), "steps": state.step, "hours_of_speech_seen": round(state.audio / 3600, 2), "minutes_spent": round(state.spent / 60, 1), "torch": torch.__version__}
+    told = {"settings": asdict(s), "steps": state.step, "hours_of_speech_seen": round(state.audio / 3600, 2), "minutes_spent": round(state.spent / 60, 1), "torch": torch.__version__, **(more or {})}
     (out / "training_args.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in state.log), encoding="utf-8")
 
 
-def export_checkpoint(s: Settings, checkpoint: Path, out: Path) -> None:
-    """Export what a checkpoint holds."""
+def export_checkpoint(s: Settings, checkpoint: Path, out: Path, before: Path | None = None, share: float = 1.0) -> None:
+    """Export what a checkpoint holds; or so large a share of it, the rest being the weights that its training began with.
+
+    Between the two lie models that hear the old voices nearly as well as before and the new ones as well as the last (M. Wortsman and others, 2022, "Robust fine-tuning of zero-shot models").
+    """
     model = HubertForCTC(make_config(s))
-    export(model, load_checkpoint(checkpoint, model), s, out)
+    state = load_checkpoint(checkpoint, model)
+    if before:
+        old = HubertForCTC.from_pretrained(before, dtype=torch.float32).state_dict()
+        model.load_state_dict({name: torch.lerp(old[name], weight, share) for name, weight in model.state_dict().items()})
+    export(model, state, s, out, {"share_of_these_weights": share} if before else {})
 
 
 # Command line
@@ -514,6 +521,7 @@ def parse_args() -> argparse.Namespace:
     where.add_argument("--compile", action="store_true", help="compile the layers: half as fast again on one CPU and 2 % on another, after some minutes; needs a C++ compiler and Python's headers")
     do = parser.add_argument_group("instead of training")
     do.add_argument("--export", action="store_true", help="only write the checkpoint to --out")
+    do.add_argument("--share", type=float, default=1.0, help="how much of the checkpoint --export takes; the rest are the weights of the folder --init-from")
     do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure the weights of FOLDER")
     do.add_argument("--hear", type=Path, metavar="FILE", help="only write what the checkpoint hears in training clips: the mishearings that train_llama.py learns from")
     do.add_argument("--language-model", type=Path, metavar="FOLDER", help="let --hear also read as the service does, by beam search with the language model of this exported HuBERT")
@@ -539,7 +547,7 @@ def main() -> None:
     elif args.hear:
         hear(checkpoint, s, args.work_dir, args.clips, args.hear, args.language_model)
     elif args.export:
-        export_checkpoint(s, checkpoint, args.out)
+        export_checkpoint(s, checkpoint, args.out, args.init_from if args.share < 1 else None, args.share)
     else:
         model, state = train(s, args.work_dir, args.init_from, checkpoint, args.compile)
         if args.out:
