@@ -5,7 +5,7 @@
 
 The weights are random; speed does not depend on what they are. A 4-bit matrix is read by bitsandbytes' kernel from codes that begin on a line of
 the CPU's cache (as `hubert_llama.nf4` keeps them) and from codes that begin eight bytes beside (where safetensors puts them unasked);
-attention and the output layer are PyTorch's and `hubert_llama.decode`'s. Matrices are taken in turns, so that none is still in the cache.
+attention and the output layer are PyTorch's and this project's (`hubert_llama.attention`, `hubert_llama.decode`). Matrices are taken in turns, so that none is still in the cache.
 """
 
 import argparse

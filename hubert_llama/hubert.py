@@ -253,6 +253,7 @@ def _FrameConvolutions() -> type:
             self.conv_layers = encoder.conv_layers
 
         def forward(self, input_values):  # (B, n) -> (B, C, T)
+            "The features, clip by clip."
             return torch.stack([self._features(x[:, None]) for x in input_values.contiguous()]).transpose(1, 2)
 
         def _features(self, x):  # (n, 1) -> (T, C)
@@ -266,7 +267,7 @@ def _FrameConvolutions() -> type:
             for tap in range(0, conv.kernel_size[0], step):  # the kernel in pieces of at most a stride
                 weights = conv.weight[:, :, tap : tap + step].permute(2, 1, 0).reshape(-1, conv.out_channels)  # (taps x C, C')
                 rows = x.as_strided((T, len(weights)), (step * channels, 1), x.storage_offset() + tap * channels)
-                out = torch.mm(rows, weights) if out is None else torch.addmm(out, rows, weights) if out is conv.bias else out.addmm_(rows, weights)
+                out = torch.mm(rows, weights) if out is None else torch.addmm(out, rows, weights)
             return out
 
     return FrameConvolutions

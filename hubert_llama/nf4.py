@@ -155,6 +155,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     pool, all_there, before = ThreadPoolExecutor(threads, "nf4"), threading.Barrier(threads), torch.get_num_threads()
 
     def alone(_) -> None:
+        "Of each thread."
         all_there.wait()  # so that each thread comes here
         torch.set_num_threads(1)
         _own.alone = True

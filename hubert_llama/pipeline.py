@@ -13,7 +13,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher
 from os import PathLike
-from statistics import fmean
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -206,7 +205,7 @@ def as_asked(
     words: Sequence[Word],  # of the transcript
     raw: str,  # the recogniser's reading
     doubt: float,  # confidence below which a word is doubtful
-    is_word: Callable[[str], bool] = lambda word: False,  # whether the vocabulary has what was heard: then it is no word that it lacks
+    is_word: Callable[[str], bool] | None = None,  # whether the vocabulary has what was heard: then it is no word that it lacks
 ) -> str:
     "The transcript with its doubtful words as they were heard: no vocabulary has every word, and what it puts in the place of one that it lacks must not be explained."
     tokens, heard = transcript.split(), letters(raw).split()
@@ -216,7 +215,7 @@ def as_asked(
     for tag, i, j, k, m in SequenceMatcher(None, heard, [letters(t) for t in tokens], autojunk=False).get_opcodes():
         if tag == "replace" and j - i == m - k:
             for at, word in zip(range(k, m), heard[i:j]):
-                if words[at].confidence < doubt and not is_word(word):
+                if words[at].confidence < doubt and not (is_word and is_word(word)):
                     asked[at] = word + re.search(r"[.,;:?!…]*$", tokens[at])[0]
     return " ".join(asked)
 
@@ -369,7 +368,7 @@ class SpeechUnderstanding:
         if transcript.unclear:
             yield ResponseDelta(UNCLEAR_RESPONSE)
             return transcript, (), UNCLEAR_RESPONSE, cut_context
-        asked, cut_question = self._fitting(as_asked(transcript.text, transcript.words, raw, self.config.doubt, self.search.knows if self.search else lambda word: False), self._room() // 4, keep_end=True)
+        asked, cut_question = self._fitting(as_asked(transcript.text, transcript.words, raw, self.config.doubt, self.search.knows if self.search else None), self._room() // 4, keep_end=True)
         quotes = self._quotes(course, asked)
         messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked, history, quotes)
         chosen = self.config.sampling or self.llama.recommended
@@ -436,7 +435,7 @@ class SpeechUnderstanding:
         taken = [change for r, part in parts for change in judge(r.emissions, r.greedy, part, self.encoder.labels, max_cost=float("inf"))[1]]
         words = [w for r, part in parts for w in self._words(r, part)]
         stages = {"greedy": raw.lower(), "search": searched, "selection": heard, "llama": said}
-        unclear = bool(self.calibration and words) and fmean(w.confidence for w in words) < self.config.clear
+        unclear = bool(self.calibration and words) and float(np.mean([w.confidence for w in words])) < self.config.clear
         return _Transcription(text, tuple(words), tuple(explain(c, searched, heard) for c in taken + refused), stages, unclear)
 
     def _room(self) -> int:

@@ -20,6 +20,7 @@ import numpy as np
 import soundfile
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
+from train_hubert import Settings
 
 from hubert_llama.audio import load_audio
 from hubert_llama.ctc import Calibration, edit_distance, judge, letters, log_odds, time_words
@@ -30,7 +31,7 @@ from hubert_llama.pipeline import PipelineConfig, as_saying, conversation
 from hubert_llama.search import BeamSearch, Hypothesis, LanguageModel
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
-UNLEARNED = 16.0  # seconds: recordings of people from that length on were too long to be learned from (train_hubert.py's longest_seconds)
+UNLEARNED = Settings.longest_seconds  # recordings of people from that length on were too long to be learned from
 LM_DISCOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 
 
@@ -140,8 +141,8 @@ def try_llama(heard: list[Heard], found: list[list[Hypothesis]], likely: list[li
     print(f"the best of each list: {word_errors(heard, best):.2f} %")
 
 
-def main() -> None:
-    """Fit, print and write."""
+def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path, help="recordings with texts, none of those that will be measured")
     parser.add_argument("--people", type=Path, metavar="MANIFEST", help=f"recordings of people; those with split=train of {UNLEARNED:.0f} seconds and more are fitted on too")
@@ -149,7 +150,12 @@ def main() -> None:
     parser.add_argument("--llama", type=Path, help="folder of the Llama, which chooses among the readings; without one the confidence is fitted to the search's first")
     parser.add_argument("--search", action="store_true", help="try weights of the search too: some minutes")
     parser.add_argument("--limit", type=int, help="only the first N recordings")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Fit, print and write."""
+    args = parse_args()
     exact = DeviceConfig("cpu", "float32")
     encoder = SpeechEncoder.from_pretrained(str(args.hubert), exact)
     search = BeamSearch.from_pretrained(str(args.hubert), encoder.labels)

@@ -516,8 +516,18 @@ def synthesise(jobs: list[Job], processes: int) -> Iterator[tuple[np.ndarray, st
             yield from clips
 
 
-def main() -> None:
-    """Write the training and test parts into the work folder."""
+def training_sentences(sentences: Sentences, n: int, seed: int, files: list[Path]) -> list[str]:
+    """`n` sentences to learn from: the students' and broad English, or, where there are plain texts, theirs alone."""
+    if not files:
+        return draw(sentences, n, seed, "mixed", test=False)
+    told = sorted({s for path in files for s in prose(path) if len(s.split()) <= 16 and not is_test(s)})
+    if not told:
+        raise SystemExit("--prose: these files hold no sentence of 2 to 16 words without figures.")
+    return random.Random(seed).sample(told, min(n, len(told)))
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-dir", type=Path, required=True, help="folder for the audio; never commit it")
     synthetic = parser.add_argument_group("synthetic speech")
@@ -531,7 +541,12 @@ def main() -> None:
     real.add_argument("--speech-manifest", type=Path, help="manifest.jsonl of recordings with splits train and dev")
     other = parser.add_argument_group("other throats")
     other.add_argument("--vocode", type=int, default=0, metavar="N", help="also write N of the synthetic training clips again, as a statistical synthesiser with a woman's voice would say them (needs pyworld)")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Write the training and test parts into the work folder."""
+    args = parse_args()
     args.work_dir.mkdir(parents=True, exist_ok=True)
     sentences = load_sentences()
     for name in TESTS:
@@ -543,11 +558,7 @@ def main() -> None:
             write_part(args.work_dir, f"dev-{corpus}", recordings(args.speech_manifest, "dev", corpus))
         write_part(args.work_dir, "train-real", recordings(args.speech_manifest, "train"))
     if args.utterances:
-        told = sorted({s for path in args.prose for s in prose(path) if len(s.split()) <= 16 and not is_test(s)})
-        if args.prose and not told:
-            parser.error("--prose: these files hold no sentence of 2 to 16 words without figures")
-        drawn = random.Random(args.seed).sample(told, min(args.utterances, len(told))) if told else draw(sentences, args.utterances, args.seed, "mixed", test=False)
-        jobs = training_jobs(drawn, args.seed, args.only)
+        jobs = training_jobs(training_sentences(sentences, args.utterances, args.seed, args.prose), args.seed, args.only)
         write_part(args.work_dir, f"train-{args.part}", synthesise(jobs, args.processes))
     if args.vocode:
         write_part(args.work_dir, "train-vocoded", vocode(args.work_dir, args.vocode, args.seed))

@@ -305,7 +305,7 @@ def grown(weights: HubertForCTC, s: Settings) -> HubertForCTC:
 
 
 class GroupedConvolution(torch.autograd.Function):
-    """A grouped 1-D convolution of stride 1 whose gradient by its input is a convolution too: on a CPU three times as fast as PyTorch's."""
+    """A grouped 1-D convolution of stride 1 whose gradient by its input is a convolution too: on a CPU faster than PyTorch's."""
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, padding: int, groups: int) -> torch.Tensor:
@@ -330,6 +330,7 @@ def quicken(model: HubertForCTC) -> None:
     conv = model.hubert.encoder.pos_conv_embed.conv
 
     def forward(x: torch.Tensor) -> torch.Tensor:
+        """(B, C, T) -> (B, C, T'), in bf16 where that is asked for."""
         kind = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
         return GroupedConvolution.apply(x.to(kind), conv.weight.to(kind), conv.bias.to(kind), conv.padding[0], conv.groups)
 
