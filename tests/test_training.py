@@ -441,3 +441,44 @@ def test_the_grouped_convolution_has_pytorchs_gradients():
         wanted = torch.randn_like(theirs)
         for a, b in zip(*(torch.autograd.grad(y, (x, weight, bias), wanted) for y in (ours, theirs)), strict=True):
             assert torch.allclose(a, b)
+
+
+def test_an_export_is_a_mean_of_the_weights_before_and_after(tmp_path):
+    import torch
+    from train_hubert import HubertForCTC, Learner, MuonAdamW, Settings, State, export, export_checkpoint, make_config, save_checkpoint
+
+    small, s = (Settings(hidden_size=32, layers=n, heads=2, intermediate_size=64, phoneme_layer=1) for n in (1, 2))
+    export(HubertForCTC(make_config(small)), State(), small, tmp_path / "before")
+    learner = Learner(HubertForCTC(make_config(s)), s)
+    save_checkpoint(tmp_path / "c.pt", learner, MuonAdamW(learner, learner.model.hubert.encoder.layers, 0.0), State())
+    export_checkpoint(s, tmp_path / "c.pt", tmp_path / "mean", tmp_path / "before", 0.75)
+    before, mean = (HubertForCTC.from_pretrained(tmp_path / name, dtype=torch.float32).state_dict() for name in ("before", "mean"))
+    for name, after in learner.model.state_dict().items():
+        if name in before:
+            assert torch.allclose(mean[name], 0.25 * before[name] + 0.75 * after, rtol=0.02, atol=1e-3), name
+    assert json.loads((tmp_path / "mean" / "training_args.json").read_text())["share_of_these_weights"] == 0.75
+
+
+def test_matrices_may_step_at_a_rate_of_their_own():
+    import torch
+    from optimizer import MuonAdamW
+
+    moved = []
+    for factor in (1.0, 3.0):
+        model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
+        before = [layer.weight.detach().clone() for layer in model]
+        for p in model.parameters():
+            p.grad = torch.eye(8) if p.ndim == 2 else torch.ones(8)
+        MuonAdamW(model, [model[0]], 0.0, matrix_lr=factor).step(1e-2)
+        moved.append([(layer.weight - w).norm().item() for layer, w in zip(model, before, strict=True)])
+    (muon, adam), (muon_fast, adam_too) = moved
+    assert abs(muon_fast / muon - 3) < 0.01 and abs(adam_too / adam - 1) < 0.01
+
+
+def test_the_search_counts_pairs_of_prose_too(tmp_path):
+    (tmp_path / "prose.txt").write_text("The wallflower nodded gravely. " * 5 + "The zyzzyx nodded once.", encoding="utf-8")
+    pairs = []
+    for more in ([], ["--prose", tmp_path / "prose.txt"]):
+        script("language_model.py", "--out", tmp_path / "lm.arpa", "--sentences", "300", *more)
+        pairs.append((tmp_path / "lm.arpa").read_text(encoding="utf-8"))
+    assert "wallflower nodded" not in pairs[0] and "wallflower nodded" in pairs[1] and "zyzzyx" not in pairs[1] and "<unk> nodded" not in pairs[1]

@@ -502,7 +502,7 @@ def export_checkpoint(s: Settings, checkpoint: Path, out: Path, before: Path | N
     model = HubertForCTC(make_config(s))
     state = load_checkpoint(checkpoint, model)
     if before:
-        old = HubertForCTC.from_pretrained(before, dtype=torch.float32).state_dict()
+        old = grown(HubertForCTC.from_pretrained(before, dtype=torch.float32), s).state_dict()
         model.load_state_dict({name: torch.lerp(old[name], weight, share) for name, weight in model.state_dict().items()})
     export(model, state, s, out, {"share_of_these_weights": share} if before else {})
 
