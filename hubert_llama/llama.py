@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'MAX_GUESS', 'Step', 'Sampling',
+__all__ = ['log', 'Message', 'ROOM', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'MAX_GUESS', 'Step', 'Sampling',
            'Completion', 'next_token', 'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream',
            'complete', 'log_likelihoods']
 
@@ -72,10 +73,10 @@ class PrefixCache:
 
     def clear(self) -> None:
         "Forget everything."
-        from transformers import DynamicCache
+        from transformers import Cache
 
         self.ids: list[int] = []  # the tokens whose keys and values `cache` holds
-        self.cache = DynamicCache()
+        self.cache = Cache(layer_class_to_replicate=_roomy_layer())
 
     def keep_common(
         self,
@@ -93,6 +94,32 @@ class PrefixCache:
         elif n < len(self.ids):
             self.cache.crop(n - len(self.ids))  # negative: how many to drop
             del self.ids[n:]
+
+ROOM = 256  # tokens for which a full cache gets more room, or a quarter of what it holds
+
+@cache
+def _roomy_layer() -> type:
+    "A layer of a cache that has room for further tokens: transformers' own copies all that it holds for each of them."
+    from transformers.cache_utils import DynamicLayer
+
+    class RoomyLayer(DynamicLayer):
+        "`keys` and `values` (B, G, N, D) are the filled beginnings of `rooms`."
+
+        def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor]:
+            "Add what new tokens have, (B, G, M, D); returns what all have."
+            if not self.is_initialized:
+                self.lazy_initialization(key_states, value_states)
+                self.rooms = key_states[:, :, :0], value_states[:, :, :0]
+            (b, g, m, d), n = key_states.shape, self.get_seq_length()
+            if n + m > self.rooms[0].shape[2]:
+                self.rooms = tuple(key_states.new_empty(b, g, n + m + max(ROOM, n // 4), d) for _ in range(2))
+                if n:
+                    self.rooms[0][:, :, :n], self.rooms[1][:, :, :n] = self.keys, self.values
+            self.rooms[0][:, :, n : n + m], self.rooms[1][:, :, n : n + m] = key_states, value_states
+            self.keys, self.values = (room[:, :, : n + m] for room in self.rooms)
+            return self.keys, self.values
+
+    return RoomyLayer
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     "Length of the common beginning of two sequences."
@@ -116,7 +143,7 @@ def _load_model(folder: Path, name: str, config: DeviceConfig, load_in_4bit: boo
     if load_in_4bit and device.type == "cpu" and any(folder.glob("*.safetensors")) and not hasattr(arch, "quantization_config"):
         from hubert_llama import nf4
 
-        return _decoding(nf4.load_llama(folder, arch, dtype, name, on_progress))
+        return _decoding(nf4.load_llama(folder, arch, dtype, name, on_progress, LARGE_OUTPUT))
     quantization = _nf4(dtype, name) if load_in_4bit else None
     model, info = transformers.LlamaForCausalLM.from_pretrained(
         folder, dtype=dtype, device_map={"": device}, quantization_config=quantization, output_loading_info=True)
@@ -334,11 +361,12 @@ def complete(llama: ChatLlama, messages: Sequence[Message], sampling: Sampling =
         except StopIteration as end:
             return end.value
 
-def _prefill(llama: ChatLlama, ids: list[int], should_stop: Callable[[], bool], keep: int = 1) -> torch.Tensor:
-    "Run tokens through the model, extending its cache; the logits after each of the last `keep`, (keep, V)."
+def _prefill(llama: ChatLlama, ids: list[int], should_stop: Callable[[], bool], keep: int = 1, exact: bool = False) -> torch.Tensor:
+    "Run tokens through the model, extending its cache; the logits after each of the last `keep`, (keep, V), which without `exact` may be near ones for all tokens but the likeliest."
     import torch
 
-    prefix, logits = llama.prefix, None
+    prefix, head, logits = llama.prefix, llama.model.lm_head, None
+    read = head if exact else getattr(head, "likely", head)
     cuts = [*range(0, max(1, len(ids) - keep + 1), PREFILL_CHUNK), len(ids)]  # the last chunk holds all that is kept
     for chunk in (ids[a:b] for a, b in itertools.pairwise(cuts)):
         if should_stop():
@@ -347,7 +375,7 @@ def _prefill(llama: ChatLlama, ids: list[int], should_stop: Callable[[], bool], 
             with torch.inference_mode():
                 input_ids = torch.tensor([chunk], device=llama.model.device)  # (1, n)
                 hidden = llama.model.model(input_ids, past_key_values=prefix.cache, use_cache=True).last_hidden_state
-                logits = llama.model.lm_head(hidden[0, -keep:].contiguous())  # as two dimensions: of a slice of three, torch would first copy the whole output layer
+                logits = read(hidden[0, -keep:].contiguous())  # as two dimensions: of a slice of three, torch would first copy the whole output layer
         except BaseException:
             prefix.clear()  # some layers may hold the chunk and others not
             raise
@@ -369,7 +397,7 @@ def log_likelihoods(
     ids = llama.fitting(messages, longest)
     if not turns:
         return []
-    first = _prefill(llama, ids[llama.prefix.keep_common(ids) :], should_stop)[-1]  # (V,)
+    first = _prefill(llama, ids[llama.prefix.keep_common(ids) :], should_stop, exact=True)[-1]  # (V,)
     tree = _tree(turns)
     likely = _weigh(llama, first, tree, should_stop)
     return [sum(likely[step] for step in path) for path in tree.paths]

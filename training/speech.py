@@ -384,6 +384,8 @@ class Augmentation:
     lowpass: float = 0.05  # chance of a narrow band
     lowpass_range: tuple[float, float] = (0.4, 0.7)  # what is kept, of 8 kHz
     codec: float = 0.05  # chance of a telephone's codec
+    equalizer: float = 0.4  # chance of another microphone: some frequencies louder, others softer
+    equalizer_range: float = 12.0  # dB at most, up or down
     noise: float = 0.45  # chance of noise
     snr_range: tuple[float, float] = (2.0, 35.0)  # dB
     silence: float = 0.3  # seconds at most before and after
@@ -401,6 +403,8 @@ def augment(samples: np.ndarray, rng: np.random.Generator, a: Augmentation) -> n
         x = cut_high(x, rng.uniform(*a.lowpass_range))
     elif room < a.reverb + a.lowpass + a.codec:
         x = telephone(x)
+    if rng.random() < a.equalizer:
+        x = equalize(x, rng.uniform(-a.equalizer_range, a.equalizer_range, 8))
     x = np.pad(x, [int(rng.uniform(0, a.silence) * SAMPLING_RATE) for _ in range(2)])
     return add_noise(x, rng, rng.uniform(*a.snr_range)) if rng.random() < a.noise else x
 
@@ -426,6 +430,14 @@ def cut_high(x: np.ndarray, keep: float) -> np.ndarray:
     """The waveform without the highest frequencies."""
     spectrum = np.fft.rfft(x)
     spectrum[int(len(spectrum) * keep) :] = 0
+    return np.fft.irfft(spectrum, len(x)).astype(np.float32)
+
+
+def equalize(x: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """The waveform with gains in dB at frequencies spread evenly over mel's scale, and between them in between."""
+    edges = 700 * (10 ** (np.linspace(0, 2840, len(gains)) / 2595) - 1)  # Hz; 2840 mel are 8 kHz
+    spectrum = np.fft.rfft(x)
+    spectrum *= 10 ** (np.interp(np.linspace(0, SAMPLING_RATE / 2, len(spectrum)), edges, gains) / 20)
     return np.fft.irfft(spectrum, len(x)).astype(np.float32)
 
 

@@ -74,6 +74,8 @@ class Settings:
     easy_seconds: float = 8.0
     longest_seconds: float = 16.0
     mask_time_prob: float = 0.05  # SpecAugment, once it is no longer easy
+    mask_feature_prob: float = 0.0  # and of the features' channels
+    dropout: float = 0.0  # of what a layer adds
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -91,13 +93,13 @@ def save_processor(folder: Path) -> None:
 
 
 def make_config(s: Settings) -> HubertConfig:
-    """A small HuBERT of hubert-large's make, without dropout: it underfits as it is."""
+    """A small HuBERT of hubert-large's make, by default without dropout: it underfits as it is."""
     return HubertConfig(
         vocab_size=len(SYMBOLS), hidden_size=s.hidden_size, num_hidden_layers=s.layers, num_attention_heads=s.heads, intermediate_size=s.intermediate_size,
         conv_dim=list(s.conv_dim), conv_bias=True, feat_extract_norm="layer", feat_proj_layer_norm=True, do_stable_layer_norm=True,
         num_conv_pos_embeddings=s.position_kernel, num_conv_pos_embedding_groups=16,
-        hidden_dropout=0.0, activation_dropout=0.0, attention_dropout=0.0, feat_proj_dropout=0.0, final_dropout=0.0, layerdrop=0.0,
-        mask_time_prob=s.mask_time_prob, mask_time_length=10, mask_feature_prob=0.0, ctc_loss_reduction="mean", ctc_zero_infinity=True, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+        hidden_dropout=s.dropout, activation_dropout=0.0, attention_dropout=0.0, feat_proj_dropout=0.0, final_dropout=0.0, layerdrop=0.0,
+        mask_time_prob=s.mask_time_prob, mask_time_length=10, mask_feature_prob=s.mask_feature_prob, ctc_loss_reduction="mean", ctc_zero_infinity=True, pad_token_id=0, bos_token_id=1, eos_token_id=2)
 
 
 def encode(text: str) -> list[int]:
@@ -117,7 +119,8 @@ def padded(rows: Iterable[list[int]]) -> torch.Tensor:
 
 # Batches
 
-NO_AUGMENTATION = Augmentation(speed=0, reverb=0, lowpass=0, codec=0, noise=0)
+PAUSE = 15.0  # seconds at most that a step counts as training: whoever stops the process for a while (SIGSTOP) takes nothing from its schedule
+NO_AUGMENTATION = Augmentation(speed=0, reverb=0, lowpass=0, codec=0, equalizer=0, noise=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,7 +385,7 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
         drawn = [next(stream) for _ in range(s.together)]
         losses.append(step(learner, optimizer, drawn, lr_at(phase, state.step, s), s, pool))
         now = time.monotonic()
-        state.count(sum(b.seconds for b in drawn), losses, now - last, s)
+        state.count(sum(b.seconds for b in drawn), losses, min(now - last, PAUSE), s)
         last = now
         if now - measured > 400:
             state.log[-1:] = [{**row, "wer": quick_wer(model, tests)} for row in state.log[-1:]]
