@@ -141,8 +141,9 @@ def time_llama(pipeline, repeats: int) -> dict:
     prompt = median_of(read, repeats)
     token = median_of(lambda: _prefill(llama, [1], lambda: False), 16)
     ahead = {n: median_of(lambda n=n: _prefill(llama, [1] * n, lambda: False), repeats) for n in (4, 8, 16, 32)}
-    codes = sum(m.codes.numel() + 2 * m.scales.numel() for m in llama.model.modules() if isinstance(m, Linear4bit))
-    output = llama.model.lm_head.weight.numel() * llama.model.lm_head.weight.element_size()
+    codes = sum(m.codes.nbytes + m.scales.nbytes + m.units.nbytes for m in llama.model.modules() if isinstance(m, Linear4bit))
+    head = llama.model.lm_head
+    output = head.weight.nbytes if getattr(head, "sketch", None) is None else 0  # the sketch is among the codes
     bandwidth = read_bandwidth()
     return {"prompt tokens/s": PROMPT_TOKENS / prompt[0], "tokens/s": 1 / token[0], "bytes a token": codes + output, "GB/s": bandwidth, "bound tokens/s": bandwidth * 1e9 / (codes + output), "pass of n tokens": ahead}
 

@@ -3,9 +3,9 @@
     python benchmarks/decode.py --threads 2
     python benchmarks/decode.py --context 300
 
-The weights are random; speed does not depend on what they are. A 4-bit matrix is read by bitsandbytes' kernel from codes that begin on a line of
-the CPU's cache (as `hubert_llama.nf4` keeps them) and from codes that begin eight bytes beside (where safetensors puts them unasked);
-attention and the output layer are PyTorch's and this project's (`hubert_llama.attention`, `hubert_llama.decode`). Matrices are taken in turns, so that none is still in the cache.
+The weights are random; speed does not depend on what they are. 4-bit matrices are read by bitsandbytes' kernel and by this project's (`hubert_llama.nf4`), the latter also from codes that
+begin eight bytes beside a line of the CPU's cache, where safetensors puts them unasked. Attention is PyTorch's, that of `hubert_llama.attention`, and that of `hubert_llama.decode`, keys and values in a room
+with space left; the output layer is PyTorch's, this project's, and its sketch with exact values for the likeliest tokens. Matrices are taken in turns, so that none is still in the cache.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from full_size import LLAMA_3_8B
 from timing import in_turns
 
 from hubert_llama.attention import attend
-from hubert_llama.decode import OutputLayer
-from hubert_llama.nf4 import BLOCK, Linear4bit, has_kernel
+from hubert_llama.decode import OutputLayer, attend_few
+from hubert_llama.nf4 import BLOCK, GROUP, LEVELS, Linear4bit, has_kernel
 
 
 def placed(tensor: torch.Tensor, beside: int) -> torch.Tensor:
@@ -31,23 +31,37 @@ def placed(tensor: torch.Tensor, beside: int) -> torch.Tensor:
     return view.copy_(tensor.contiguous().view(torch.uint8).reshape(-1)).view(tensor.dtype).view(tensor.shape)
 
 
+def four_bits(n: int, k: int, beside: int) -> Linear4bit:
+    """A matrix of random codes, which begin so many bytes after a line of the cache."""
+    return Linear4bit(placed(torch.randint(0, 256, (n, k // 2), dtype=torch.uint8), beside), placed(torch.randint(0, 256, (n // GROUP, k // BLOCK, GROUP), dtype=torch.uint8), beside), torch.full((n,), 1e-4))
+
+
+def size_of(layer: Linear4bit) -> int:
+    """Bytes that it reads."""
+    return layer.codes.nbytes + layer.scales.nbytes + layer.units.nbytes
+
+
 def few_tokens(context: int) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
     """The parts, PyTorch's way and this project's, and the bytes that those read which read weights."""
     width, wide, heads, groups = (LLAMA_3_8B[x] for x in ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads"))
     x = torch.randn(1, width, dtype=torch.bfloat16)
-    codes, scales = torch.randint(0, 256, (wide, width // 2), dtype=torch.uint8), (torch.rand(width // BLOCK, wide) / 50).bfloat16()
-    beside, aligned = ([Linear4bit(placed(codes, n), placed(scales, n)) for _ in range(8)] for n in (8, 0))
-    query, key = torch.randn(1, heads, 1, width // heads, dtype=torch.bfloat16), torch.randn(1, groups, context, width // heads, dtype=torch.bfloat16)
-    layer = OutputLayer(width, LLAMA_3_8B["vocab_size"], bias=False, dtype=torch.bfloat16)
+    beside, aligned = ([four_bits(wide, width, n) for _ in range(8)] for n in (8, 0))
+    absmax, levels = torch.ones(width // BLOCK, wide, dtype=torch.bfloat16), torch.from_numpy(LEVELS)
+    query, room = torch.randn(1, heads, 1, width // heads, dtype=torch.bfloat16), torch.randn(1, groups, context + 256, width // heads, dtype=torch.bfloat16)
+    layer, module, key = OutputLayer(width, LLAMA_3_8B["vocab_size"], bias=False, dtype=torch.bfloat16), torch.nn.Module(), room[:, :, :context]
+    layer.sketch = four_bits(LLAMA_3_8B["vocab_size"], width, 0)
     ways = {
+        "8 matrices, bitsandbytes": lambda: [torch.ops.bitsandbytes.gemv_4bit(x, m.codes, [wide, width], absmax, levels, BLOCK) for m in aligned],
         "8 matrices, codes beside the lines": lambda: [m.few(x) for m in beside],
-        "8 matrices, codes on the lines": lambda: [m.few(x) for m in aligned],
+        "8 matrices, this project": lambda: [m.few(x) for m in aligned],
         "attention of a layer, PyTorch": lambda: torch.nn.functional.scaled_dot_product_attention(query, key, key, enable_gqa=True),
-        "attention of a layer, this project": lambda: attend(torch.nn.Module(), query, key, key, None),
+        "attention of a layer, plain products": lambda: attend(module, query, key, key, None),
+        "attention of a layer, this project": lambda: attend_few(module, query, key, key, None),
         "output layer, PyTorch": lambda: torch.nn.functional.linear(x, layer.weight),
         "output layer, this project": lambda: layer(x),
+        "output layer's sketch": lambda: layer.likely(x),
     }
-    sizes = {"8 matrices": 8 * (codes.nbytes + scales.nbytes), "output layer": 2 * layer.weight.numel()}
+    sizes = {"8 matrices": 8 * size_of(aligned[0]), "output layer,": 2 * layer.weight.numel(), "output layer's": size_of(layer.sketch)}
     return ways, {name: size for name in ways for part, size in sizes.items() if name.startswith(part)}
 
 
@@ -61,7 +75,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     if not has_kernel():
-        raise SystemExit("bitsandbytes has no kernel for this CPU (it needs AVX512-BF16): nothing to compare.")
+        raise SystemExit("There is no kernel for this CPU (it needs AVX512-BF16): nothing to compare.")
     ways, read = few_tokens(args.context)
     with torch.inference_mode():
         found = in_turns(ways, args.repeats)

@@ -20,9 +20,9 @@ from numba.extending import intrinsic
 
 # %% auto #0
 __all__ = ['own', 'NUMBERS', 'CPU', 'PERMUTES', 'MULTIPLIES_BF16', 'BYTE', 'WORD', 'PAIR', 'FLOAT', 'LONG', 'BYTES_32',
-           'WORDS_32', 'PAIRS_16', 'WORDS_16', 'FLOATS_16', 'compiled', 'loop', 'is_alone', 'in_parallel', 'taken',
-           'bytes_at', 'words_at', 'pairs_at', 'floats_at', 'for_threads', 'together', 'float_of', 'place', 'looked_up',
-           'dot_pairs', 'fetch_ahead', 'everywhere']
+           'WORDS_32', 'PAIRS_16', 'BYTES_16', 'FLOATS_16', 'compiled', 'loop', 'is_alone', 'in_parallel', 'taken',
+           'bytes_at', 'words_at', 'pairs_at', 'floats_at', 'for_threads', 'together', 'float_of', 'bits_of', 'place',
+           'looked_up', 'dot_pairs', 'fetch_ahead', 'everywhere']
 
 # %% ../nbs/00b_kernels.ipynb #970542bf
 def compiled(maker: Callable = njit, *given, **options) -> Callable[[Callable], Callable]:
@@ -110,7 +110,7 @@ def floats_at(address, shape):
     "An array of fp32."
     return carray(_pointer(address, _FLOATS), shape)
 
-NUMBERS = 16  # that a work gets: the counter, and what it is told
+NUMBERS = 24  # that a work gets: the counter, and what it is told
 
 def for_threads(function: Callable) -> Callable:
     "Compile a function of `NUMBERS` numbers (int64) that each of several threads is to call."
@@ -148,12 +148,17 @@ MULTIPLIES_BF16 = PERMUTES and bool(CPU.get("avx512bf16"))  # and one multiplies
 binding.initialize_native_asmparser()  # for `dot_pairs`
 
 BYTE, WORD, PAIR, FLOAT, LONG = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType(), ir.IntType(64)
-BYTES_32, WORDS_32, PAIRS_16, WORDS_16, FLOATS_16 = (ir.VectorType(kind, n) for kind, n in ((BYTE, 32), (WORD, 32), (PAIR, 16), (WORD, 16), (FLOAT, 16)))
+BYTES_32, WORDS_32, PAIRS_16, BYTES_16, FLOATS_16 = (ir.VectorType(kind, n) for kind, n in ((BYTE, 32), (WORD, 32), (PAIR, 16), (BYTE, 16), (FLOAT, 16)))
 
 @intrinsic
 def float_of(typing_context, bits):
     "The fp32 number that 32 bits are."
     return types.float32(types.uint32), lambda context, builder, signature, args: builder.bitcast(args[0], FLOAT)
+
+@intrinsic
+def bits_of(typing_context, number):
+    "The 32 bits of a number of fp32."
+    return types.uint32(types.float32), lambda context, builder, signature, args: builder.bitcast(args[0], PAIR)
 
 def place(builder, data, n, kind):
     "Where a vector lies, `n` elements (a number or a value) after a pointer."

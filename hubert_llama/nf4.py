@@ -28,9 +28,9 @@ from . import hub, kernels
 log = logging.getLogger(__name__)
 
 # %% auto #0
-__all__ = ['log', 'LEVELS', 'BLOCK', 'GROUP', 'AHEAD', 'PIECE', 'CHUNK', 'FORMAT', 'ALIGNMENT', 'MAKING', 'ABANDONED',
-           'is_quantizable', 'quantize', 'dequantize', 'Linear4bit', 'has_kernel', 'many_rows', 'cache_folder',
-           'is_code_name', 'keep', 'load_llama']
+__all__ = ['log', 'LEVELS', 'BLOCK', 'GROUP', 'AHEAD', 'PIECE', 'CHUNK', 'FORMAT', 'PARTS', 'ALIGNMENT', 'MAKING', 'ABANDONED',
+           'is_quantizable', 'quantize', 'dequantize', 'multiply_few', 'Linear4bit', 'has_kernel', 'many_rows',
+           'cache_folder', 'is_code_name', 'keep', 'load_llama']
 
 # %% ../nbs/00c_nf4.ipynb #35241587
 LEVELS = np.array(  # quantiles of the normal distribution, scaled to 1, zero among them (QLoRA, appendix E)
@@ -44,24 +44,30 @@ GROUP = 32  # rows whose levels lie together, as bitsandbytes' CPU kernel has th
 def _quantize(
     weights,  # bits of bf16 (N, K)
     codes,  # out, (N / 32, K / 2, 32): of rows 0-15 the low half bytes, of rows 16-31 the high ones, two columns side by side
-    scales,  # out, bits of bf16 (N / 32, K / 64, 32)
+    scales,  # out, (N / 32, K / 64, 32): of each block the largest weight, in units
+    units,  # out, fp32 (N,): of each row a 255th of the largest weight
     first,
     last,  # groups of rows
 ):
-    bits, level, scale = np.empty(BLOCK, np.uint32), np.empty((GROUP, BLOCK), np.uint8), np.empty(1, np.uint32)
-    x, s = bits.view(np.float32), scale.view(np.float32)
+    bits, level = np.empty(BLOCK, np.uint32), np.empty((GROUP, BLOCK), np.uint8)
+    x = bits.view(np.float32)
     for n in range(first, last):
+        for r in range(GROUP):
+            largest = np.uint32(0)  # of bits without their sign, which are in the order of the numbers
+            for w in weights[GROUP * n + r]:
+                largest = max(largest, np.uint32(w) & np.uint32(0x7FFF))
+            units[GROUP * n + r] = kernels.float_of(largest << np.uint32(16)) / np.float32(255)
         for block in range(weights.shape[1] // BLOCK):
             for r in range(GROUP):
-                row = weights[GROUP * n + r, BLOCK * block : BLOCK * (block + 1)]
+                row, unit = weights[GROUP * n + r, BLOCK * block : BLOCK * (block + 1)], units[GROUP * n + r]
                 for i in range(BLOCK):
                     bits[i] = np.uint32(row[i]) << np.uint32(16)
                 largest = np.float32(0)
                 for i in range(BLOCK):
                     largest = max(largest, abs(x[i]))
-                s[0] = largest
-                scales[n, block, r] = scale[0] >> np.uint32(16)  # the largest of bf16 numbers is one
-                inverse = np.float32(1) / largest if largest > 0 else np.float32(0)
+                scale = np.uint8(largest / unit + np.float32(0.5)) if unit > 0 else np.uint8(0)
+                scales[n, block, r] = scale
+                inverse = np.float32(1) / (np.float32(scale) * unit) if scale > 0 else np.float32(0)
                 for i in range(BLOCK):
                     v, above = x[i] * inverse, np.int32(0)
                     for t in range(15):
@@ -108,14 +114,15 @@ _levels_of = _look_up()
 @kernels.loop()
 def _dequantize(
     codes,  # (N / 32, K / 2, 16), the codes of two columns side by side in one number of 16 bits
-    scales,  # bits of bf16 (N / 32, K / 64, 32)
+    scales,
+    units,
     out,  # bits of bf16 (rows of the groups, K)
     first,
     last,  # groups of rows
     begin,  # the group that `out` begins with
 ):
-    one, scaled, low, high = np.empty(1, np.uint32), np.empty(16, np.uint32), np.empty(32, np.uint16), np.empty(32, np.uint16)
-    s, values, tile = one.view(np.float32), scaled.view(np.float32), np.empty((16, BLOCK // 2), np.uint16)
+    scaled, low, high = np.empty(16, np.uint32), np.empty(32, np.uint16), np.empty(32, np.uint16)
+    values, tile = scaled.view(np.float32), np.empty((16, BLOCK // 2), np.uint16)
     rows = tile.view(np.uint8)  # (16, 64)
     for n in range(first, last):
         for block in range(codes.shape[1] // (BLOCK // 2)):
@@ -125,9 +132,9 @@ def _dequantize(
                     tile[r, k] = pairs[r]
             for r in range(16):
                 for half in range(2):
-                    one[0] = np.uint32(scales[n, block, 16 * half + r]) << np.uint32(16)
+                    scale = np.float32(scales[n, block, 16 * half + r]) * units[GROUP * n + 16 * half + r]
                     for i in range(16):
-                        values[i] = LEVELS[i] * s[0]
+                        values[i] = LEVELS[i] * scale
                     table = high if half else low
                     for i in range(16):  # to the nearest bf16, ties to even
                         table[i] = table[16 + i] = np.uint16((scaled[i] + np.uint32(0x7FFF) + ((scaled[i] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
@@ -140,17 +147,18 @@ def is_quantizable(shape: torch.Size | tuple[int, ...]) -> bool:
 
 def quantize(
     weight: torch.Tensor,  # (N, K)
-) -> tuple[torch.Tensor, torch.Tensor]:  # codes uint8 (N, K / 2), scales bf16 (N / 32, K / 64, 32)
-    "The nearest levels and the scales of a matrix, in the order in which `Linear4bit` reads them."
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # codes uint8 (N, K / 2), scales uint8 (N / 32, K / 64, 32), units fp32 (N,)
+    "The nearest levels and the scales of a matrix, in the order in which `Linear4bit` reads them: a level times a scale times its row's unit is about the weight."
     n, k = weight.shape
     bits = weight.detach().to(torch.bfloat16).contiguous().view(torch.uint16).numpy()
-    codes, scales = np.empty((n // GROUP, k // 2, GROUP), np.uint8), np.empty((n // GROUP, k // BLOCK, GROUP), np.uint16)
-    kernels.in_parallel(lambda first, last: _quantize(bits, codes, scales, first, last), n // GROUP)
-    return torch.from_numpy(codes.reshape(n, k // 2)), torch.from_numpy(scales).view(torch.bfloat16)
+    codes, scales, units = np.empty((n // GROUP, k // 2, GROUP), np.uint8), np.empty((n // GROUP, k // BLOCK, GROUP), np.uint8), np.empty(n, np.float32)
+    kernels.in_parallel(lambda first, last: _quantize(bits, codes, scales, units, first, last), n // GROUP)
+    return torch.from_numpy(codes.reshape(n, k // 2)), torch.from_numpy(scales), torch.from_numpy(units)
 
 def dequantize(
     codes: torch.Tensor,
     scales: torch.Tensor,
+    units: torch.Tensor,
     first: int = 0,
     last: int | None = None,  # rows, multiples of 32; None: to the end
     out: torch.Tensor | None = None,  # bf16, contiguous, at least as many numbers as the rows have
@@ -158,9 +166,9 @@ def dequantize(
     "Rows of a quantised matrix."
     last, k = codes.shape[0] if last is None else last, 2 * codes.shape[1]
     rows = (torch.empty((last - first) * k, dtype=torch.bfloat16) if out is None else out)[: (last - first) * k].view(last - first, k)
-    c, s, o = codes.numpy().view(np.uint16).reshape(-1, k // 2, GROUP // 2), scales.view(torch.uint16).numpy(), rows.view(torch.uint16).numpy()
+    c, s, u, o = codes.numpy().view(np.uint16).reshape(-1, k // 2, GROUP // 2), scales.numpy(), units.numpy(), rows.view(torch.uint16).numpy()
     begin = first // GROUP
-    kernels.in_parallel(lambda a, b: _dequantize(c, s, o, begin + a, begin + b, begin), (last - first) // GROUP)
+    kernels.in_parallel(lambda a, b: _dequantize(c, s, u, o, begin + a, begin + b, begin), (last - first) // GROUP)
     return rows
 
 # %% ../nbs/00c_nf4.ipynb #15fe20ea
@@ -171,7 +179,7 @@ def _block_times(m: int, chains: int):
     "A block of 64 columns of 32 rows times `m` vectors, added to their sums; in so many `chains` of sums, of which none waits for the one before."
     @intrinsic
     def times(typing_context, codes, scales, pairs, sums, levels, code, scale, pair, pairs_a_vector):
-        """codes uint8, from `code` on; scales, bits of bf16, from `scale` on; pairs of bf16, one vector after the other, from `pair` on in each; sums fp32 (m, 32); levels, bits of bf16, twice over."""
+        """codes uint8, from `code` on; scales uint8, from `scale` on; pairs of bf16, one vector after the other, from `pair` on in each; sums fp32 (m, 32); levels, bits of bf16, twice over."""
         def make(context, builder, signature, args):
             "The instructions."
             data = [context.make_array(kind)(context, builder, array).data for kind, array in zip(signature.args[:5], args)]
@@ -186,8 +194,8 @@ def _block_times(m: int, chains: int):
                     x = builder.load(builder.gep(pairs_at, [builder.add(builder.mul(args[8], ir.Constant(kernels.LONG, i)), ir.Constant(kernels.LONG, k))]), align=4)
                     own[:] = [kernels.dot_pairs(builder, own[h], halves[h], kernels.everywhere(builder, x, kernels.PAIRS_16)) for h in range(2)]
             for h in range(2):
-                wide = builder.zext(builder.load(kernels.place(builder, scales_at, 16 * h, kernels.WORDS_16), align=1), kernels.PAIRS_16)
-                factor = builder.bitcast(builder.shl(wide, ir.Constant(kernels.PAIRS_16, [16] * 16)), kernels.FLOATS_16)
+                scale = builder.load(kernels.place(builder, scales_at, 16 * h, kernels.BYTES_16), align=1)
+                factor = builder.uitofp(builder.zext(scale, kernels.PAIRS_16), kernels.FLOATS_16)
                 for i in range(m):
                     place, total = kernels.place(builder, data[3], GROUP * i + 16 * h, kernels.FLOATS_16), chain[0][i][h]
                     for other in chain[1:]:
@@ -205,7 +213,8 @@ _LEVELS_TWICE = np.tile(torch.from_numpy(LEVELS).to(torch.bfloat16).view(torch.u
 @kernels.loop()
 def _multiply(
     codes,  # (N / 32, 16 K)
-    scales,  # bits of bf16 (N / 32, K / 2)
+    scales,  # (N / 32, K / 2)
+    units,  # fp32 (N,)
     pairs,  # of bf16 (M, K / 2)
     out,  # fp32 (M, N)
     first,
@@ -232,26 +241,41 @@ def _multiply(
                     _times_1(c, s, flat, sums, _LEVELS_TWICE, 1024 * i, GROUP * i, at + BLOCK // 2 * i, half)
             for i in range(step):
                 for r in range(GROUP):
-                    out[m + i, GROUP * n + r] = sums[GROUP * i + r]
+                    out[m + i, GROUP * n + r] = sums[GROUP * i + r] * units[GROUP * n + r]
             m += step
 
 @cache
 def _few_rows():
-    "The product by `_multiply`, for threads: counter, codes, scales, pairs, out, N, K, M, groups a piece."
+    "Products by `_multiply` for threads: counter; pairs, K, M, groups a piece, matrices (three at most), and of each codes, scales, units, out and N."
     @kernels.for_threads
     def work(numbers):
-        """Take pieces until there are none."""
+        """Take pieces until there are none: of the first matrix, of the next."""
         t = carray(numbers, kernels.NUMBERS)
-        groups, m, step = t[5] // GROUP, t[7], t[8]
-        codes, scales = kernels.bytes_at(t[1], (groups, 16 * t[6])), kernels.words_at(t[2], (groups, t[6] // 2))
-        pairs, out = kernels.pairs_at(t[3], (m, t[6] // 2)), kernels.floats_at(t[4], (m, t[5]))
-        while True:
-            first = kernels.taken(t) * step
-            if first >= groups:
-                break
-            _multiply(codes, scales, pairs, out, first, min(first + step, groups))
+        k, m, step, piece, before = t[2], t[3], t[4], kernels.taken(t), 0
+        pairs = kernels.pairs_at(t[1], (m, k // 2))
+        for i in range(t[5]):
+            at, n = 6 + 5 * i, t[10 + 5 * i]
+            groups = n // GROUP
+            codes, scales = kernels.bytes_at(t[at], (groups, 16 * k)), kernels.bytes_at(t[at + 1], (groups, k // 2))
+            units, out = kernels.floats_at(t[at + 2], n), kernels.floats_at(t[at + 3], (m, n))
+            while (piece - before) * step < groups:
+                first = (piece - before) * step
+                _multiply(codes, scales, units, pairs, out, first, min(first + step, groups))
+                piece = kernels.taken(t)
+            before += -(-groups // step)
 
     return work
+
+def multiply_few(
+    pairs: int,  # address of bf16 (M, K)
+    m: int,
+    layers: Sequence[Linear4bit],  # at most three, of the same K
+    outs: Sequence[int],  # an address for each, of fp32 (M, N)
+) -> None:
+    "Products of a few vectors with matrices, all threads at once."
+    k = layers[0].in_features
+    each = [number for layer, out in zip(layers, outs) for number in (layer.codes.data_ptr(), layer.scales.data_ptr(), layer.units.data_ptr(), out, layer.out_features)]
+    kernels.together(_few_rows(), pairs, k, m, max(1, PIECE // (k * GROUP)), len(layers), *each)
 
 CHUNK = 1 << 21  # weights that a thread unpacks at a time: 4 MB, which a processor's cache still holds when they are multiplied
 
@@ -262,14 +286,16 @@ class Linear4bit(torch.nn.Module):
         self,
         codes: torch.Tensor,
         scales: torch.Tensor,
+        units: torch.Tensor,
         bias: torch.nn.Parameter | None = None,  # (N,)
     ):
         super().__init__()
-        if tuple(scales.shape) != (codes.shape[0] // GROUP, 2 * codes.shape[1] // BLOCK, GROUP):  # kernels read as far as they say
-            raise ValueError(f"Codes {tuple(codes.shape)} and scales {tuple(scales.shape)} are not of the same matrix.")
+        if (tuple(scales.shape), tuple(units.shape)) != ((codes.shape[0] // GROUP, 2 * codes.shape[1] // BLOCK, GROUP), (codes.shape[0],)):  # kernels read as far as they say
+            raise ValueError(f"Codes {tuple(codes.shape)}, scales {tuple(scales.shape)} and units {tuple(units.shape)} are not of the same matrix.")
         self.out_features, self.in_features, self.bias = codes.shape[0], 2 * codes.shape[1], bias
         self.register_buffer("codes", codes, persistent=False)
         self.register_buffer("scales", scales, persistent=False)
+        self.register_buffer("units", units, persistent=False)
 
     def extra_repr(self) -> str:
         "What torch shows of the layer."
@@ -284,9 +310,8 @@ class Linear4bit(torch.nn.Module):
 
     def few(self, rows: torch.Tensor) -> torch.Tensor:  # (M, K) -> fp32 (M, N)
         "By unpacking in registers: of bf16, with sums in fp32."
-        m, n, k = rows.shape[0], self.out_features, self.in_features
-        y, rows = torch.empty(m, n), rows.to(torch.bfloat16).contiguous()
-        kernels.together(_few_rows(), self.codes.data_ptr(), self.scales.data_ptr(), rows.data_ptr(), y.data_ptr(), n, k, m, max(1, PIECE // (k * GROUP)))
+        y, rows = torch.empty(rows.shape[0], self.out_features), rows.to(torch.bfloat16).contiguous()
+        multiply_few(rows.data_ptr(), rows.shape[0], [self], [y.data_ptr()])
         return y
 
     def many(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 or fp32 (M, K) -> (M, N)
@@ -303,7 +328,7 @@ class Linear4bit(torch.nn.Module):
         step = max(1, CHUNK // (GROUP * self.in_features)) * GROUP
         for first in range(begin, end, step):
             last = min(first + step, end)
-            y[:, first:last] = torch.nn.functional.linear(rows, dequantize(self.codes, self.scales, first, last, kernels.own.space).to(rows.dtype))
+            y[:, first:last] = torch.nn.functional.linear(rows, dequantize(self.codes, self.scales, self.units, first, last, kernels.own.space).to(rows.dtype))
 
 _tried: dict[str, int] = {}
 
@@ -320,7 +345,7 @@ def many_rows() -> int:
 
 def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 256) -> int:
     "The least power of two of rows, up to `longest`, for which unpacking first is quicker; else that."
-    layer = Linear4bit(torch.zeros(shape[0], shape[1] // 2, dtype=torch.uint8), torch.zeros(shape[0] // GROUP, shape[1] // BLOCK, GROUP, dtype=torch.bfloat16))
+    layer = Linear4bit(torch.zeros(shape[0], shape[1] // 2, dtype=torch.uint8), torch.zeros(shape[0] // GROUP, shape[1] // BLOCK, GROUP, dtype=torch.uint8), torch.zeros(shape[0]))
 
     def seconds(way: Callable, rows: torch.Tensor) -> float:
         "The least time of some runs."
@@ -338,6 +363,7 @@ def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 256) -> int:
 
 # %% ../nbs/00c_nf4.ipynb #2c6e4fc8
 FORMAT = 3  # of the files; another number makes the old ones stale
+PARTS = ("codes", "scales", "units")  # of a matrix
 ALIGNMENT = 64  # bytes: kernels read codes that straddle the cache's lines at half the speed
 MAKING = ".making-"  # what names of folders begin with in which codes are being made
 ABANDONED = 3600  # seconds without a new layer, each of which takes one or two
@@ -408,7 +434,7 @@ def _write_layers(making: Path, sources: dict[str, Path], name: str, coded: Coll
             on_progress("quantizing", i / len(files), f"Quantising {name} to 4 bit, once: layer {i + 1} of {len(files)}")
         made = {}
         for tensor in sorted(t for t in coded if _file_of(t) == file):
-            made[f"{tensor}.codes"], made[f"{tensor}.scales"] = quantize(_read(sources[tensor], tensor))
+            made |= dict(zip((f"{tensor}.{part}" for part in PARTS), quantize(_read(sources[tensor], tensor))))
         path = making / file
         padding = _save(made, path, padding)
         sizes[path.name] = path.stat().st_size
@@ -508,8 +534,8 @@ def _check_shape(tensor: str, found: Sequence[int], wanted: Sequence[int], name:
     if tuple(found) != tuple(wanted):
         raise hub.ModelFormatError(f"Damaged or foreign model files: {tensor} of {name} is {tuple(found)} and its config.json wants {tuple(wanted)}. Fetch it again, or name another model.")
 
-def _codes(folder: Path, name: str, coded: Collection[str], on_progress: hub.Progress | None) -> Callable[[str], tuple[torch.Tensor, torch.Tensor]]:
-    "Codes and scales of a tensor: from where they are kept, or made now where nothing can be kept."
+def _codes(folder: Path, name: str, coded: Collection[str], on_progress: hub.Progress | None) -> Callable[[str], tuple[torch.Tensor, ...]]:
+    "Codes, scales and units of a tensor: from where they are kept, or made now where nothing can be kept."
     try:
         kept = keep(folder, name, coded, on_progress)
     except OSError as e:
@@ -517,4 +543,4 @@ def _codes(folder: Path, name: str, coded: Collection[str], on_progress: hub.Pro
         sources = _sources(folder)
         return lambda n: quantize(_read(sources[n], n))
     files = {n: kept / _file_of(n) for n in coded}
-    return lambda n: (_read(files[n], f"{n}.codes"), _read(files[n], f"{n}.scales"))
+    return lambda n: tuple(_read(files[n], f"{n}.{part}") for part in PARTS)
