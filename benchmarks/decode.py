@@ -46,12 +46,12 @@ def few_tokens(context: int) -> tuple[dict[str, Callable[[], object]], dict[str,
     width, wide, heads, groups = (LLAMA_3_8B[x] for x in ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads"))
     x = torch.randn(1, width, dtype=torch.bfloat16)
     beside, aligned = ([four_bits(wide, width, n) for _ in range(8)] for n in (8, 0))
-    absmax, levels = torch.ones(width // BLOCK, wide, dtype=torch.bfloat16), torch.from_numpy(LEVELS)
+    absmax, levels = [torch.ones(width // BLOCK, wide, dtype=torch.bfloat16) for _ in aligned], torch.from_numpy(LEVELS)
     query, room = torch.randn(1, heads, 1, width // heads, dtype=torch.bfloat16), torch.randn(1, groups, context + 256, width // heads, dtype=torch.bfloat16)
     layer, module, key = OutputLayer(width, LLAMA_3_8B["vocab_size"], bias=False, dtype=torch.bfloat16), torch.nn.Module(), room[:, :, :context]
     layer.sketch = four_bits(LLAMA_3_8B["vocab_size"], width, 0)
     ways = {
-        "8 matrices, bitsandbytes": lambda: [torch.ops.bitsandbytes.gemv_4bit(x, m.codes, [wide, width], absmax, levels, BLOCK) for m in aligned],
+        "8 matrices, bitsandbytes": lambda: [torch.ops.bitsandbytes.gemv_4bit(x, m.codes, [wide, width], scales, levels, BLOCK) for m, scales in zip(aligned, absmax)],
         "8 matrices, codes beside the lines": lambda: [m.few(x) for m in beside],
         "8 matrices, this project": lambda: [m.few(x) for m in aligned],
         "attention of a layer, PyTorch": lambda: torch.nn.functional.scaled_dot_product_attention(query, key, key, enable_gqa=True),
@@ -61,8 +61,8 @@ def few_tokens(context: int) -> tuple[dict[str, Callable[[], object]], dict[str,
         "output layer, this project": lambda: layer(x),
         "output layer's sketch": lambda: layer.likely(x),
     }
-    sizes = {"8 matrices": 8 * size_of(aligned[0]), "output layer,": 2 * layer.weight.numel(), "output layer's": size_of(layer.sketch)}
-    return ways, {name: size for name in ways for part, size in sizes.items() if name.startswith(part)}
+    sizes = {"8 matrices, bitsandbytes": 8 * (aligned[0].codes.nbytes + absmax[0].nbytes), "8 matrices": 8 * size_of(aligned[0]), "output layer,": 2 * layer.weight.numel(), "output layer's": size_of(layer.sketch)}
+    return ways, {name: next(size for part, size in sizes.items() if name.startswith(part)) for name in ways if not name.startswith("attention")}
 
 
 def main() -> None:

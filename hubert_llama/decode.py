@@ -5,6 +5,7 @@
 # %% ../nbs/00e_decode.ipynb #a1c0de03
 from __future__ import annotations
 
+import weakref
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -104,7 +105,7 @@ def attend_few(
 ) -> tuple[torch.Tensor, None]:  # (B, M, H, D), and no weights
     "Attention as transformers asks for it: a conversation's few new tokens so, all else as `attend` does it."
     (b, _, m, d), mask = query.shape, attention_mask
-    plain = key.dtype == torch.bfloat16 and (mask.dtype == torch.bool if mask is not None else m == 1)
+    plain = key.dtype == value.dtype == torch.bfloat16 and not torch.is_grad_enabled() and (mask.dtype == torch.bool if mask is not None else m == 1)
     if b > 1 or m > FEW_QUERIES or not plain:
         return attend(module, query, key, value, mask, scaling, **kwargs)
     queries = (query[0].float() * (d ** -0.5 if scaling is None else scaling)).contiguous()
@@ -174,7 +175,7 @@ class FewTokens:
         layer: torch.nn.Module,  # transformers' LlamaDecoderLayer
     ):
         a, f = layer.self_attn, layer.mlp
-        self.otherwise, self.attention = layer.forward, a
+        self.layer, self.attention = weakref.ref(layer), a  # a strong one would go in a circle
         self.of_input, self.of_heads, self.of_rest, self.of_gate = [a.q_proj, a.k_proj, a.v_proj], [a.o_proj], [f.gate_proj, f.up_proj], [f.down_proj]
         self.norms = [(norm.weight.detach().float().numpy(), np.float32(norm.variance_epsilon)) for norm in (layer.input_layernorm, layer.post_attention_layernorm)]
 
@@ -183,7 +184,7 @@ class FewTokens:
         b, m, width = hidden_states.shape
         plain = m == 1 if attention_mask is None else attention_mask.dtype == torch.bool
         if b > 1 or m > FEW_QUERIES or m >= many_rows() or not plain or past_key_values is None or position_embeddings is None or torch.is_grad_enabled():
-            return self.otherwise(hidden_states, attention_mask=attention_mask, past_key_values=past_key_values, position_embeddings=position_embeddings, **kwargs)
+            return type(layer := self.layer()).forward(layer, hidden_states, attention_mask=attention_mask, past_key_values=past_key_values, position_embeddings=position_embeddings, **kwargs)
         x = hidden_states[0].to(torch.float32, copy=True).numpy()
         x += self.attended(_norm(x, self.norms[0]), attention_mask, past_key_values, position_embeddings)
         gate, up = _products(_norm(x, self.norms[1]), self.of_rest)
@@ -255,17 +256,21 @@ class OutputLayer(torch.nn.Linear):
         rows = x.reshape(-1, self.in_features)
         if len(rows) > FEW_ROWS or torch.is_grad_enabled() and self.weight.requires_grad:
             return super().forward(x)
+        return self.exact(rows).to(x.dtype).view(*x.shape[:-1], self.out_features)
+
+    def exact(self, rows: torch.Tensor) -> torch.Tensor:  # (M, K) -> fp32 (M, N)
+        "The product in fp32 of weights in bf16."
         out = np.empty((len(rows), self.out_features), np.float32)
         weights, given = self.weight.detach().view(torch.uint16).numpy(), rows.detach().float().contiguous().numpy()
         kernels.in_parallel(lambda first, last: _multiply(weights, given, out, first, last), self.out_features)
-        return torch.from_numpy(out).to(x.dtype).view(*x.shape[:-1], self.out_features)
+        return torch.from_numpy(out)
 
-    def likely(self, x: torch.Tensor) -> torch.Tensor:  # (…, K) -> (…, N), from a sketch in fp32
-        "The product as it is wanted for choosing: exact for the `SHORTLIST` largest by the sketch, nearly so for the rest; for few rows, a quarter of the reading."
+    def likely(self, x: torch.Tensor) -> torch.Tensor:  # (…, K) -> fp32 (…, N)
+        "The product as it is wanted for choosing: exact for the `SHORTLIST` largest by the sketch (for many rows, by the product in bf16), nearly so for the rest; for few rows, a quarter of the reading."
         rows = x.reshape(-1, self.in_features)
-        if self.sketch is None or len(rows) > FEW_ROWS:
-            return self(x)
-        logits = self.sketch.few(rows)
+        if self.sketch is None and len(rows) <= FEW_ROWS:
+            return self.exact(rows).view(*x.shape[:-1], self.out_features)
+        logits = super().forward(rows).float() if len(rows) > FEW_ROWS else self.sketch.few(rows)
         best = logits.topk(min(SHORTLIST, self.out_features), sorted=False).indices  # (M, SHORTLIST)
         logits.scatter_(1, best, (self.weight[best].float() @ rows.float()[:, :, None])[..., 0])
         return logits.view(*x.shape[:-1], self.out_features)

@@ -9,17 +9,19 @@ import ctypes
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from llvmlite import binding, ir
-from numba import carray, cfunc, njit, types
+from numba import carray, cfunc, config, njit, types
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 # %% auto #0
-__all__ = ['own', 'NUMBERS', 'CPU', 'PERMUTES', 'MULTIPLIES_BF16', 'BYTE', 'WORD', 'PAIR', 'FLOAT', 'LONG', 'BYTES_32',
+__all__ = ['own', 'NUMBERS', 'FEATURES', 'PERMUTES', 'MULTIPLIES_BF16', 'BYTE', 'WORD', 'PAIR', 'FLOAT', 'LONG', 'BYTES_32',
            'WORDS_32', 'PAIRS_16', 'BYTES_16', 'FLOATS_16', 'compiled', 'loop', 'is_alone', 'in_parallel', 'taken',
            'bytes_at', 'words_at', 'pairs_at', 'floats_at', 'for_threads', 'together', 'float_of', 'bits_of', 'place',
            'looked_up', 'dot_pairs', 'fetch_ahead', 'everywhere']
@@ -31,7 +33,7 @@ def compiled(maker: Callable = njit, *given, **options) -> Callable[[Callable], 
         "Compiled, and kept on the disk where that is possible."
         try:
             return maker(*given, cache=True, **options)(function)
-        except RuntimeError:  # neither the package's folder nor the user's can be written
+        except (RuntimeError, OSError):  # neither the package's folder nor the user's can be written, or the disk is full
             return maker(*given, **options)(function)
 
     return compile_it
@@ -118,21 +120,19 @@ def for_threads(function: Callable) -> Callable:
 
 @cache
 def _openmp() -> Callable | None:
-    "GOMP_parallel of the library that PyTorch itself uses."
-    for path in sorted((Path(torch.__file__).parent / "lib").glob("*omp*")):
-        try:
+    "GOMP_parallel as PyTorch's own library finds it: of the OpenMP that PyTorch uses."
+    for path in (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"):
+        with suppress(OSError, AttributeError):  # no library, or an OpenMP of another make
             parallel = ctypes.CDLL(str(path)).GOMP_parallel
-        except (OSError, AttributeError):  # no library, or another make
-            continue
-        parallel.argtypes, parallel.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
-        return parallel
+            parallel.argtypes, parallel.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
+            return parallel
     return None
 
 def together(
     work,  # by `for_threads`
     *told: int,  # numbers for it, at most `NUMBERS` - 1; what they point to must outlive the call
 ) -> None:
-    "Let all of torch's threads do a work."
+    "Let all of torch's threads do a work. Not after a fork, which OpenMP's threads do not survive, PyTorch's own work neither."
     numbers, threads = (ctypes.c_int64 * NUMBERS)(0, *told), 1 if is_alone() else torch.get_num_threads()
     if threads == 1:
         work.ctypes(numbers)
@@ -142,9 +142,9 @@ def together(
         in_parallel(lambda first, last: work.ctypes(numbers), threads)
 
 # %% ../nbs/00b_kernels.ipynb #2ff857cd
-CPU = binding.get_host_cpu_features()
-PERMUTES = bool(CPU.get("avx512bw"))  # whether one instruction looks up 32 numbers in a register
-MULTIPLIES_BF16 = PERMUTES and bool(CPU.get("avx512bf16"))  # and one multiplies pairs of bf16
+FEATURES = get_host_cpu_features().split(",") if config.CPU_FEATURES is None else config.CPU_FEATURES.split(",")  # those that numba compiles for
+PERMUTES = "+avx512bw" in FEATURES  # whether one instruction looks up 32 numbers in a register
+MULTIPLIES_BF16 = PERMUTES and "+avx512bf16" in FEATURES  # and one multiplies pairs of bf16
 binding.initialize_native_asmparser()  # for `dot_pairs`
 
 BYTE, WORD, PAIR, FLOAT, LONG = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType(), ir.IntType(64)

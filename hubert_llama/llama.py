@@ -111,7 +111,7 @@ def _roomy_layer() -> type:
                 self.lazy_initialization(key_states, value_states)
                 self.rooms = key_states[:, :, :0], value_states[:, :, :0]
             (b, g, m, d), n = key_states.shape, self.get_seq_length()
-            if n + m > self.rooms[0].shape[2]:
+            if n + m > self.rooms[0].shape[2] or n and self.keys.data_ptr() != self.rooms[0].data_ptr():  # full, or put elsewhere by one of the other methods
                 self.rooms = tuple(key_states.new_empty(b, g, n + m + max(ROOM, n // 4), d) for _ in range(2))
                 if n:
                     self.rooms[0][:, :, :n], self.rooms[1][:, :, :n] = self.keys, self.values
@@ -182,7 +182,7 @@ def loaded_bytes(
     if not load_in_4bit:
         return weights * itemsize
     spared = arch.vocab_size * arch.hidden_size * (1 if arch.tie_word_embeddings else 2)
-    return spared * itemsize + int((weights - spared) * 0.53)  # 4 bits and 0.127 for the scales (QLoRA, section 3)
+    return spared * itemsize + int((weights - spared + arch.vocab_size * arch.hidden_size) * 0.52)  # 4 bits and 0.13 for the scales, also of the output layer's sketch
 
 # %% ../nbs/02_llama.ipynb #f4742555
 MAX_WINDOW = 8192  # tokens of a conversation; Llama 3.2 could look back on 131,072, whose keys and values take gigabytes
@@ -224,7 +224,7 @@ class ChatLlama:
             from hubert_llama.nf4 import has_kernel
 
             if has_kernel():
-                llama.lookahead = 3  # with it a pass of four tokens takes hardly longer than one of a single token, and one of eight twice as long (benchmarks/big_pair.py)
+                llama.lookahead = 0  # with it a pass of four tokens takes up to 1.4 times as long as one of a single token (benchmarks/big_pair.py), and guesses are seldom that often right
         return llama
 
     @contextmanager
@@ -365,7 +365,7 @@ def _prefill(llama: ChatLlama, ids: list[int], should_stop: Callable[[], bool], 
     import torch
 
     prefix, head, logits = llama.prefix, llama.model.lm_head, None
-    read = head if exact else getattr(head, "likely", head)
+    read = getattr(head, "exact" if exact else "likely", head)
     cuts = [*range(0, max(1, len(ids) - keep + 1), PREFILL_CHUNK), len(ids)]  # the last chunk holds all that is kept
     for chunk in (ids[a:b] for a, b in itertools.pairwise(cuts)):
         if should_stop():
@@ -381,7 +381,6 @@ def _prefill(llama: ChatLlama, ids: list[int], should_stop: Callable[[], bool], 
         prefix.ids.extend(chunk)
         llama.passes += 1
     return logits
-
 
 # %% ../nbs/02_llama.ipynb #29c575a2
 def log_likelihoods(

@@ -87,7 +87,8 @@ def _permuted(typing_context, codes, low, high, above, below):
         data = [context.make_array(kind)(context, builder, array).data for kind, array in zip(signature.args, args)]
         tables = [builder.load(kernels.place(builder, data[i], 0, kernels.WORDS_32), align=1) for i in (1, 2)]
         for n in (0, 32):
-            for i, half in enumerate(_halves(builder, data[0], n)):
+            low, high = _halves(builder, data[0], n)
+            for i, half in enumerate((builder.and_(low, ir.Constant(kernels.WORDS_32, [15] * 32)), high)):
                 builder.store(kernels.looked_up(builder, tables[i], half), kernels.place(builder, data[3 + i], n, kernels.WORDS_32), align=1)
         return context.get_dummy_value()
 
@@ -106,7 +107,7 @@ def _permuting(codes, low, high, above, below):
     _permuted(codes, low, high, above, below)
 
 def _look_up() -> Callable:
-    "How this CPU looks up a block's levels: codes (64,), tables (32,) of sixteen levels twice over, out (64,) each."
+    "How this CPU looks up a block's levels: codes (64,), tables (32,), of which 16 are used, out (64,) each."
     return kernels.loop()(_permuting if kernels.PERMUTES else _looked_up)
 
 _levels_of = _look_up()
@@ -137,7 +138,7 @@ def _dequantize(
                         values[i] = LEVELS[i] * scale
                     table = high if half else low
                     for i in range(16):  # to the nearest bf16, ties to even
-                        table[i] = table[16 + i] = np.uint16((scaled[i] + np.uint32(0x7FFF) + ((scaled[i] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+                        table[i] = np.uint16((scaled[i] + np.uint32(0x7FFF) + ((scaled[i] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
                 row = GROUP * (n - begin) + r
                 _levels_of(rows[r], low, high, out[row, BLOCK * block : BLOCK * (block + 1)], out[row + 16, BLOCK * block : BLOCK * (block + 1)])
 
@@ -273,6 +274,8 @@ def multiply_few(
     outs: Sequence[int],  # an address for each, of fp32 (M, N)
 ) -> None:
     "Products of a few vectors with matrices, all threads at once."
+    for layer in layers:
+        layer.check()
     k = layers[0].in_features
     each = [number for layer, out in zip(layers, outs) for number in (layer.codes.data_ptr(), layer.scales.data_ptr(), layer.units.data_ptr(), out, layer.out_features)]
     kernels.together(_few_rows(), pairs, k, m, max(1, PIECE // (k * GROUP)), len(layers), *each)
@@ -297,6 +300,12 @@ class Linear4bit(torch.nn.Module):
         self.register_buffer("scales", scales, persistent=False)
         self.register_buffer("units", units, persistent=False)
 
+    def check(self) -> None:
+        "Whether the numbers are still what kernels read: a model that is cast or moved takes them along."
+        kinds = [(x.dtype, x.device.type, x.is_contiguous()) for x in (self.codes, self.scales, self.units)]
+        if kinds != [(torch.uint8, "cpu", True), (torch.uint8, "cpu", True), (torch.float32, "cpu", True)]:
+            raise ValueError(f"Weights in four bits stay on the CPU as they are; these have become {kinds}. Load the model anew with the device and dtype that you want.")
+
     def extra_repr(self) -> str:
         "What torch shows of the layer."
         return f"in_features={self.in_features}, out_features={self.out_features}"
@@ -310,7 +319,7 @@ class Linear4bit(torch.nn.Module):
 
     def few(self, rows: torch.Tensor) -> torch.Tensor:  # (M, K) -> fp32 (M, N)
         "By unpacking in registers: of bf16, with sums in fp32."
-        y, rows = torch.empty(rows.shape[0], self.out_features), rows.to(torch.bfloat16).contiguous()
+        y, rows = torch.empty(rows.shape[0], self.out_features, dtype=torch.float32, device="cpu"), rows.to("cpu", torch.bfloat16).contiguous()
         multiply_few(rows.data_ptr(), rows.shape[0], [self], [y.data_ptr()])
         return y
 
@@ -339,13 +348,13 @@ def has_kernel() -> bool:
 def many_rows() -> int:
     "From how many rows on unpacking first is quicker; tried out at the first call."
     if not _tried:
-        _tried["rows"] = _try_out() if has_kernel() else 1
+        _tried["rows"] = _try_out() if has_kernel() else 0
         log.info("4 bit: from %d rows on weights are unpacked before they are multiplied", _tried["rows"])
     return _tried["rows"]
 
 def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 256) -> int:
     "The least power of two of rows, up to `longest`, for which unpacking first is quicker; else that."
-    layer = Linear4bit(torch.zeros(shape[0], shape[1] // 2, dtype=torch.uint8), torch.zeros(shape[0] // GROUP, shape[1] // BLOCK, GROUP, dtype=torch.uint8), torch.zeros(shape[0]))
+    layer = Linear4bit(torch.zeros(shape[0], shape[1] // 2, dtype=torch.uint8), torch.zeros(shape[0] // GROUP, shape[1] // BLOCK, GROUP, dtype=torch.uint8), torch.zeros(shape[0], dtype=torch.float32))
 
     def seconds(way: Callable, rows: torch.Tensor) -> float:
         "The least time of some runs."
@@ -381,11 +390,11 @@ def cache_folder(
     name = folder.parent.parent.name if snapshot else f"{folder.name}-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]}"
     return Path(constants.HF_HOME) / "hubert_llama" / "nf4" / name / key
 
-def _is_whole(kept: Path) -> bool:
-    "Whether all files are there, with their sizes."
+def _is_whole(kept: Path, coded: Collection[str] = ()) -> bool:
+    "Whether all files are there, with their sizes, and those of these tensors among them."
     try:
         sizes = json.loads((kept / "files.json").read_text())
-        return all((kept / name).stat().st_size == size for name, size in sizes.items())
+        return {_file_of(tensor) for tensor in coded} <= sizes.keys() and all((kept / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError):
         return False
 
@@ -411,7 +420,7 @@ def keep(
 ) -> Path:
     "Quantise a model's matrices to where they are kept, unless they are there; raises OSError when they cannot be written."
     kept = cache_folder(folder)
-    if _is_whole(kept):
+    if _is_whole(kept, coded):
         return kept
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent, prefix=MAKING, ignore_cleanup_errors=True) as making:
@@ -420,7 +429,7 @@ def keep(
         try:
             os.replace(making, kept)
         except OSError:  # something is there
-            if not _is_whole(kept):  # else another process was quicker
+            if not _is_whole(kept, coded):  # else another process was quicker
                 shutil.rmtree(kept, ignore_errors=True)
                 os.replace(making, kept)
     _remove_others(kept)
@@ -509,7 +518,7 @@ def load_llama(
         _check_shape(n, (made.out_features, made.in_features), shapes[n], name)
         _put(model, linear, made)
     model.tie_weights()
-    if sketched and has_kernel():
+    if sketched and has_kernel() and dtype == torch.bfloat16:
         model.lm_head.sketch = Linear4bit(*parts(output))
     if (folder / "generation_config.json").exists():
         model.generation_config = transformers.GenerationConfig.from_pretrained(folder)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import CLIPS
 
-from hubert_llama.audio import load_audio
+from hubert_llama.audio import SAMPLING_RATE, load_audio
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.llama import ChatLlama, Sampling, complete
 
@@ -482,3 +482,16 @@ def test_the_search_counts_pairs_of_prose_too(tmp_path):
         script("language_model.py", "--out", tmp_path / "lm.arpa", "--sentences", "300", *more)
         pairs.append((tmp_path / "lm.arpa").read_text(encoding="utf-8"))
     assert "wallflower nodded" not in pairs[0] and "wallflower nodded" in pairs[1] and "zyzzyx" not in pairs[1] and "<unk> nodded" not in pairs[1]
+
+
+def test_an_equalizer_changes_each_frequency_by_its_gain():
+    """A flat one changes nothing but loudness; one that falls leaves a low tone louder than a high one."""
+    from speech import equalize
+
+    time = np.arange(SAMPLING_RATE) / SAMPLING_RATE
+    low, high = (np.sin(2 * np.pi * hertz * time).astype(np.float32) for hertz in (200, 6000))
+    assert np.allclose(equalize(low, np.full(8, 6.0)), low * 10 ** (6 / 20), atol=1e-4)
+    gains = np.linspace(12, -12, 8)
+    louder, softer = equalize(low, gains).std() / low.std(), equalize(high, gains).std() / high.std()
+    assert 1 < louder < 10 ** (12 / 20)
+    assert 10 ** (-12 / 20) < softer < 1
