@@ -29,7 +29,7 @@ def attend(
     "Attention as transformers asks for it, quick in bf16 on a CPU; for inference."
     m, n = query.shape[2], key.shape[2]
     if attention_mask is None and m > 1 and getattr(module, "is_causal", True):
-        attention_mask = query.new_ones(1, 1, m, n).tril(n - m).bool()
+        attention_mask = query.new_ones(1, 1, m, n).tril().bool()  # the first query sees the first key, as in PyTorch: transformers leaves the mask out where nothing stands before, if also the cache has space behind
     return (_at_once if m <= FEW else _by_groups)(query, key, value, attention_mask, query.shape[-1] ** -0.5 if scaling is None else scaling), None
 
 def _at_once(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scaling: float) -> torch.Tensor:

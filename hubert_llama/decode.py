@@ -5,7 +5,6 @@
 # %% ../nbs/00e_decode.ipynb #a1c0de03
 from __future__ import annotations
 
-import weakref
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -168,44 +167,43 @@ def _gated(gate, up, out):
         out[k] = _bf16(gate[k] * (share if gate[k] > 0 else powers[k] * share) * up[k])
 
 class FewTokens:
-    "What a layer of a Llama in four bits does for a few new tokens of one conversation; anything else is left to the layer."
+    "What a layer of a Llama in four bits does for a few new tokens of one conversation; anything else is left to transformers' layer, of whose class it is made a part."
 
-    def __init__(
-        self,
-        layer: torch.nn.Module,  # transformers' LlamaDecoderLayer
-    ):
-        a, f = layer.self_attn, layer.mlp
-        self.layer, self.attention = weakref.ref(layer), a  # a strong one would go in a circle
-        self.of_input, self.of_heads, self.of_rest, self.of_gate = [a.q_proj, a.k_proj, a.v_proj], [a.o_proj], [f.gate_proj, f.up_proj], [f.down_proj]
-        self.norms = [(norm.weight.detach().float().numpy(), np.float32(norm.variance_epsilon)) for norm in (layer.input_layernorm, layer.post_attention_layernorm)]
-
-    def __call__(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values: transformers.Cache | None = None, position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None, **kwargs) -> torch.Tensor:
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values: transformers.Cache | None = None, position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None, **kwargs) -> torch.Tensor:
         "The layer's forward pass: (1, M, K) -> (1, M, K)."
         b, m, width = hidden_states.shape
         plain = m == 1 if attention_mask is None else attention_mask.dtype == torch.bool
         if b > 1 or m > FEW_QUERIES or m >= many_rows() or not plain or past_key_values is None or position_embeddings is None or torch.is_grad_enabled():
-            return type(layer := self.layer()).forward(layer, hidden_states, attention_mask=attention_mask, past_key_values=past_key_values, position_embeddings=position_embeddings, **kwargs)
+            return super().forward(hidden_states, attention_mask=attention_mask, past_key_values=past_key_values, position_embeddings=position_embeddings, **kwargs)
         x = hidden_states[0].to(torch.float32, copy=True).numpy()
-        x += self.attended(_norm(x, self.norms[0]), attention_mask, past_key_values, position_embeddings)
-        gate, up = _products(_norm(x, self.norms[1]), self.of_rest)
+        x += self.attended(_norm(x, self.input_layernorm), attention_mask, past_key_values, position_embeddings)
+        gate, up = _products(_norm(x, self.post_attention_layernorm), [self.mlp.gate_proj, self.mlp.up_proj])
         _gated(gate.reshape(-1), up.reshape(-1), inner := np.empty(gate.size, np.uint16))
-        x += _products(inner.reshape(m, -1), self.of_gate)[0]
+        x += _products(inner.reshape(m, -1), [self.mlp.down_proj])[0]
         return torch.from_numpy(x)[None].to(hidden_states.dtype)
 
     def attended(self, rows: np.ndarray, mask: torch.Tensor | None, cache: transformers.Cache, positions: tuple[torch.Tensor, torch.Tensor]) -> np.ndarray:
         "What attention adds: bits of bf16 (M, K) -> fp32 (M, K)."
-        q, k, v = _products(rows, self.of_input)
-        d, m = self.attention.head_dim, len(rows)
+        a = self.self_attn
+        q, k, v = _products(rows, [a.q_proj, a.k_proj, a.v_proj])
+        d, m = a.head_dim, len(rows)
         cosines, sines = (turn[0].float().numpy() for turn in positions)
-        _turned(q, cosines, sines, np.float32(self.attention.scaling), queries := np.empty((q.shape[1] // d, m, d), np.float32))
+        _turned(q, cosines, sines, np.float32(a.scaling), queries := np.empty((q.shape[1] // d, m, d), np.float32))
         _turned(k, cosines, sines, np.float32(1), keys := np.empty((k.shape[1] // d, m, d), np.float32))
         new = torch.from_numpy(keys)[None].to(torch.bfloat16), torch.from_numpy(v).view(1, m, -1, d).transpose(1, 2).to(torch.bfloat16)
-        heads = _look_back(queries, *cache.update(*new, self.attention.layer_idx), mask)  # (H, M, D)
+        heads = _look_back(queries, *cache.update(*new, a.layer_idx), mask)  # (H, M, D)
         _rounded(np.ascontiguousarray(heads.transpose(1, 0, 2)).reshape(-1), said := np.empty(heads.size, np.uint16))
-        return _products(said.reshape(m, -1), self.of_heads)[0]
+        return _products(said.reshape(m, -1), [a.o_proj])[0]
 
-def _norm(x: np.ndarray, norm: tuple[np.ndarray, np.float32]) -> np.ndarray:
-    _normed(x, *norm, out := np.empty(x.shape, np.uint16))
+@cache
+def _quick_layer() -> type:
+    "transformers' layer with `FewTokens`."
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+
+    return type("QuickLayer", (FewTokens, LlamaDecoderLayer), {})
+
+def _norm(x: np.ndarray, norm: torch.nn.Module) -> np.ndarray:
+    _normed(x, norm.weight.detach().float().numpy(), np.float32(norm.variance_epsilon), out := np.empty(x.shape, np.uint16))
     return out
 
 def _products(rows: np.ndarray, layers: list[Linear4bit]) -> list[np.ndarray]:
@@ -296,4 +294,4 @@ def decode_quickly(
     for layer in model.model.layers:
         matrices = [m for part in (layer.self_attn, layer.mlp) for m in part.children() if hasattr(m, "weight") or isinstance(m, Linear4bit)]
         if has_kernel() and model.config.hidden_act == "silu" and all(isinstance(m, Linear4bit) and m.bias is None for m in matrices):
-            layer.forward = FewTokens(layer)
+            layer.__class__ = _quick_layer()  # a part of the model as before, also of a copy
