@@ -274,6 +274,8 @@ def multiply_few(
     outs: Sequence[int],  # an address for each, of fp32 (M, N)
 ) -> None:
     "Products of a few vectors with matrices, all threads at once."
+    if not has_kernel():
+        raise RuntimeError("This CPU does not multiply pairs of bf16 (AVX512-BF16), or numba was told not to: single rows have no kernel here, use `many`.")
     for layer in layers:
         layer.check()
     k = layers[0].in_features
