@@ -123,12 +123,18 @@ def read_bandwidth() -> float:
     return 1.6 / median_of(lambda: numbers.sum(), 5)[1]
 
 
+def bytes_in_4_bit(model) -> int:
+    """What a token reads of a model's matrices in four bits, or of one."""
+    from hubert_llama.nf4 import Linear4bit
+
+    return sum(m.codes.nbytes + m.scales.nbytes + m.units.nbytes for m in model.modules() if isinstance(m, Linear4bit))
+
+
 def time_llama(pipeline, repeats: int) -> dict:
     """Reading a prompt, writing token by token, and what reading the weights once would allow."""
     import torch
 
     from hubert_llama.llama import _prefill
-    from hubert_llama.nf4 import Linear4bit
 
     llama = pipeline.llama
     ids = torch.randint(0, 100_000, (PROMPT_TOKENS,)).tolist()
@@ -141,7 +147,7 @@ def time_llama(pipeline, repeats: int) -> dict:
     prompt = median_of(read, repeats)
     token = median_of(lambda: _prefill(llama, [1], lambda: False), 16)
     ahead = {n: median_of(lambda n=n: _prefill(llama, [1] * n, lambda: False), repeats) for n in (4, 8, 16, 32)}
-    codes = sum(m.codes.nbytes + m.scales.nbytes + m.units.nbytes for m in llama.model.modules() if isinstance(m, Linear4bit))
+    codes = bytes_in_4_bit(llama.model)
     head = llama.model.lm_head
     output = head.weight.nbytes if getattr(head, "sketch", None) is None else 0  # the sketch is among the codes
     bandwidth = read_bandwidth()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import bitsandbytes  # noqa: F401 - brings the kernel
 import torch
-from big_pair import machine
+from big_pair import bytes_in_4_bit, machine
 from full_size import LLAMA_3_8B
 from timing import in_turns
 
@@ -34,11 +34,6 @@ def placed(tensor: torch.Tensor, beside: int) -> torch.Tensor:
 def four_bits(n: int, k: int, beside: int) -> Linear4bit:
     """A matrix of random codes, which begin so many bytes after a line of the cache."""
     return Linear4bit(placed(torch.randint(0, 256, (n, k // 2), dtype=torch.uint8), beside), placed(torch.randint(0, 256, (n // GROUP, k // BLOCK, GROUP), dtype=torch.uint8), beside), torch.full((n,), 1e-4))
-
-
-def size_of(layer: Linear4bit) -> int:
-    """Bytes that it reads."""
-    return layer.codes.nbytes + layer.scales.nbytes + layer.units.nbytes
 
 
 def few_tokens(context: int) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
@@ -61,7 +56,7 @@ def few_tokens(context: int) -> tuple[dict[str, Callable[[], object]], dict[str,
         "output layer, this project": lambda: layer(x),
         "output layer's sketch": lambda: layer.likely(x),
     }
-    sizes = {"8 matrices, bitsandbytes": 8 * (aligned[0].codes.nbytes + absmax[0].nbytes), "8 matrices": 8 * size_of(aligned[0]), "output layer,": 2 * layer.weight.numel(), "output layer's": size_of(layer.sketch)}
+    sizes = {"8 matrices, bitsandbytes": 8 * (aligned[0].codes.nbytes + absmax[0].nbytes), "8 matrices": 8 * bytes_in_4_bit(aligned[0]), "output layer,": 2 * layer.weight.numel(), "output layer's": bytes_in_4_bit(layer.sketch)}
     return ways, {name: next(size for part, size in sizes.items() if name.startswith(part)) for name in ways if not name.startswith("attention")}
 
 

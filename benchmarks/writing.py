@@ -24,14 +24,13 @@ PROMPT_TOKENS = 512
 def ours(folder: Path, new: int) -> Iterator[dict]:
     """Seconds a token, and the bytes that a token reads; a round each time it is asked."""
     import torch
-    from big_pair import read_bandwidth
+    from big_pair import bytes_in_4_bit, read_bandwidth
 
     from hubert_llama.hubert import DeviceConfig
     from hubert_llama.llama import ChatLlama, _prefill
-    from hubert_llama.nf4 import Linear4bit
 
     llama = ChatLlama.from_pretrained(str(folder / "llama"), DeviceConfig("cpu"), load_in_4bit=True)
-    read = sum(m.codes.nbytes + m.scales.nbytes + m.units.nbytes for m in llama.model.modules() if isinstance(m, Linear4bit))
+    read = bytes_in_4_bit(llama.model)
     _prefill(llama, torch.randint(0, 100_000, (PROMPT_TOKENS,)).tolist(), lambda: False)
     while True:
         llama.prefix.keep(PROMPT_TOKENS)

@@ -39,6 +39,20 @@ def _exponentials(x):
         x[i] = ((p * f + np.float32(6.93147181e-1)) * f + np.float32(1)) * kernels.float_of(np.uint32(np.int32(whole) + np.int32(127)) << np.uint32(23))
 
 @kernels.loop(fastmath=FAST)
+def _weights(scores):
+    "The softmax of fp32 numbers (N,), in their place."
+    largest, total = np.float32(-3e38), np.float32(0)
+    for i in range(len(scores)):
+        largest = max(largest, scores[i])
+    for i in range(len(scores)):
+        scores[i] -= largest
+    _exponentials(scores)
+    for i in range(len(scores)):
+        total += scores[i]
+    for i in range(len(scores)):
+        scores[i] /= total
+
+@kernels.loop(fastmath=FAST)
 def _attend(
     queries,  # fp32 (R, D), scaled: the heads that share keys, and for each its M queries
     keys,
@@ -54,20 +68,9 @@ def _attend(
             query, score = queries[r], np.float32(0)
             for k in range(d):
                 score += query[k] * kernels.float_of(np.uint32(key[k]) << np.uint32(16))
-            scores[r, i] = score
+            scores[r, i] = score if m == 0 or seen[r % m, i] else np.float32(-3e38)
     for r in range(len(queries)):
-        row, total, largest = scores[r], np.float32(0), np.float32(-3e38)
-        if m:
-            for i in range(n):
-                row[i] = row[i] if seen[r % m, i] else np.float32(-3e38)
-        for i in range(n):
-            largest = max(largest, row[i])
-        for i in range(n):
-            row[i] -= largest
-        _exponentials(row)
-        for i in range(n):
-            total += row[i]
-        row /= total
+        _weights(scores[r])
     out[:] = 0
     for i in range(n):
         value = values[i]
@@ -84,25 +87,21 @@ def _few_queries():
         """Take groups until there are none."""
         t = carray(numbers, kernels.NUMBERS)
         groups, r, m, n, d = t[6], t[7], t[8], t[9], t[10]
-        queries, out, seen = kernels.floats_at(t[1], (groups, r, d)), kernels.floats_at(t[5], (groups, r, d)), kernels.bytes_at(t[4], (m, n))
+        queries, out = kernels.numbers_at(t[1], kernels.FLOATS, (groups, r, d)), kernels.numbers_at(t[5], kernels.FLOATS, (groups, r, d))
+        seen = kernels.numbers_at(t[4], kernels.BYTES, (m, n))
         while True:
             g = kernels.taken(t)
             if g >= groups:
                 break
-            _attend(queries[g], kernels.words_at(t[2] + 2 * g * t[11], (n, d)), kernels.words_at(t[3] + 2 * g * t[12], (n, d)), seen, out[g])
+            keys, values = kernels.numbers_at(t[2] + 2 * g * t[11], kernels.WORDS, (n, d)), kernels.numbers_at(t[3] + 2 * g * t[12], kernels.WORDS, (n, d))
+            _attend(queries[g], keys, values, seen, out[g])
 
     return work
 
 def attend_few(
-    module: torch.nn.Module,  # transformers' attention module, which calls this
-    query: torch.Tensor,  # (B, H, M, D)
-    key: torch.Tensor,  # (B, G, N, D), each of G serving H / G heads
-    value: torch.Tensor,  # (B, G, N, D)
-    attention_mask: torch.Tensor | None,  # (B, 1, M, N): bool, True where a query may look, or added to the scores; None: everywhere, or backwards where the module is causal
-    scaling: float | None = None,  # of the scores; None: 1 / sqrt(D)
-    **kwargs,
-) -> tuple[torch.Tensor, None]:  # (B, M, H, D), and no weights
-    "Attention as transformers asks for it: a conversation's few new tokens so, all else as `attend` does it."
+    module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None, scaling: float | None = None, **kwargs,
+) -> tuple[torch.Tensor, None]:
+    "Attention as transformers asks for it: a conversation's few new tokens so, all else as `attend` does it, which says what is given and returned."
     (b, _, m, d), mask = query.shape, attention_mask
     plain = key.dtype == value.dtype == torch.bfloat16 and not torch.is_grad_enabled() and (mask.dtype == torch.bool if mask is not None else m == 1)
     if b > 1 or m > FEW_QUERIES or not plain:
@@ -121,12 +120,6 @@ def _look_back(queries: np.ndarray, key: torch.Tensor, value: torch.Tensor, mask
 
 # %% ../nbs/00e_decode.ipynb #a1c0de31
 @kernels.loop(fastmath=FAST)
-def _bf16(x):
-    "The bits of the bf16 number nearest to one of fp32, ties to even."
-    bits = kernels.bits_of(x)
-    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
-
-@kernels.loop(fastmath=FAST)
 def _normed(x, weight, epsilon, out):
     "Bits of bf16 of x (M, K), each row scaled to a mean square of 1, times a weight (K,)."
     for m in range(x.shape[0]):
@@ -135,7 +128,7 @@ def _normed(x, weight, epsilon, out):
             total += row[k] * row[k]
         scale = np.float32(1) / np.sqrt(total / np.float32(len(row)) + epsilon)
         for k in range(len(row)):
-            out[m, k] = _bf16(row[k] * scale * weight[k])
+            out[m, k] = kernels.bf16_of(row[k] * scale * weight[k])
 
 @kernels.loop(fastmath=FAST)
 def _turned(given, cosines, sines, scale, out):
@@ -153,7 +146,7 @@ def _turned(given, cosines, sines, scale, out):
 def _rounded(given, out):
     "Bits of bf16 of fp32, both of one dimension."
     for k in range(len(given)):
-        out[k] = _bf16(given[k])
+        out[k] = kernels.bf16_of(given[k])
 
 @kernels.loop(fastmath=FAST)
 def _gated(gate, up, out):
@@ -164,7 +157,7 @@ def _gated(gate, up, out):
     _exponentials(powers)
     for k in range(len(gate)):
         share = np.float32(1) / (np.float32(1) + powers[k])  # of the sigmoid of |gate|
-        out[k] = _bf16(gate[k] * (share if gate[k] > 0 else powers[k] * share) * up[k])
+        out[k] = kernels.bf16_of(gate[k] * (share if gate[k] > 0 else powers[k] * share) * up[k])
 
 class FewTokens:
     "What a layer of a Llama in four bits does for a few new tokens of one conversation; anything else is left to transformers' layer, of whose class it is made a part."

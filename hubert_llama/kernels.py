@@ -21,10 +21,10 @@ from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 # %% auto #0
-__all__ = ['own', 'NUMBERS', 'FEATURES', 'PERMUTES', 'MULTIPLIES_BF16', 'BYTE', 'WORD', 'PAIR', 'FLOAT', 'LONG', 'BYTES_32',
-           'WORDS_32', 'PAIRS_16', 'BYTES_16', 'FLOATS_16', 'compiled', 'loop', 'is_alone', 'in_parallel', 'taken',
-           'bytes_at', 'words_at', 'pairs_at', 'floats_at', 'for_threads', 'together', 'float_of', 'bits_of', 'place',
-           'looked_up', 'dot_pairs', 'fetch_ahead', 'everywhere']
+__all__ = ['own', 'BYTES', 'WORDS', 'PAIRS', 'FLOATS', 'NUMBERS', 'FEATURES', 'PERMUTES', 'MULTIPLIES_BF16', 'BYTE', 'WORD',
+           'PAIR', 'FLOAT', 'LONG', 'BYTES_32', 'WORDS_32', 'PAIRS_16', 'BYTES_16', 'FLOATS_16', 'compiled', 'loop',
+           'is_alone', 'in_parallel', 'taken', 'numbers_at', 'for_threads', 'together', 'float_of', 'bits_of',
+           'bf16_of', 'place', 'looked_up', 'dot_pairs', 'fetch_ahead', 'everywhere']
 
 # %% ../nbs/00b_kernels.ipynb #970542bf
 def compiled(maker: Callable = njit, *given, **options) -> Callable[[Callable], Callable]:
@@ -89,28 +89,12 @@ def _pointer(typing_context, address, like):
     "An address as a pointer to what an array holds."
     return types.CPointer(like.dtype)(address, like), lambda context, builder, signature, args: builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
-_LIKE = {kind: np.zeros(0, kind) for kind in (np.uint8, np.uint16, np.uint32, np.float32)}
-_BYTES, _WORDS, _PAIRS, _FLOATS = _LIKE.values()
+BYTES, WORDS, PAIRS, FLOATS = (np.zeros(0, kind) for kind in (np.uint8, np.uint16, np.uint32, np.float32))  # what `numbers_at` finds: bits of bf16 are words, two of them a pair
 
 @njit
-def bytes_at(address, shape):
-    "An array of uint8 that lies there."
-    return carray(_pointer(address, _BYTES), shape)
-
-@njit
-def words_at(address, shape):
-    "An array of uint16."
-    return carray(_pointer(address, _WORDS), shape)
-
-@njit
-def pairs_at(address, shape):
-    "An array of uint32: two numbers of bf16."
-    return carray(_pointer(address, _PAIRS), shape)
-
-@njit
-def floats_at(address, shape):
-    "An array of fp32."
-    return carray(_pointer(address, _FLOATS), shape)
+def numbers_at(address, like, shape):
+    "The array of a shape that lies at an address, of such numbers as another holds."
+    return carray(_pointer(address, like), shape)
 
 NUMBERS = 24  # that a work gets: the counter, and what it is told
 
@@ -159,6 +143,12 @@ def float_of(typing_context, bits):
 def bits_of(typing_context, number):
     "The 32 bits of a number of fp32."
     return types.uint32(types.float32), lambda context, builder, signature, args: builder.bitcast(args[0], PAIR)
+
+@loop()
+def bf16_of(x):
+    "The bits of the bf16 number nearest to one of fp32, ties to even."
+    bits = bits_of(x)
+    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
 def place(builder, data, n, kind):
     "Where a vector lies, `n` elements (a number or a value) after a pointer."

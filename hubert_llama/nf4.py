@@ -40,12 +40,32 @@ _MIDPOINTS = ((LEVELS[1:] + LEVELS[:-1]) / 2).astype(np.float32)
 BLOCK = 64  # weights of a row that share a scale
 GROUP = 32  # rows whose levels lie together, as bitsandbytes' CPU kernel has them
 
+@kernels.loop()
+def _unit(
+    row,  # bits of bf16 (K,)
+):
+    "A 255th of the largest weight of a row (fp32)."
+    largest = np.uint32(0)  # of bits without their sign, which are in the order of the numbers
+    for w in row:
+        largest = max(largest, np.uint32(w) & np.uint32(0x7FFF))
+    return kernels.float_of(largest << np.uint32(16)) / np.float32(255)
+
+@kernels.loop()
+def _pack(
+    levels,  # (32, 64)
+    codes,  # out, (32, 32)
+):
+    for k in range(BLOCK // 2):
+        for r in range(16):
+            codes[k, 2 * r] = levels[r, 2 * k] | (levels[16 + r, 2 * k] << np.uint8(4))
+            codes[k, 2 * r + 1] = levels[r, 2 * k + 1] | (levels[16 + r, 2 * k + 1] << np.uint8(4))
+
 @kernels.loop(fastmath={"nnan", "ninf", "nsz", "reassoc", "contract"})
 def _quantize(
     weights,  # bits of bf16 (N, K)
     codes,  # out, (N / 32, K / 2, 32): of rows 0-15 the low half bytes, of rows 16-31 the high ones, two columns side by side
     scales,  # out, (N / 32, K / 64, 32): of each block the largest weight, in units
-    units,  # out, fp32 (N,): of each row a 255th of the largest weight
+    units,  # out, fp32 (N,)
     first,
     last,  # groups of rows
 ):
@@ -53,10 +73,7 @@ def _quantize(
     x = bits.view(np.float32)
     for n in range(first, last):
         for r in range(GROUP):
-            largest = np.uint32(0)  # of bits without their sign, which are in the order of the numbers
-            for w in weights[GROUP * n + r]:
-                largest = max(largest, np.uint32(w) & np.uint32(0x7FFF))
-            units[GROUP * n + r] = kernels.float_of(largest << np.uint32(16)) / np.float32(255)
+            units[GROUP * n + r] = _unit(weights[GROUP * n + r])
         for block in range(weights.shape[1] // BLOCK):
             for r in range(GROUP):
                 row, unit = weights[GROUP * n + r, BLOCK * block : BLOCK * (block + 1)], units[GROUP * n + r]
@@ -73,11 +90,7 @@ def _quantize(
                     for t in range(15):
                         above += np.int32(v > _MIDPOINTS[t])
                     level[r, i] = np.uint8(above)
-            for k in range(BLOCK // 2):
-                pair = codes[n, BLOCK // 2 * block + k]
-                for r in range(16):
-                    pair[2 * r] = level[r, 2 * k] | (level[16 + r, 2 * k] << np.uint8(4))
-                    pair[2 * r + 1] = level[r, 2 * k + 1] | (level[16 + r, 2 * k + 1] << np.uint8(4))
+            _pack(level, codes[n, BLOCK // 2 * block : BLOCK // 2 * (block + 1)])
 
 @intrinsic
 def _permuted(typing_context, codes, low, high, above, below):
@@ -122,8 +135,7 @@ def _dequantize(
     last,  # groups of rows
     begin,  # the group that `out` begins with
 ):
-    scaled, low, high = np.empty(16, np.uint32), np.empty(32, np.uint16), np.empty(32, np.uint16)
-    values, tile = scaled.view(np.float32), np.empty((16, BLOCK // 2), np.uint16)
+    low, high, tile = np.empty(32, np.uint16), np.empty(32, np.uint16), np.empty((16, BLOCK // 2), np.uint16)
     rows = tile.view(np.uint8)  # (16, 64)
     for n in range(first, last):
         for block in range(codes.shape[1] // (BLOCK // 2)):
@@ -134,11 +146,9 @@ def _dequantize(
             for r in range(16):
                 for half in range(2):
                     scale = np.float32(scales[n, block, 16 * half + r]) * units[GROUP * n + 16 * half + r]
-                    for i in range(16):
-                        values[i] = LEVELS[i] * scale
                     table = high if half else low
-                    for i in range(16):  # to the nearest bf16, ties to even
-                        table[i] = np.uint16((scaled[i] + np.uint32(0x7FFF) + ((scaled[i] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+                    for i in range(16):
+                        table[i] = kernels.bf16_of(LEVELS[i] * scale)
                 row = GROUP * (n - begin) + r
                 _levels_of(rows[r], low, high, out[row, BLOCK * block : BLOCK * (block + 1)], out[row + 16, BLOCK * block : BLOCK * (block + 1)])
 
@@ -226,20 +236,16 @@ def _multiply(
     for n in range(first, last):
         c, s, m = codes[n], scales[n], 0
         while m < vectors:
-            left, at = vectors - m, m * half
+            step = 4 if vectors - m >= 4 else 2 if vectors - m >= 2 else 1
             sums[:] = 0
-            if left >= 4:
-                step = 4
-                for i in range(blocks):
-                    _times_4(c, s, flat, sums, _LEVELS_TWICE, 1024 * i, GROUP * i, at + BLOCK // 2 * i, half)
-            elif left >= 2:
-                step = 2
-                for i in range(blocks):
-                    _times_2(c, s, flat, sums, _LEVELS_TWICE, 1024 * i, GROUP * i, at + BLOCK // 2 * i, half)
-            else:
-                step = 1
-                for i in range(blocks):
-                    _times_1(c, s, flat, sums, _LEVELS_TWICE, 1024 * i, GROUP * i, at + BLOCK // 2 * i, half)
+            for i in range(blocks):
+                code, scale, pair = GROUP * BLOCK // 2 * i, GROUP * i, m * half + BLOCK // 2 * i
+                if step == 4:
+                    _times_4(c, s, flat, sums, _LEVELS_TWICE, code, scale, pair, half)
+                elif step == 2:
+                    _times_2(c, s, flat, sums, _LEVELS_TWICE, code, scale, pair, half)
+                else:
+                    _times_1(c, s, flat, sums, _LEVELS_TWICE, code, scale, pair, half)
             for i in range(step):
                 for r in range(GROUP):
                     out[m + i, GROUP * n + r] = sums[GROUP * i + r] * units[GROUP * n + r]
@@ -253,12 +259,12 @@ def _few_rows():
         """Take pieces until there are none: of the first matrix, of the next."""
         t = carray(numbers, kernels.NUMBERS)
         k, m, step, piece, before = t[2], t[3], t[4], kernels.taken(t), 0
-        pairs = kernels.pairs_at(t[1], (m, k // 2))
+        pairs = kernels.numbers_at(t[1], kernels.PAIRS, (m, k // 2))
         for i in range(t[5]):
             at, n = 6 + 5 * i, t[10 + 5 * i]
             groups = n // GROUP
-            codes, scales = kernels.bytes_at(t[at], (groups, 16 * k)), kernels.bytes_at(t[at + 1], (groups, k // 2))
-            units, out = kernels.floats_at(t[at + 2], n), kernels.floats_at(t[at + 3], (m, n))
+            codes, scales = kernels.numbers_at(t[at], kernels.BYTES, (groups, 16 * k)), kernels.numbers_at(t[at + 1], kernels.BYTES, (groups, k // 2))
+            units, out = kernels.numbers_at(t[at + 2], kernels.FLOATS, n), kernels.numbers_at(t[at + 3], kernels.FLOATS, (m, n))
             while (piece - before) * step < groups:
                 first = (piece - before) * step
                 _multiply(codes, scales, units, pairs, out, first, min(first + step, groups))
@@ -508,23 +514,30 @@ def load_llama(
         raise hub.ModelFormatError(f"Incomplete Llama: {name} lacks {', '.join(missing[:3])}. Fetch it again, or name another model.")
     coded = {n for n, shape in shapes.items() if is_code_name(n) and is_quantizable(shape)}
     for n in sorted(shapes.keys() - coded):
-        tensor = _read(sources[n], n)
-        _check_shape(n, tensor.shape, shapes[n], name)
-        _put(model, n, torch.nn.Parameter(tensor.to(dtype), requires_grad=False))
-    output = "model.embed_tokens.weight" if tied else "lm_head.weight"
-    sketched = {output} if sketch_from and shapes[output].numel() >= sketch_from and is_quantizable(shapes[output]) else set()
+        _put_weight(model, n, _read(sources[n], n), shapes[n], dtype, name)
+    sketched = {n for n in ("model.embed_tokens.weight" if tied else "lm_head.weight",) if sketch_from and shapes[n].numel() >= sketch_from and is_quantizable(shapes[n])}
     parts = _codes(folder, name, coded | sketched, on_progress)
     for n in sorted(coded):
-        linear = n.removesuffix(".weight")
-        made = Linear4bit(*parts(n), model.get_submodule(linear).bias)
-        _check_shape(n, (made.out_features, made.in_features), shapes[n], name)
-        _put(model, linear, made)
+        _put_codes(model, n, parts(n), shapes[n], name)
     model.tie_weights()
-    if sketched and has_kernel() and dtype == torch.bfloat16:
-        model.lm_head.sketch = Linear4bit(*parts(output))
+    if has_kernel() and dtype == torch.bfloat16:
+        for n in sketched:
+            model.lm_head.sketch = Linear4bit(*parts(n))
     if (folder / "generation_config.json").exists():
         model.generation_config = transformers.GenerationConfig.from_pretrained(folder)
     return model.eval()
+
+def _put_weight(model: torch.nn.Module, name: str, weight: torch.Tensor, wanted: Sequence[int], dtype: torch.dtype, of: str) -> None:
+    "Set a weight that stays as it is, of the model that is called `of`."
+    _check_shape(name, weight.shape, wanted, of)
+    _put(model, name, torch.nn.Parameter(weight.to(dtype), requires_grad=False))
+
+def _put_codes(model: torch.nn.Module, name: str, parts: Sequence[torch.Tensor], wanted: Sequence[int], of: str) -> None:
+    "Replace the linear layer that a weight belongs to by one of its codes."
+    linear = name.removesuffix(".weight")
+    made = Linear4bit(*parts, model.get_submodule(linear).bias)
+    _check_shape(name, (made.out_features, made.in_features), wanted, of)
+    _put(model, linear, made)
 
 def _empty(arch, dtype: torch.dtype):
     "The model without its weights."
