@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['log', 'Message', 'ROOM', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'MAX_GUESS', 'Step', 'Sampling',
+__all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'MAX_GUESS', 'Step', 'Sampling',
            'Completion', 'next_token', 'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream',
            'complete', 'log_likelihoods']
 
@@ -75,8 +74,10 @@ class PrefixCache:
         "Forget everything."
         from transformers import Cache
 
+        from hubert_llama.cache import RoomyLayer
+
         self.ids: list[int] = []  # the tokens whose keys and values `cache` holds
-        self.cache = Cache(layer_class_to_replicate=_roomy_layer())
+        self.cache = Cache(layer_class_to_replicate=RoomyLayer)
 
     def keep_common(
         self,
@@ -94,32 +95,6 @@ class PrefixCache:
         elif n < len(self.ids):
             self.cache.crop(n - len(self.ids))  # negative: how many to drop
             del self.ids[n:]
-
-ROOM = 256  # tokens for which a full cache gets more room, or a quarter of what it holds
-
-@cache
-def _roomy_layer() -> type:
-    "A layer of a cache that has room for further tokens: transformers' own copies all that it holds for each of them."
-    from transformers.cache_utils import DynamicLayer
-
-    class RoomyLayer(DynamicLayer):
-        "`keys` and `values` (B, G, N, D) are the filled beginnings of `rooms`."
-
-        def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor]:
-            "Add what new tokens have, (B, G, M, D); returns what all have."
-            if not self.is_initialized:
-                self.lazy_initialization(key_states, value_states)
-                self.rooms = key_states[:, :, :0], value_states[:, :, :0]
-            (b, g, m, d), n = key_states.shape, self.get_seq_length()
-            if n + m > self.rooms[0].shape[2] or n and self.keys.data_ptr() != self.rooms[0].data_ptr():  # full, or put elsewhere by one of the other methods
-                self.rooms = tuple(key_states.new_empty(b, g, n + m + max(ROOM, n // 4), d) for _ in range(2))
-                if n:
-                    self.rooms[0][:, :, :n], self.rooms[1][:, :, :n] = self.keys, self.values
-            self.rooms[0][:, :, n : n + m], self.rooms[1][:, :, n : n + m] = key_states, value_states
-            self.keys, self.values = (room[:, :, : n + m] for room in self.rooms)
-            return self.keys, self.values
-
-    return RoomyLayer
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     "Length of the common beginning of two sequences."
@@ -199,7 +174,8 @@ class ChatLlama:
     ):
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.prefix, self._beside = PrefixCache(), PrefixCache()
-        self.lookahead = 8  # tokens guessed at a time from what stood before; 0: none
+        self.graph = _graph(model)  # how single tokens are computed on a GPU
+        self.lookahead = 0 if self.graph else 8  # tokens guessed at a time from what stood before; 0: none
         self.passes = 0  # of the model, so far
         self.stop_ids = _stop_ids(model, tokenizer)
         self.end_id: int = tokenizer.get_added_vocab().get("<|eot_id|>", tokenizer.eos_token_id or min(self.stop_ids, default=0))  # ends a turn as the chat template does
@@ -280,6 +256,14 @@ def _load_tokenizer(folder: Path, name: str):
     if not tokenizer.chat_template:
         raise hub.ModelFormatError(f"Not a chat model: {name} has no chat template. Name its instruction-tuned version (…-Instruct, …-chat).")
     return tokenizer
+
+def _graph(model):
+    "A recorded pass for a model on a GPU."
+    if model.device.type != "cuda":
+        return None
+    from hubert_llama.cache import TokenGraph
+
+    return TokenGraph(model)
 
 def _stop_ids(model, tokenizer) -> frozenset[int]:
     "Tokens that end a turn: what the generation config says, the tokenizer's end, and Llama 3's <|eot_id|>."
@@ -362,8 +346,6 @@ def complete(llama: ChatLlama, messages: Sequence[Message], sampling: Sampling =
 
 def _prefill(llama: ChatLlama, ids: list[int], should_stop: Callable[[], bool], keep: int = 1, exact: bool = False) -> torch.Tensor:
     "Run tokens through the model, extending its cache; the logits after each of the last `keep`, (keep, V), which without `exact` may be near ones for all tokens but the likeliest."
-    import torch
-
     prefix, head, logits = llama.prefix, llama.model.lm_head, None
     read = getattr(head, "exact" if exact else "likely", head)
     cuts = [*range(0, max(1, len(ids) - keep + 1), PREFILL_CHUNK), len(ids)]  # the last chunk holds all that is kept
@@ -371,16 +353,30 @@ def _prefill(llama: ChatLlama, ids: list[int], should_stop: Callable[[], bool], 
         if should_stop():
             raise Stopped("generation stopped on request")
         try:
-            with torch.inference_mode():
-                input_ids = torch.tensor([chunk], device=llama.model.device)  # (1, n)
-                hidden = llama.model.model(input_ids, past_key_values=prefix.cache, use_cache=True).last_hidden_state
-                logits = read(hidden[0, -keep:].contiguous())  # as two dimensions: of a slice of three, torch would first copy the whole output layer
+            logits = _pass(llama, chunk, keep, read)
         except BaseException:
             prefix.clear()  # some layers may hold the chunk and others not
             raise
         prefix.ids.extend(chunk)
         llama.passes += 1
     return logits
+
+def _pass(llama: ChatLlama, chunk: list[int], keep: int, read: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    "One pass of the model: the logits after each of the last `keep` tokens, (keep, V); on a GPU a single one's are overwritten by the next."
+    import torch
+
+    if llama.graph and len(chunk) == 1 and llama.prefix.ids:
+        from hubert_llama.cache import GraphError
+
+        try:
+            return llama.graph(chunk[0], llama.prefix.cache)
+        except GraphError as e:
+            log.warning("%s Its tokens come one by one, more slowly.", e)
+            llama.graph = None
+    with torch.inference_mode():
+        input_ids = torch.tensor([chunk], device=llama.model.device)  # (1, n)
+        hidden = llama.model.model(input_ids, past_key_values=llama.prefix.cache, use_cache=True).last_hidden_state
+        return read(hidden[0, -keep:].contiguous())  # as two dimensions: of a slice of three, torch would first copy the whole output layer
 
 # %% ../nbs/02_llama.ipynb #29c575a2
 def log_likelihoods(
