@@ -508,6 +508,26 @@ def test_the_search_counts_pairs_of_prose_too(tmp_path):
     assert "wallflower nodded" not in pairs[0] and "wallflower nodded" in pairs[1] and "zyzzyx" not in pairs[1] and "<unk> nodded" not in pairs[1]
 
 
+def test_of_pairs_those_stay_that_say_most_and_all_words_after_one_still_sum_to_1(tmp_path):
+    from collections import Counter
+
+    from language_model import arpa, count, pruned, smoothed
+
+    from hubert_llama.search import LanguageModel
+
+    sentences = ["a dark horse", "the dark horse runs", "the dark horse", "the horse", "a day", "the day", "dark day", "the new day"]
+    grams = count(sentences, {w for s in sentences for w in s.split()}, [1])
+    found, left = smoothed(grams)
+    (words, kept), weights = pruned(found, left, 4)
+    assert len(kept) == 4 and ("dark", "horse") in kept and ("horse", "runs") not in kept
+    for history in {h for h, _ in kept}:
+        after = {w: kept.get((history, w), weights[(history,)] * p) for (w,), p in words.items() if w != "<s>"}
+        assert sum(after.values()) == pytest.approx(1.0, abs=0.02)  # all but the half that <s> counts for
+    (tmp_path / "lm.arpa").write_text(arpa([Counter(g) for g in grams], 4), encoding="utf-8")
+    lm = LanguageModel.from_arpa(tmp_path / "lm.arpa")
+    assert sum(" " in gram for gram in lm.logs) == 4 and lm.score(("dark",), "horse") == pytest.approx(float(np.log(kept["dark", "horse"])), abs=1e-3)
+
+
 def test_an_equalizer_changes_each_frequency_by_its_gain():
     """A flat one changes nothing but loudness; one that falls leaves a low tone louder than a high one."""
     from speech import equalize

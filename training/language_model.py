@@ -45,10 +45,24 @@ def smoothed(grams: list[Counter]) -> tuple[list[dict], dict]:
     return found, left
 
 
-def arpa(grams: list[Counter]) -> str:
-    """All n-grams with their logarithms to base ten and back-off weights."""
+def pruned(found: list[dict], left: dict, most: int) -> tuple[list[dict], dict]:
+    """Of pairs, the `most` that say most beyond their words alone, by how often they come up and how wrong backing off would be (A. Stolcke 1998); no longer n-grams may be there."""
+    words, pairs = found
+    gain = {(h, w): words[(h,)] * p * math.log(p / (left[(h,)] * words[(w,)])) for (h, w), p in pairs.items()}
+    kept = {gram: pairs[gram] for gram in sorted(gain, key=gain.__getitem__, reverse=True)[:most]}
+    said, alone = Counter(), Counter()  # of each history: what its pairs have, and what their words would have by themselves
+    for (h, w), p in kept.items():
+        said[(h,)] += p
+        alone[(h,)] += words[(w,)]
+    return [words, kept], {h: (1 - said[h]) / (1 - alone[h]) for h in said}
+
+
+def arpa(grams: list[Counter], most: int = 0) -> str:
+    """All n-grams, or the `most` pairs, with their logarithms to base ten and back-off weights."""
     found, left = smoothed(grams)
-    lines = ["\\data\\", *(f"ngram {n}={len(counted)}" for n, counted in enumerate(grams, 1)), ""]
+    if most:
+        found, left = pruned(found, left, most)
+    lines = ["\\data\\", *(f"ngram {n}={len(kept)}" for n, kept in enumerate(found, 1)), ""]
     for n, probabilities in enumerate(found, 1):
         lines.append(f"\\{n}-grams:")
         for gram, p in sorted(probabilities.items()):
@@ -70,12 +84,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="ARPA file, compressed when it ends in .gz")
     parser.add_argument("--sentences", type=int, default=160_000, help="how many to draw")
     parser.add_argument("--least", type=int, nargs="+", default=[1], metavar="N", help="how often pairs, triples and so on must come up to be kept; as many numbers as there are orders above one (default: 1, all pairs and no triples, which made no difference)")
+    parser.add_argument("--most", type=int, default=0, metavar="N", help="keep only the N pairs that say most; 0: all")
     parser.add_argument("--prose", type=Path, nargs="*", default=[], metavar="FILE", help="plain texts in English; training/README.md names some that are free and come with packages")
     parser.add_argument("--prose-least", type=int, default=3, metavar="N", help="how often a pair must come up in prose to be kept, and a word one time more (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
     if args.least != sorted(args.least):
         parser.error("--least must not fall: an n-gram that is kept needs the shorter one that it ends with")
+    if args.most and len(args.least) > 1:
+        parser.error("--most is for pairs: leave triples out (--least 1)")
     material = load_sentences()
     sentences = draw(material, args.sentences, args.seed, "mixed", test=False)
     sentences += [s for s in material.curriculum if not is_test(s)] * 4 + [t for t in terms() if not is_test(t)]
@@ -86,7 +103,7 @@ def main() -> None:
     for counted, more in zip(grams, count(told, known, [args.prose_least] * len(args.least)), strict=True):
         counted.update({gram: n for gram, n in more.items() if "<unk>" not in gram})  # prose's rare words say nothing of where a course's may stand
     grams[0].update({(word,): 0 for word in known - {""} if (word,) not in grams[0]})  # words that no drawn sentence has can be heard all the same
-    text = arpa(grams)
+    text = arpa(grams, args.most)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.out.suffix == ".gz":
         args.out.write_bytes(gzip.compress(text.encode(), mtime=0))
