@@ -135,7 +135,7 @@ class Batch:
     seconds: float  # of audio, without padding
 
 
-NEURAL = {"kokoro": 0.5, "hibari": 0.25, "piper": 0.25}  # Kokoro has many speakers, the others one each
+NEURAL = {"kokoro": 0.7, "hibari": 0.18, "piper": 0.12}  # Kokoro has many speakers, the others one each
 
 
 def load_clips(folder: Path, s: Settings) -> dict[str, list[Clip]]:
