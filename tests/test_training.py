@@ -380,7 +380,7 @@ def test_clips_are_drawn_in_the_shares_that_were_asked_for():
     rng, s = random.Random(0), Settings(real=0.2, neural=0.5, espeak=0.75)
     drawn = Counter(draw_clip(clips, False, s, rng).voice for _ in range(8000))
     wanted = {"real few": 0.05, "real many": 0.15, "espeak": 0.3, "other": 0.1, **{engine: 0.4 * share for engine, share in NEURAL.items()}}
-    assert sum(NEURAL.values()) == 1 and all(abs(drawn[kind] / 8000 - share) < 0.02 for kind, share in wanted.items())
+    assert sum(NEURAL.values()) == pytest.approx(1) and all(abs(drawn[kind] / 8000 - share) < 0.02 for kind, share in wanted.items())
     clips |= {engine: [] for engine in NEURAL}  # a folder without neural voices: the others keep their proportions
     drawn = Counter(draw_clip(clips, True, s, rng).voice for _ in range(4000))
     assert set(drawn) == {"espeak", "other"} and abs(drawn["espeak"] / 4000 - 0.75) < 0.03
