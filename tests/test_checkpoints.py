@@ -41,7 +41,6 @@ def test_llama_in_the_layout_of_meta_llama_3_8b_instruct(tmp_path):
         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nYou are a tutor.<|eot_id|>"
         "<|start_header_id|>user<|end_header_id|>\n\nwhat is light<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n")
     assert complete(llama, MESSAGES, Sampling(max_new_tokens=5)).n_new > 0
-    assert llama.graph and llama.graph.recordings == 1  # bitsandbytes' kernels can be recorded, too
 
 
 def test_a_missing_shard_is_named(tmp_path):
@@ -56,7 +55,6 @@ def test_bf16_and_4_bit_together(tmp_path):
     llama = ChatLlama.from_pretrained(str(save_llama(tmp_path, dtype=torch.bfloat16)), DeviceConfig("cpu", "bfloat16"), load_in_4bit=True)
     assert llama.model.lm_head.weight.dtype == torch.bfloat16
     assert complete(llama, MESSAGES, Sampling(max_new_tokens=5)).n_new > 0
-    assert llama.graph and llama.graph.recordings == 1  # bitsandbytes' kernels can be recorded, too
 
 
 def test_any_pair_of_folders_makes_a_pipeline(tiny_hubert, tiny_llama):
