@@ -8,6 +8,7 @@ The checkpoints have exact shapes and random weights; what is heard and said is 
 """
 
 import argparse
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -99,10 +100,10 @@ def measure(folder: Path, device: torch.device, weights: str, args: argparse.Nam
     prompt = in_turns({"prompt": read}, args.repeats)["prompt"]
     ways = {"recorded": writing(llama, args.new, True), "asked for": writing(llama, args.new, False)}
     took = in_turns(ways, args.repeats)
-    bound = 1e3 * bytes_a_token(llama.model) / read_bandwidth(device, args.numbers) / 1e9  # ms
-    best = 1000 * statistics.median(took["recorded"]) / args.new
     heard = first_words(pipeline, args.repeats)
     memory = f"{torch.cuda.max_memory_allocated(device) / 1e9:.1f}" if device.type == "cuda" else "-"
+    bound = 1e3 * bytes_a_token(llama.model) / read_bandwidth(device, args.numbers) / 1e9  # ms
+    best = 1000 * statistics.median(took["recorded"]) / args.new
     print(f"| {weights} | {loaded:.1f} | {memory} | {PROMPT_TOKENS / statistics.median(prompt):.0f} | {shown(took['asked for'], args.new)} | {shown(took['recorded'], args.new)} | {bound:.2f}, {100 * bound / best:.0f} % | {shown(heard)} |", flush=True)
 
 
@@ -121,8 +122,10 @@ def main() -> None:
     print("| weights | loaded, s | memory, GB | prompt, tokens/s | a token asked for, ms | recorded, ms | bound by reading the weights, ms, and its share | 30 s of sound to the first word, ms |\n|" + "---|" * 8)
     for weights in args.weights:
         measure(args.folder, device, weights, args)
+        gc.collect()  # the pair before, which is told what to say and so refers to itself
         if device.type == "cuda":
             torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
 
 
 if __name__ == "__main__":

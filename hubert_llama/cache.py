@@ -77,9 +77,9 @@ class TokenGraph:
         "Run the token. `GraphError` when its pass cannot be recorded; the cache is then as before."
         layers: Sequence[RoomyLayer] = cache.layers
         n = layers[0].get_seq_length()
-        for layer in layers:
-            layer.make_room(1)
         with torch.inference_mode():
+            for layer in layers:
+                layer.make_room(1)
             where = [room.data_ptr() for layer in layers for room in layer.rooms] + [layers[0].rooms[0].shape[2]]
             if where != self._known:
                 self._record(cache, n)

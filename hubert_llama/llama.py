@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'PREFILL_CHUNK', 'MAX_GUESS', 'Step', 'Sampling',
-           'Completion', 'next_token', 'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama', 'stream',
-           'complete', 'log_likelihoods']
+__all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'LOOKAHEAD', 'PREFILL_CHUNK', 'MAX_GUESS', 'Step',
+           'Sampling', 'Completion', 'next_token', 'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama',
+           'stream', 'complete', 'log_likelihoods']
 
 # %% ../nbs/02_llama.ipynb #9cb3777c
 log = logging.getLogger(__name__)
@@ -161,6 +161,7 @@ def loaded_bytes(
 
 # %% ../nbs/02_llama.ipynb #f4742555
 MAX_WINDOW = 8192  # tokens of a conversation; Llama 3.2 could look back on 131,072, whose keys and values take gigabytes
+LOOKAHEAD = 8  # tokens guessed at a time, where a pass of several takes hardly longer than one of a single token
 PREFILL_CHUNK = 512  # tokens computed at a time while a prompt is read: between two, one may stop
 
 class ChatLlama:
@@ -175,7 +176,7 @@ class ChatLlama:
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.prefix, self._beside = PrefixCache(), PrefixCache()
         self.graph = _graph(model)  # how single tokens are computed on a GPU
-        self.lookahead = 0 if self.graph else 8  # tokens guessed at a time from what stood before; 0: none
+        self.lookahead = 0 if self.graph else LOOKAHEAD  # tokens guessed at a time from what stood before; 0: none
         self.passes = 0  # of the model, so far
         self.stop_ids = _stop_ids(model, tokenizer)
         self.end_id: int = tokenizer.get_added_vocab().get("<|eot_id|>", tokenizer.eos_token_id or min(self.stop_ids, default=0))  # ends a turn as the chat template does
@@ -372,7 +373,7 @@ def _pass(llama: ChatLlama, chunk: list[int], keep: int, read: Callable[[torch.T
             return llama.graph(chunk[0], llama.prefix.cache)
         except GraphError as e:
             log.warning("%s Its tokens come one by one, more slowly.", e)
-            llama.graph = None
+            llama.graph, llama.lookahead = None, LOOKAHEAD
     with torch.inference_mode():
         input_ids = torch.tensor([chunk], device=llama.model.device)  # (1, n)
         hidden = llama.model.model(input_ids, past_key_values=llama.prefix.cache, use_cache=True).last_hidden_state

@@ -205,8 +205,7 @@ def _block_times(m: int, chains: int):
                     x = builder.load(builder.gep(pairs_at, [builder.add(builder.mul(args[8], ir.Constant(kernels.LONG, i)), ir.Constant(kernels.LONG, k))]), align=4)
                     own[:] = [kernels.dot_pairs(builder, own[h], halves[h], kernels.everywhere(builder, x, kernels.PAIRS_16)) for h in range(2)]
             for h in range(2):
-                scale = builder.load(kernels.place(builder, scales_at, 16 * h, kernels.BYTES_16), align=1)
-                factor = builder.uitofp(builder.zext(scale, kernels.PAIRS_16), kernels.FLOATS_16)
+                factor = builder.uitofp(builder.zext(builder.load(kernels.place(builder, scales_at, 16 * h, kernels.BYTES_16), align=1), kernels.PAIRS_16), kernels.FLOATS_16)
                 for i in range(m):
                     place, total = kernels.place(builder, data[3], GROUP * i + 16 * h, kernels.FLOATS_16), chain[0][i][h]
                     for other in chain[1:]:

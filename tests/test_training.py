@@ -509,8 +509,6 @@ def test_the_search_counts_pairs_of_prose_too(tmp_path):
 
 
 def test_of_pairs_those_stay_that_say_most_and_all_words_after_one_still_sum_to_1(tmp_path):
-    from collections import Counter
-
     from language_model import arpa, count, pruned, smoothed
 
     from hubert_llama.search import LanguageModel
@@ -523,7 +521,7 @@ def test_of_pairs_those_stay_that_say_most_and_all_words_after_one_still_sum_to_
     for history in {h for h, _ in kept}:
         after = {w: kept.get((history, w), weights[(history,)] * p) for (w,), p in words.items() if w != "<s>"}
         assert sum(after.values()) == pytest.approx(1.0, abs=0.02)  # all but the half that <s> counts for
-    (tmp_path / "lm.arpa").write_text(arpa([Counter(g) for g in grams], 4), encoding="utf-8")
+    (tmp_path / "lm.arpa").write_text(arpa(grams, 4), encoding="utf-8")
     lm = LanguageModel.from_arpa(tmp_path / "lm.arpa")
     assert sum(" " in gram for gram in lm.logs) == 4 and lm.score(("dark",), "horse") == pytest.approx(float(np.log(kept["dark", "horse"])), abs=1e-3)
 

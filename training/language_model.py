@@ -78,8 +78,8 @@ def sentences_of(material: Sentences) -> list[str]:
     return [*(s for s in material.curriculum if not is_test(s)), *terms(), *(material.ask(rng, material.terms) for _ in range(5000)), *(number_sentence(rng) for _ in range(5000)), *map(plain, SMALL_TALK)]
 
 
-def main() -> None:
-    """Draw, count, write."""
+def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="ARPA file, compressed when it ends in .gz")
     parser.add_argument("--sentences", type=int, default=160_000, help="how many to draw")
@@ -93,6 +93,12 @@ def main() -> None:
         parser.error("--least must not fall: an n-gram that is kept needs the shorter one that it ends with")
     if args.most and len(args.least) > 1:
         parser.error("--most is for pairs: leave triples out (--least 1)")
+    return args
+
+
+def main() -> None:
+    """Draw, count, write."""
+    args = parse_args()
     material = load_sentences()
     sentences = draw(material, args.sentences, args.seed, "mixed", test=False)
     sentences += [s for s in material.curriculum if not is_test(s)] * 4 + [t for t in terms() if not is_test(t)]

@@ -251,14 +251,14 @@ class Learner(torch.nn.Module):
     def __init__(self, model: HubertForCTC, s: Settings):
         super().__init__()
         self.model, self.layer, self.weight, self.consistency = model, s.phoneme_layer, s.phoneme_weight, s.consistency
-        self.maskings = 2 if s.consistency else 1  # of each clip
         if s.consistency:  # once the convolutions, which see no mask, are through
             model.hubert.feature_projection.register_forward_hook(lambda module, inputs, features: features.repeat(2, 1, 1))
         self.phonemes = torch.nn.Sequential(torch.nn.LayerNorm(s.hidden_size), torch.nn.Linear(s.hidden_size, 1 + len(PHONEME_IDS)))
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The loss of a batch: of its letters, and a share of its phonemes'."""
-        mask, labels, phonemes = (rows if rows is None else rows.to(self.model.device).repeat(self.maskings, 1) for rows in (batch.attention_mask, batch.labels, batch.phonemes))
+        """The loss of a batch: of its letters, and shares of how far two maskings are apart and of its phonemes'."""
+        maskings = 2 if self.consistency else 1  # of each clip
+        mask, labels, phonemes = (rows if rows is None else rows.to(self.model.device).repeat(maskings, 1) for rows in (batch.attention_mask, batch.labels, batch.phonemes))
         heard = self.model.hubert(batch.input_values.to(self.model.device), attention_mask=mask, output_hidden_states=phonemes is not None)
         lengths, logits = self.model._get_feat_extract_output_lengths(mask.sum(1)), self.model.lm_head(heard.last_hidden_state)
         loss = ctc_loss(logits, lengths, labels)
