@@ -163,7 +163,7 @@ class PipelineConfig:
     llama_weight: float = 0.5  # of Llama's log-likelihood beside the search's score
     lm_discount: float = 0.5  # of the search's own language model, which Llama's knowledge of the language takes the place of
     clear: float = 0.3  # mean confidence of the words below which a question is not answered: it would be an answer to words that nobody said. Only where a calibration makes confidences chances
-    doubt: float = 0.4  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
+    doubt: float = 0.3  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
 class Timer:
