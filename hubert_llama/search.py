@@ -10,7 +10,7 @@ import logging
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from os import PathLike
@@ -23,7 +23,7 @@ from .ctc import letter_columns, letters, spell
 
 # %% auto #0
 __all__ = ['log', 'LN_10', 'MAX_REMEMBERED', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words', 'course_bonus',
-           'Hypothesis', 'BeamSearch', 'LetterSearch']
+           'spelt_words', 'Hypothesis', 'BeamSearch', 'LetterSearch']
 
 # %% ../nbs/01b_search.ipynb #ed4084af
 log = logging.getLogger(__name__)
@@ -103,6 +103,7 @@ class BeamConfig:
     word_score: float = 0.0
     new_word: float = -9.0  # log-probability of a course word that the language model lacks
     bonus: float = 2.0  # nats that a course word gains, known or not
+    spelt: float = 5.0  # nats that a word of the vocabulary gains where the letters spell it
     few: int = 25  # rare words of a context up to which they gain the whole bonus
     max_new_words: int = 400  # of a context
     max_course_words: int = 15  # made likelier
@@ -136,6 +137,23 @@ def course_bonus(rare: int, config: BeamConfig = BeamConfig()) -> float:
 def _words(context: str) -> list[str]:
     "The different words of a context, in order."
     return [w for w in dict.fromkeys(w.strip("'") for w in letters(context).split()) if w]
+
+# %% ../nbs/01b_search.ipynb #69c5ac01
+def spelt_words(
+    emissions: np.ndarray,  # log-probabilities (T, V)
+    labels: Sequence[str],  # the symbol of each column
+    knows: Callable[[str], bool],  # whether a word, in lower case, is in the vocabulary
+    blank: int = 0,
+) -> Iterator[tuple[int, int]]:  # of each its first frame and the one after its last, the gaps around it among them
+    "Where the likeliest letters spell a word of two letters and more."
+    path = emissions.argmax(1)
+    gaps = [-1, *np.flatnonzero(path == labels.index("|")).tolist(), len(path)]
+    for before, after in zip(gaps, gaps[1:]):
+        inside = path[before + 1 : after]
+        marks = np.flatnonzero(inside != blank)
+        spelling = [inside[i] for i in marks if i == 0 or inside[i] != inside[i - 1]]
+        if len(spelling) > 1 and knows("".join(labels[i] for i in spelling).lower()):
+            yield before if before >= 0 else int(marks[0]), after + 1 if after < len(path) else before + 2 + int(marks[-1])
 
 # %% ../nbs/01b_search.ipynb #7359a895
 @dataclass(frozen=True)
@@ -188,19 +206,27 @@ class BeamSearch:
         "The likeliest readings."
         from flashlight.lib.text import decoder
 
-        c, (trie, scores) = self.config, self._trie(self.new_words(context))
+        c, new_words = self.config, self.new_words(context)
+        trie, scores = self._trie(new_words)
         options = decoder.LexiconDecoderOptions(c.beam, min(c.symbols, len(self.labels)), c.threshold, c.lm_weight, c.word_score, -math.inf, 0.0, False, decoder.CriterionType.CTC)
         rare = self.rare_words(context) if heard else []
         course, bonus = frozenset(_alike(rare, heard, c)), course_bonus(len(rare), c)
         lm = _Words()(scores, course, bonus / c.lm_weight)  # kept by name: the search does not own it
         search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
-        emissions = np.ascontiguousarray(emissions, np.float32)
+        leaning = self._leaning(emissions, new_words)
         found: dict[str, Hypothesis] = {}
-        for result in search.decode(emissions.ctypes.data, *emissions.shape):  # the best first
+        for result in search.decode(leaning.ctypes.data, *leaning.shape):  # the best first
             words = [scores.words[i] for i in result.words if i >= 0]
             text = " ".join(words)
             found.setdefault(text, Hypothesis(text, result.score, c.lm_weight * result.lmScore - bonus * sum(word in course for word in words)))
         return [h for text, h in found.items() if text][:n]
+
+    def _leaning(self, emissions: np.ndarray, new_words: tuple[str, ...]) -> np.ndarray:
+        "The emissions, leaning towards the words that the letters spell."
+        leaning, path = np.array(emissions, np.float32, order="C"), emissions.argmax(1)
+        for first, end in spelt_words(emissions, self.labels, lambda word: self.knows(word) or word in new_words, self.blank):
+            leaning[np.arange(first, end), path[first:end]] += self.config.spelt / (end - first)
+        return leaning
 
     def new_words(self, context: str) -> tuple[str, ...]:
         "The context's words that the language model lacks and the letters can write, in order."

@@ -24,7 +24,7 @@ from train_hubert import Settings
 
 from hubert_llama.audio import load_audio
 from hubert_llama.ctc import Calibration, edit_distance, judge, letters, log_odds, time_words
-from hubert_llama.evaluate import Outcome, Utterance, judged_words, read_manifest
+from hubert_llama.evaluate import Outcome, Utterance, count_errors, judged_words, read_manifest
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.llama import ChatLlama, log_likelihoods
 from hubert_llama.pipeline import PipelineConfig, as_saying, conversation
@@ -87,14 +87,21 @@ def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: li
     return {"bias": round(float(fitted.intercept_[0]), 4), **weights, "fitted_on_words": len(right)}
 
 
-def try_search(heard: list[Heard], search: BeamSearch) -> None:
-    """Print word error rates for weights of the search."""
+def harmful_edits(heard: list[Heard], texts: list[str]) -> float:
+    """Percent of the words that were right in the letters and are wrong in the texts."""
+    counted = [count_errors(h.utterance.text, h.greedy, text) for h, text in zip(heard, texts, strict=True)]
+    return 100 * sum(e.harmful for e in counted) / sum(e.words for e in counted)
+
+
+def try_search(heard: list[Heard], people: list[Heard], search: BeamSearch) -> None:
+    """Print word error rates and harmful edits for weights of the search, of the manifest's recordings and of people's."""
     given = search.config
     tried = [{"lm_weight": w, "word_score": x} for w, x in product((0.8, 1.2, 1.6, 2.0), (0.0, 1.0))]
-    tried += [{"new_word": w, "bonus": x} for w, x in product((-12.0, -9.0), (0.0, 2.0, 4.0))] + [{"beam": 150}]
+    tried += [{"new_word": w, "bonus": x} for w, x in product((-12.0, -9.0), (0.0, 2.0, 4.0))] + [{"spelt": x} for x in (0.0, 2.5, 5.0, 10.0)] + [{"beam": 150}]
     for changes in tried:
         search.config = replace(given, **changes)
-        print(f"{changes}: {word_errors(heard, [read(h, search)[0].text for h in heard]):.2f} %", flush=True)
+        texts = [(of, [read(h, search)[0].text for h in of]) for of in (heard, people) if of]
+        print(f"{changes}: {'; people '.join(f'{word_errors(*x):.2f} %, {harmful_edits(*x):.2f} % of the words harmed' for x in texts)}", flush=True)
     search.config = given
 
 
@@ -163,13 +170,13 @@ def main() -> None:
         raise SystemExit(f"{args.hubert} has no language model: make one with training/language_model.py.")
     heard = [h for h in hear([u for u in read_manifest(args.manifest) if u.text][: args.limit], encoder)]
     print(f"greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %")
-    if args.search:
-        try_search(heard, search)
     found = [read(h, search) for h in tqdm(heard, desc="searching")]
     print(f"search: {word_errors(heard, [f[0].text for f in found]):.2f} %")
     try_guards(heard, found, encoder.labels)
     train = read_manifest(args.people, {"split": "train"}) if args.people else []
     people = list(hear([u for u in train if soundfile.info(u.audio).duration >= UNLEARNED], encoder))
+    if args.search:
+        try_search(heard, people, search)
     everyone, lists = heard + people, found + [read(h, search) for h in tqdm(people, desc="searching")]
     llama = ChatLlama.from_pretrained(str(args.llama), exact) if args.llama else None
     likely = ask(everyone, lists, llama) if llama else [[0.0] * len(f) for f in lists]

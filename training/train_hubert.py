@@ -367,7 +367,7 @@ def compile_parts(model: HubertForCTC) -> None:
 def load_weights(path: Path, s: Settings) -> HubertForCTC:
     """The weights of a folder, or of a checkpoint, in a model of the settings' size."""
     if not path.exists():
-        raise SystemExit(f"--init-from: {path} is not there. Name a folder of weights or a checkpoint.")
+        raise SystemExit(f"{path} is not there. Name a folder of weights or a checkpoint.")
     if path.is_dir():
         return grown(HubertForCTC.from_pretrained(path, dtype=torch.float32), s)
     weights = torch.load(path, map_location="cpu", weights_only=True)["model"]
@@ -494,13 +494,12 @@ def search_clips(model: HubertForCTC, clips: list[Clip], language_model: Path, n
     return rows
 
 
-HEARD = Augmentation(noise=0.6, snr_range=(4.0, 30.0))  # noisier than what is learned: Llama must meet what goes wrong
+HEARD = Augmentation(noise=0.75, snr_range=(0.0, 25.0))  # noisier than what is learned: Llama must meet what goes wrong
 
 
-def hear(checkpoint: Path, s: Settings, folder: Path, n: int, out: Path, language_model: Path | None) -> None:
-    """Write what a checkpoint hears in `n` augmented training clips, lines {"text", "heard"} and the search's "readings" where it has a language model: train_llama.py's --hypotheses."""
-    model = HubertForCTC(make_config(s)).eval()
-    load_checkpoint(checkpoint, model)
+def hear(weights: Path, s: Settings, folder: Path, n: int, out: Path, language_model: Path | None) -> None:
+    """Write what weights (a checkpoint, or a folder) hear in `n` augmented training clips, lines {"text", "heard"} and the search's "readings" where it has a language model: train_llama.py's --hypotheses."""
+    model = load_weights(weights, s).eval()
     clips, rng = load_clips(folder, s), np.random.default_rng(s.seed)
     spoken = [c for kind, of_kind in clips.items() if not kind.startswith("real ") for c in of_kind]
     changed = [replace(c, samples=augment(c.samples, rng, HEARD)) for c in random.Random(s.seed).sample(spoken, min(n, len(spoken)))]
@@ -547,7 +546,7 @@ def parse_args() -> argparse.Namespace:
     where.add_argument("--work-dir", type=Path, required=True, help="folder of training/speech.py's parts; the checkpoint lies there too")
     where.add_argument("--checkpoint", type=Path, help="checkpoint file (default: checkpoint.pt in --work-dir)")
     where.add_argument("--out", type=Path, help="folder to export weights to")
-    where.add_argument("--init-from", type=Path, help="start from the weights of this folder or checkpoint, not from random ones")
+    where.add_argument("--init-from", type=Path, help="start from the weights of this folder or checkpoint, not from random ones; --hear without a checkpoint hears with them")
     where.add_argument("--threads", type=int, default=1, help="CPU threads; these layers are so small that one is nearly as fast as two")
     where.add_argument("--compile", action="store_true", help="compile the layers: half as fast again on one CPU and 2 % on another, after some minutes; needs a C++ compiler and Python's headers")
     do = parser.add_argument_group("instead of training")
@@ -576,7 +575,7 @@ def main() -> None:
     if args.evaluate:
         evaluate(args.evaluate, args.work_dir, getattr(torch, args.dtype), args.examples)
     elif args.hear:
-        hear(checkpoint, s, args.work_dir, args.clips, args.hear, args.language_model)
+        hear(checkpoint if checkpoint.exists() or not args.init_from else args.init_from, s, args.work_dir, args.clips, args.hear, args.language_model)
     elif args.export:
         export_checkpoint(s, checkpoint, args.out, args.init_from if args.share < 1 else None, args.share)
     else:

@@ -598,6 +598,7 @@ def make_parser() -> argparse.ArgumentParser:
     training.add_argument("--quoting", type=float, default=Settings.quoting, help="share of the other lessons that are quotes and answers which repeat them")
     training.add_argument("--unheard", type=float, default=Settings.unheard, help="share of the other lessons that are what students say, before anything is heard")
     training.add_argument("--choosing", type=float, default=Settings.choosing, help="weight of the loss of choosing among a recogniser's readings, out of --hypotheses that bring them")
+    training.add_argument("--choices", type=int, default=Settings.choices, help="lists of readings in a batch")
     training.add_argument("--copying", type=float, default=Settings.copying, help="share of the time for drills alone")
     training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     training.add_argument("--compile", action="store_true", help="compile parts of the layers: faster on a CPU, after a minute; needs a C++ compiler and Python's headers")
