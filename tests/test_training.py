@@ -48,6 +48,9 @@ def test_hubert_trains_goes_on_grows_and_is_measured(parts, tmp_path):
     assert "test-clips" in script("train_hubert.py", "--work-dir", parts, "--evaluate", out)
     script("train_hubert.py", "--work-dir", parts, "--minutes", "0.001", "--init-from", out, "--checkpoint", tmp_path / "c.pt", "--out", larger, *SMALL, "--layers", "3")
     assert json.loads((larger / "config.json").read_text())["num_hidden_layers"] == 3
+    for more in (["--checkpoint", tmp_path / "c.pt", "--layers", "3"], ["--checkpoint", tmp_path / "none.pt", "--init-from", out]):  # what a checkpoint hears, and what a folder's weights do
+        script("train_hubert.py", "--work-dir", parts, *SMALL, "--clips", "2", "--hear", tmp_path / "heard.jsonl", *more)
+        assert {json.loads(line)["text"] for line in (tmp_path / "heard.jsonl").read_text().splitlines()} == set(list(TEXTS.values())[:2])
 
 
 def test_a_grown_hubert_computes_what_the_smaller_did():
@@ -280,6 +283,8 @@ def test_confidence_is_fitted_on_recordings(tmp_path):
     told = script("calibrate.py", tmp_path / "m.jsonl", "--hubert", hubert, "--llama", TRAINING.parent / "hubert_llama" / "mini" / "llama")
     fitted = json.loads((hubert / "calibration.json").read_text())
     assert fitted["fitted_on_words"] > 5 and "llama_weight 0.6, lm_discount 0.6" in told and "nats a word" in told
+    told = script("calibrate.py", tmp_path / "m.jsonl", "--hubert", hubert, "--snr", "5")
+    assert "search: " in told and json.loads((hubert / "calibration.json").read_text()) == fitted  # in noise it only tells
     (tmp_path / "m.jsonl").write_text(json.dumps(rows[3]))
     done = subprocess.run([sys.executable, str(TRAINING / "calibrate.py"), str(tmp_path / "m.jsonl"), "--hubert", str(hubert)], capture_output=True, text=True)
     assert done.returncode == 1 and "Too few recordings" in done.stderr

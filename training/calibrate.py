@@ -20,6 +20,7 @@ import numpy as np
 import soundfile
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
+from speech import add_noise
 from train_hubert import Settings
 
 from hubert_llama.audio import load_audio
@@ -44,10 +45,11 @@ class Heard:
     greedy: str
 
 
-def hear(utterances: list[Utterance], encoder: SpeechEncoder) -> Iterator[Heard]:
-    """What is said in each recording, in letters."""
-    for u in tqdm(utterances, desc="hearing"):
-        encoding = encoder.encode([load_audio(u.audio)])[0]
+def hear(utterances: list[Utterance], encoder: SpeechEncoder, snr: float | None = None) -> Iterator[Heard]:
+    """What is said in each recording, in letters; where there is an `snr`, in noise so many dB below the voice."""
+    for i, u in enumerate(tqdm(utterances, desc="hearing")):
+        waveform = load_audio(u.audio)
+        encoding = encoder.encode([waveform if snr is None else add_noise(waveform, np.random.default_rng(i), snr)])[0]
         if encoding.text:
             yield Heard(u, encoding.emissions, letters(encoding.text))
 
@@ -156,6 +158,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--hubert", type=Path, required=True, help="folder of the HuBERT, with its language model")
     parser.add_argument("--llama", type=Path, help="folder of the Llama, which chooses among the readings; without one the confidence is fitted to the search's first")
     parser.add_argument("--search", action="store_true", help="try weights of the search too: some minutes")
+    parser.add_argument("--snr", type=float, metavar="DB", help="add noise so far below the manifest's voices, and only print")
     parser.add_argument("--limit", type=int, help="only the first N recordings")
     return parser.parse_args()
 
@@ -168,7 +171,7 @@ def main() -> None:
     search = BeamSearch.from_pretrained(str(args.hubert), encoder.labels)
     if not isinstance(search, BeamSearch):
         raise SystemExit(f"{args.hubert} has no language model: make one with training/language_model.py.")
-    heard = [h for h in hear([u for u in read_manifest(args.manifest) if u.text][: args.limit], encoder)]
+    heard = list(hear([u for u in read_manifest(args.manifest) if u.text][: args.limit], encoder, args.snr))
     print(f"greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %")
     found = [read(h, search) for h in tqdm(heard, desc="searching")]
     print(f"search: {word_errors(heard, [f[0].text for f in found]):.2f} %")
@@ -180,10 +183,11 @@ def main() -> None:
     everyone, lists = heard + people, found + [read(h, search) for h in tqdm(people, desc="searching")]
     llama = ChatLlama.from_pretrained(str(args.llama), exact) if args.llama else None
     likely = ask(everyone, lists, llama) if llama else [[0.0] * len(f) for f in lists]
-    fitted = fit_confidence(everyone, lists, choose(lists, likely) if llama else [f[0].text for f in lists], encoder.labels)
-    path = args.hubert / "calibration.json"
-    path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **fitted}) + "\n")
-    print(f"{path}: {Calibration.from_folder(args.hubert)}, {fitted['fitted_on_words']} words")
+    if args.snr is None:
+        fitted = fit_confidence(everyone, lists, choose(lists, likely) if llama else [f[0].text for f in lists], encoder.labels)
+        path = args.hubert / "calibration.json"
+        path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **fitted}) + "\n")
+        print(f"{path}: {Calibration.from_folder(args.hubert)}, {fitted['fitted_on_words']} words")
     if llama:
         try_llama(heard, found, likely[: len(heard)], llama, search.lm)
 

@@ -386,7 +386,7 @@ def begin(s: Settings, init_from: Path | None, checkpoint: Path, pool: ThreadPoo
         quicken(model)
     learner = Learner(model, s).to(model.device)
     if init_from and init_from.is_file():
-        learner.phonemes.load_state_dict(torch.load(init_from, map_location=model.device, weights_only=True)["phonemes"])
+        learner.phonemes.load_state_dict(torch.load(init_from, map_location=model.device, weights_only=True, mmap=True)["phonemes"])  # of the file only these are read
     optimizer = MuonAdamW(learner, model.hubert.encoder.layers, s.weight_decay, pool, s.together, s.matrix_lr)
     state = load_checkpoint(checkpoint, model, learner, optimizer) if checkpoint.exists() else State()
     if s.freeze_convolutions:
