@@ -230,7 +230,7 @@ def _add_evaluate(commands) -> None:
     e.add_argument("--where", action="append", default=[], type=_field, metavar="FIELD=VALUE", help="only lines with this value; may be given more than once")
     e.add_argument("--limit", type=int, metavar="N", help="only the first N lines")
     e.add_argument("--out", metavar="FOLDER", help="keep every outcome there (a stopped run goes on), and the figures as report.json, report.md and report.html")
-    e.add_argument("--compare", type=_stages, default="raw,nbest,selected,llama,guarded", metavar="STAGES", help="whose readings are counted (default: %(default)s)")
+    e.add_argument("--compare", type=_stages, default="raw,nbest,rescored,selected,llama,guarded", metavar="STAGES", help="whose readings are counted (default: %(default)s)")
     e.add_argument("--contexts", choices=["given", "none", "others"], default="given", help="give each recording its own context, none, or another's, to see what contexts are worth and whether they leak (default: %(default)s)")
     e.add_argument("--distractors", type=int, default=0, metavar="N", help="add N words to each context that are not said")
     e.add_argument("--failures", type=int, default=10, metavar="N", help="how many failures of each sort are shown (default: %(default)s)")

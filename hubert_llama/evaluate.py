@@ -203,7 +203,7 @@ def interval(
     return tuple(round(100 * float(x), 1) for x in np.percentile(rates, [2.5, 97.5]))
 
 # %% ../nbs/03b_evaluate.ipynb #7b5c60f1
-STAGES = {"raw": "greedy", "nbest": "search", "selected": "selection", "llama": "llama", "guarded": ""}  # the names of readings; the last is the transcript
+STAGES = {"raw": "greedy", "nbest": "search", "rescored": "rescored", "selected": "selection", "llama": "llama", "guarded": ""}  # the names of readings; the last is the transcript
 
 def stage_text(outcome: Outcome, stage: str) -> str:
     "What a stage made of an utterance; the reading before it where it made nothing."

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = ['Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED', 'Event',
            'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'Audio', 'conversation', 'is_faithful', 'changed_share', 'tidy',
            'as_saying', 'Progress', 'Heard', 'Transcript', 'ResponseDelta', 'Correction', 'Understanding',
-           'PipelineConfig', 'Timer', 'Reading', 'explain', 'as_asked', 'split_words', 'SpeechUnderstanding',
-           'from_array', 'plot_timings']
+           'PipelineConfig', 'Timer', 'Reading', 'explain', 'weighed_again', 'as_asked', 'split_words',
+           'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 Turn = tuple[str, str]  # a question's transcript and its answer
@@ -135,7 +135,7 @@ class Understanding:
     notice: str | None = None  # something the user should know
     words: tuple[Word, ...] = ()  # of the transcript, with times and confidence
     corrections: tuple[Correction, ...] = ()  # where the transcript differs from the raw reading, and what Llama proposed and was refused
-    readings: dict[str, str] = field(default_factory=dict)  # what each stage made of the sound: "greedy", "search", "selection", "llama"
+    readings: dict[str, str] = field(default_factory=dict)  # what each stage made of the sound: "greedy", "search", "rescored", "selection", "llama"
     quotes: tuple[Quote, ...] = ()  # of the course, nearest to the question; Llama had them beside it when it answered
     timings: dict[str, float] = field(default_factory=dict)  # seconds per stage
 
@@ -157,7 +157,8 @@ class PipelineConfig:
     device: DeviceConfig = DeviceConfig()
     max_response_tokens: int = 256
     sampling: Sampling | None = None  # for the answer; None: what the model's makers recommend
-    hypotheses: int = 16  # readings that Llama chooses from; 1: the search's first stands
+    listed: int = 64  # readings of the search that are weighed again with all their alignments
+    hypotheses: int = 16  # the best of them, which Llama chooses from; 1: the first stands
     sure: float = 0.95  # confidence of a reading's least sure word from which Llama is not asked to choose
     max_rare_words: int = 60  # of a context that Llama is shown when it chooses; among more, a small model loses the question (they make the search's vocabulary all the same)
     llama_weight: float = 0.5  # of Llama's log-likelihood beside the search's score
@@ -188,7 +189,8 @@ class Reading:
     emissions: np.ndarray  # log-probabilities (T, V)
     start: float  # seconds before it
     greedy: str  # lower case
-    hypotheses: tuple[Hypothesis, ...]  # of the search, the best first; empty without one
+    searched: str  # the search's first; the greedy letters without one
+    hypotheses: tuple[Hypothesis, ...]  # of the search, the best by `total` first; empty without one
     text: str  # the best, as far as the sound allows it
 
 def explain(change: Change, search: str, selection: str) -> Correction:
@@ -199,6 +201,13 @@ def explain(change: Change, search: str, selection: str) -> Correction:
     else:
         reason = "search: a likelier reading of the sound" if held(search) else "selection: Llama prefers this reading" if held(selection) else "Llama: it reads better, and the sound allows it"
     return Correction(change.heard, change.proposed, change.cost, change.accepted, reason)
+
+def weighed_again(
+    found: Sequence[Hypothesis],  # the search's list
+    n: int,
+) -> list[Hypothesis]:  # the best first
+    "The best of a list by all their alignments: where little is clear the likeliest one says little about the others."
+    return sorted(found, key=lambda h: -h.total)[:n]
 
 def as_asked(
     transcript: str,
@@ -347,9 +356,10 @@ class SpeechUnderstanding:
         "The words of a segment: those that the search finds, as far as the sound allows, or the greedy letters."
         _stop_if(should_stop)
         greedy = letters(encoding.text)
-        found = self.search(encoding.emissions, self.config.hypotheses, context, greedy) if self.search else []
-        text = self._allowed(encoding.emissions, greedy, found[0].text) if found else greedy
-        return Reading(encoding.emissions, start, greedy, tuple(found), text)
+        found = self.search(encoding.emissions, self.config.listed, context, greedy) if self.search else []
+        best = weighed_again(found, self.config.hypotheses)
+        text = self._allowed(encoding.emissions, greedy, best[0].text) if best else greedy
+        return Reading(encoding.emissions, start, greedy, found[0].text if found else greedy, tuple(best), text)
 
     def _allowed(self, emissions: np.ndarray, greedy: str, found: str) -> str:
         "What the search found, as far as the sound allows."
@@ -406,7 +416,7 @@ class SpeechUnderstanding:
         with nullcontext() if shown == context else self.llama.aside():  # whose prompt is another one
             likely = log_likelihoods(self.llama, conversation(None, shown, history=history), [as_saying(t) for t in texts], should_stop)
         c = self.config
-        best = max(zip(first.hypotheses, likely), key=lambda pair: pair[0].score - c.lm_discount * pair[0].lm + c.llama_weight * pair[1])[0].text
+        best = max(zip(first.hypotheses, likely), key=lambda pair: pair[0].total - c.lm_discount * pair[0].lm + c.llama_weight * pair[1])[0].text
         return readings if best == texts[0] else [replace(first, text=self._allowed(first.emissions, first.greedy, best))]
 
     def _is_sure(self, reading: Reading) -> bool:
@@ -415,11 +425,12 @@ class SpeechUnderstanding:
 
     def _words(self, reading: Reading, text: str) -> list[Word]:
         "The words of a segment's part of the transcript, timed."
-        return time_words(reading.emissions, text, self.encoder.labels, [(h.text, h.score) for h in reading.hypotheses], self.calibration, reading.start)
+        return time_words(reading.emissions, text, self.encoder.labels, [(h.text, h.total) for h in reading.hypotheses], self.calibration, reading.start)
 
     def _transcribe(self, raw: str, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]) -> _Transcription:
         "Llama's transcript as far as it may be believed, the readings' else; its words, and how it came about."
-        heard, searched = " ".join(r.text for r in readings), " ".join(r.hypotheses[0].text if r.hypotheses else r.greedy for r in readings)
+        heard, searched = " ".join(r.text for r in readings), " ".join(r.searched for r in readings)
+        likeliest = " ".join(r.hypotheses[0].text if r.hypotheses else r.greedy for r in readings)
         emissions = np.concatenate([r.emissions for r in readings])  # (T, V)
         text, refused, said = tidy(heard), [], ""
         if len(heard) <= MAX_REPAIRED:
@@ -434,9 +445,9 @@ class SpeechUnderstanding:
         parts = list(zip(readings, split_words(text, [r.text for r in readings])))  # segment by segment: what is weighed grows faster than the text
         taken = [change for r, part in parts for change in judge(r.emissions, r.greedy, part, self.encoder.labels, max_cost=float("inf"))[1]]
         words = [w for r, part in parts for w in self._words(r, part)]
-        stages = {"greedy": raw.lower(), "search": searched, "selection": heard, "llama": said}
+        stages = {"greedy": raw.lower(), "search": searched, "rescored": likeliest, "selection": heard, "llama": said}
         unclear = bool(self.calibration and words) and float(np.mean([w.confidence for w in words])) < self.config.clear
-        return _Transcription(text, tuple(words), tuple(explain(c, searched, heard) for c in taken + refused), stages, unclear)
+        return _Transcription(text, tuple(words), tuple(explain(c, f"{searched} {likeliest}", heard) for c in taken + refused), stages, unclear)
 
     def _room(self) -> int:
         "Tokens of the window that context and question may fill together, beside the fixed words and the answer."

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from . import hub
-from .ctc import letter_columns, letters, spell
+from .ctc import letter_columns, letters, log_likelihoods, spell
 
 # %% auto #0
 __all__ = ['log', 'LN_10', 'MAX_REMEMBERED', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words', 'course_bonus',
@@ -160,8 +160,9 @@ def spelt_words(
 class Hypothesis:
     "A reading and its score."
     text: str  # lower case
-    score: float  # nats, of the sound and the language model together
-    lm: float = 0.0  # the language model's part of it, without what course words gain
+    score: float  # nats, of the sound's likeliest alignment and the language model together: what the search goes by
+    total: float  # the same with all alignments of the sound: what a reading is chosen by
+    lm: float = 0.0  # the language model's part of both, without what course words gain
 
 class BeamSearch:
     "Reads emissions as words of a vocabulary."
@@ -202,7 +203,7 @@ class BeamSearch:
         n: int = 1,
         context: str = "",  # its words join the vocabulary
         heard: str = "",  # the greedy reading: course words that sound like a part of it are made likelier
-    ) -> list[Hypothesis]:  # the best first, at most n
+    ) -> list[Hypothesis]:  # the best by `score` first, at most n
         "The likeliest readings."
         from flashlight.lib.text import decoder
 
@@ -214,12 +215,18 @@ class BeamSearch:
         lm = _Words()(scores, course, bonus / c.lm_weight)  # kept by name: the search does not own it
         search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
         leaning = self._leaning(emissions, new_words)
-        found: dict[str, Hypothesis] = {}
+        found: dict[str, tuple[float, float]] = {}  # text -> its score, and the language model's part of it
         for result in search.decode(leaning.ctypes.data, *leaning.shape):  # the best first
-            words = [scores.words[i] for i in result.words if i >= 0]
-            text = " ".join(words)
-            found.setdefault(text, Hypothesis(text, result.score, c.lm_weight * result.lmScore - bonus * sum(word in course for word in words)))
-        return [h for text, h in found.items() if text][:n]
+            found.setdefault(" ".join(scores.words[i] for i in result.words if i >= 0), (result.score, c.lm_weight * result.lmScore))
+        found.pop("", None)
+        texts = list(found)[:n]
+        return [self._rescored(text, *found[text], sound, course, bonus) for text, sound in zip(texts, log_likelihoods(leaning, texts, self.labels, self.blank))]
+
+    def _rescored(self, text: str, score: float, lm: float, sound: float, course: frozenset[str], bonus: float) -> Hypothesis:
+        "A reading with the log-likelihood of all its alignments."
+        words = text.split()
+        total = sound + lm + self.config.word_score * len(words) if math.isfinite(sound) else score
+        return Hypothesis(text, score, total, lm - bonus * sum(word in course for word in words))
 
     def _leaning(self, emissions: np.ndarray, new_words: tuple[str, ...]) -> np.ndarray:
         "The emissions, leaning towards the words that the letters spell."
@@ -359,7 +366,7 @@ class LetterSearch:
         found: dict[str, float] = {}
         for result in search.decode(emissions.ctypes.data, *emissions.shape):  # the best first
             found.setdefault(self._spelt([i for i in result.tokens if i >= 0]), result.score)
-        return [Hypothesis(text, score) for text, score in found.items() if text][:n]
+        return [Hypothesis(text, score, score) for text, score in found.items() if text][:n]  # this search adds up what alignments it meets
 
     def _spelt(self, symbols: list[int]) -> str:
         "One symbol a frame as letters: repeats merged, blanks and marks dropped."

@@ -28,7 +28,7 @@ from hubert_llama.ctc import Calibration, edit_distance, judge, letters, log_odd
 from hubert_llama.evaluate import Outcome, Utterance, count_errors, judged_words, read_manifest
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.llama import ChatLlama, log_likelihoods
-from hubert_llama.pipeline import PipelineConfig, as_saying, conversation
+from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, weighed_again
 from hubert_llama.search import BeamSearch, Hypothesis, LanguageModel
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
@@ -78,7 +78,7 @@ def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: li
     for h, hypotheses, text in zip(heard, found, chosen, strict=True):
         mine = []
 
-        words = time_words(h.emissions, text, labels, [(x.text, x.score) for x in hypotheses], Noting(seen=mine))
+        words = time_words(h.emissions, text, labels, [(x.text, x.total) for x in hypotheses], Noting(seen=mine))
         judged = judged_words([Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])])
         if len(judged) == len(mine):
             signs, right = signs + mine, right + [r for _, r in judged]
@@ -114,9 +114,9 @@ def try_guards(heard: list[Heard], found: list[list[Hypothesis]], labels: list[s
         print(f"SEARCH_COST {cost}: {word_errors(heard, texts):.2f} %", flush=True)
 
 
-def read(h: Heard, search: BeamSearch, n: int = PipelineConfig.hypotheses) -> list[Hypothesis]:
+def read(h: Heard, search: BeamSearch, n: int = PipelineConfig.hypotheses, listed: int = PipelineConfig.listed) -> list[Hypothesis]:
     """The n best readings, as the service gets them."""
-    return search(h.emissions, n, h.utterance.context, h.greedy) or [Hypothesis(h.greedy, 0.0)]
+    return weighed_again(search(h.emissions, listed, h.utterance.context, h.greedy), n) or [Hypothesis(h.greedy, 0.0, 0.0)]
 
 
 def sentence(lm: LanguageModel, text: str) -> float:
@@ -138,7 +138,7 @@ def ask(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> 
 
 def choose(found: list[list[Hypothesis]], likely: list[list[float]], weight: float = PipelineConfig.llama_weight, discount: float = PipelineConfig.lm_discount) -> list[str]:
     """What the service takes of each list (but that it does not ask where it is sure)."""
-    return [max(zip(f, own, strict=True), key=lambda pair: pair[0].score - discount * pair[0].lm + weight * pair[1])[0].text for f, own in zip(found, likely, strict=True)]
+    return [max(zip(f, own, strict=True), key=lambda pair: pair[0].total - discount * pair[0].lm + weight * pair[1])[0].text for f, own in zip(found, likely, strict=True)]
 
 
 def try_llama(heard: list[Heard], found: list[list[Hypothesis]], likely: list[list[float]], llama: ChatLlama, lm: LanguageModel) -> None:
@@ -174,7 +174,7 @@ def main() -> None:
     heard = list(hear([u for u in read_manifest(args.manifest) if u.text][: args.limit], encoder, args.snr))
     print(f"greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %")
     found = [read(h, search) for h in tqdm(heard, desc="searching")]
-    print(f"search: {word_errors(heard, [f[0].text for f in found]):.2f} %")
+    print(f"search: {word_errors(heard, [max(f, key=lambda x: x.score).text for f in found]):.2f} %; weighed again with all alignments: {word_errors(heard, [f[0].text for f in found]):.2f} %")
     try_guards(heard, found, encoder.labels)
     train = read_manifest(args.people, {"split": "train"}) if args.people else []
     people = list(hear([u for u in train if soundfile.info(u.audio).duration >= UNLEARNED], encoder))
