@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ['Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED', 'Event',
            'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'Audio', 'conversation', 'is_faithful', 'changed_share', 'tidy',
            'as_saying', 'Progress', 'Heard', 'Transcript', 'ResponseDelta', 'Correction', 'Understanding',
-           'PipelineConfig', 'Timer', 'Reading', 'explain', 'weighed_again', 'as_asked', 'split_words',
+           'PipelineConfig', 'Timer', 'Reading', 'explain', 'weighed_again', 'prefer', 'as_asked', 'split_words',
            'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
@@ -161,8 +161,9 @@ class PipelineConfig:
     hypotheses: int = 16  # the best of them, which Llama chooses from; 1: the first stands
     sure: float = 0.95  # confidence of a reading's least sure word from which Llama is not asked to choose
     max_rare_words: int = 60  # of a context that Llama is shown when it chooses; among more, a small model loses the question (they make the search's vocabulary all the same)
-    llama_weight: float = 0.5  # of Llama's log-likelihood beside the search's score
-    lm_discount: float = 0.5  # of the search's own language model, which Llama's knowledge of the language takes the place of
+    llama_weight: float = 0.6  # of Llama's log-likelihood beside the search's score
+    lm_discount: float = 0.6  # of the search's own language model, which Llama's knowledge of the language takes the place of
+    outside: float = 12.0  # nats below the search's language model where Llama's opinion of a reading ends: of what nobody says to a tutor it knows less than counted words do
     clear: float = 0.3  # mean confidence of the words below which a question is not answered: it would be an answer to words that nobody said. Only where a calibration makes confidences chances
     doubt: float = 0.3  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
@@ -208,6 +209,18 @@ def weighed_again(
 ) -> list[Hypothesis]:  # the best first
     "The best of a list by all their alignments: where little is clear the likeliest one says little about the others."
     return sorted(found, key=lambda h: -h.total)[:n]
+
+def prefer(
+    hypotheses: Sequence[Hypothesis],
+    likely: Sequence[float],  # how likely Llama finds it that each is said, nats
+    config: PipelineConfig,
+) -> Hypothesis:
+    "The reading that the sound, the search's language model and Llama like best together: the logarithms weighted and added. Llama's likelihood has a small share of the other's mixed in, where there is one."
+    def worth(h: Hypothesis, opinion: float) -> float:
+        mixed = float(np.logaddexp(opinion, h.lm - config.outside)) if h.lm else opinion
+        return h.total - config.lm_discount * h.lm + config.llama_weight * mixed
+
+    return max(zip(hypotheses, likely), key=lambda pair: worth(*pair))[0]
 
 def as_asked(
     transcript: str,
@@ -415,8 +428,7 @@ class SpeechUnderstanding:
         shown = context if len(self.search.rare_words(context)) <= self.config.max_rare_words else ""
         with nullcontext() if shown == context else self.llama.aside():  # whose prompt is another one
             likely = log_likelihoods(self.llama, conversation(None, shown, history=history), [as_saying(t) for t in texts], should_stop)
-        c = self.config
-        best = max(zip(first.hypotheses, likely), key=lambda pair: pair[0].total - c.lm_discount * pair[0].lm + c.llama_weight * pair[1])[0].text
+        best = prefer(first.hypotheses, likely, self.config).text
         return readings if best == texts[0] else [replace(first, text=self._allowed(first.emissions, first.greedy, best))]
 
     def _is_sure(self, reading: Reading) -> bool:

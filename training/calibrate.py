@@ -6,7 +6,7 @@
 It reads the manifest's recordings with the beam search, and another one's lines with split=train, of people, that were too long to be learned from, so that a confidence is also
 fitted where little is understood (what was learned from is understood too well); fits the four numbers of `hubert_llama.ctc.Calibration` by logistic
 regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several values of
-`PipelineConfig.llama_weight` and `lm_discount`, and limits of `hubert_llama.pipeline.SEARCH_COST`. `--search` also tries weights of the search itself (`BeamConfig`).
+`PipelineConfig.llama_weight`, `lm_discount` and `outside`, and limits of `hubert_llama.pipeline.SEARCH_COST`. `--search` also tries weights of the search itself (`BeamConfig`); `--snr` measures under noise.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from hubert_llama.ctc import Calibration, edit_distance, judge, letters, log_odd
 from hubert_llama.evaluate import Outcome, Utterance, count_errors, judged_words, read_manifest
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.llama import ChatLlama, log_likelihoods
-from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, weighed_again
+from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, prefer, weighed_again
 from hubert_llama.search import BeamSearch, Hypothesis, LanguageModel
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
@@ -136,15 +136,17 @@ def ask(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> 
     return [log_likelihoods(llama, conversation(None, h.utterance.context), [as_saying(x.text) for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
 
 
-def choose(found: list[list[Hypothesis]], likely: list[list[float]], weight: float = PipelineConfig.llama_weight, discount: float = PipelineConfig.lm_discount) -> list[str]:
+def choose(found: list[list[Hypothesis]], likely: list[list[float]], **config: float) -> list[str]:
     """What the service takes of each list (but that it does not ask where it is sure)."""
-    return [max(zip(f, own, strict=True), key=lambda pair: pair[0].total - discount * pair[0].lm + weight * pair[1])[0].text for f, own in zip(found, likely, strict=True)]
+    return [prefer(f, own, PipelineConfig(**config)).text for f, own in zip(found, likely, strict=True)]
 
 
 def try_llama(heard: list[Heard], found: list[list[Hypothesis]], likely: list[list[float]], llama: ChatLlama, lm: LanguageModel) -> None:
     """Print word error rates for weights of Llama's opinion and of the search's language model."""
     for weight, discount in product(LLAMA_WEIGHTS, LM_DISCOUNTS):
-        print(f"llama_weight {weight}, lm_discount {discount}: {word_errors(heard, choose(found, likely, weight, discount)):.2f} %")
+        print(f"llama_weight {weight}, lm_discount {discount}: {word_errors(heard, choose(found, likely, llama_weight=weight, lm_discount=discount)):.2f} %")
+    for outside in (6.0, 9.0, 12.0, 16.0, 1e9):
+        print(f"outside {outside}: {word_errors(heard, choose(found, likely, outside=outside)):.2f} %")
     print(f"how likely what was said is, nats a word: by Llama {sense(heard, lambda u, text: log_likelihoods(llama, conversation(None, u.context), [as_saying(text)])[0]):.2f}, by the search's language model {sense(heard, lambda u, text: sentence(lm, text)):.2f}")
     best = [min((x.text for x in f), key=lambda text: edit_distance(letters(h.utterance.text).split(), text.split())) for h, f in zip(heard, found, strict=True)]
     print(f"the best of each list: {word_errors(heard, best):.2f} %")
@@ -190,6 +192,8 @@ def main() -> None:
         print(f"{path}: {Calibration.from_folder(args.hubert)}, {fitted['fitted_on_words']} words")
     if llama:
         try_llama(heard, found, likely[: len(heard)], llama, search.lm)
+        if people:
+            print(f"people: search {word_errors(people, [max(f, key=lambda x: x.score).text for f in lists[len(heard) :]]):.2f} %, weighed again {word_errors(people, [f[0].text for f in lists[len(heard) :]]):.2f} %, with Llama {word_errors(people, choose(lists[len(heard) :], likely[len(heard) :])):.2f} %")
 
 
 if __name__ == "__main__":
