@@ -228,7 +228,7 @@ def noise_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
             rows = [(before.final, after.final) for before, after in zip(counts(mine, stage), counts(mine))]
             fewer = bootstrap(rows, lambda s: share(s[0] - s[1], s[0]))
             before, after = map(sum, zip(*rows))
-            yield Bar(f"{name}: fewer word errors than {than}", f"at least {least} %" if least else "reported", shown(fewer), f"{before} to {after} errors, {len(mine)} clips", fewer[0] >= (least or -100))
+            yield Bar(f"{name}: fewer word errors than {than}", f"at least {least} %" if least else "reported", shown(fewer), f"{before} to {after} errors, {len(mine)} clips", least is None or fewer[0] >= least)
         pairs = paired(by[f"{name}, no context"], by[name])
         rows = [(a.final, b.final) for a, b in zip(counts([x for x, _ in pairs], "nbest"), counts([y for _, y in pairs]))]
         if rows:
@@ -238,12 +238,11 @@ def noise_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
 
 def harm_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
     """Few words that were right and are wrong; no corpus worse than its letters."""
-    for name in (name for name in READ if by[name]):
-        counted = counts(spoken(by[name]))
+    of_each = {name: counts(spoken(by[name])) for name in READ if by[name]}
+    together = {"clean and people together": of_each["clean"] + of_each[PEOPLE]} if PEOPLE in of_each else {}
+    for name, counted in (of_each | together).items():
         harm = bootstrap([(e.harmful, e.words) for e in counted], lambda s: share(*s))
-        yield Bar(f"{name}: harmful edits", "at most 1 % of words", shown(harm), f"{sum(e.harmful for e in counted)} of {sum(e.words for e in counted)} words", harm[0] <= 1)
-    together = [e for name in ("clean", PEOPLE) for e in counts(spoken(by[name]))]
-    yield Bar("clean and people together: harmful edits", "reported", shown(bootstrap([(e.harmful, e.words) for e in together], lambda s: share(*s))), f"{sum(e.harmful for e in together)} of {sum(e.words for e in together)} words", True)
+        yield Bar(f"{name}: harmful edits", "reported" if name in together else "at most 1 % of words", shown(harm), f"{sum(e.harmful for e in counted)} of {sum(e.words for e in counted)} words", name in together or harm[0] <= 1)
     rows = [row for name in READ for row in corpus_rows(name, by[name])]
     worse = [f"{row['corpus']}, {row['condition']}" for row in rows if row["worse"]]
     yield Bar("corpora whose transcripts are worse than the letters, beyond the interval", "none", ", ".join(worse) or "none", f"{len(rows)} corpora and conditions", not worse)

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['RESCALED', 'SMALLEST', 'MAX_COST', 'letters', 'spell', 'letter_columns', 'log_likelihoods', 'Change', 'judge',
-           'edit_distance', 'plot_costs', 'align', 'Word', 'Calibration', 'log_odds', 'agreements', 'time_words',
-           'plot_words']
+__all__ = ['LOSS_BYTES', 'MAX_COST', 'letters', 'spell', 'letter_columns', 'log_likelihoods', 'Change', 'judge', 'edit_distance',
+           'plot_costs', 'align', 'Word', 'Calibration', 'log_odds', 'agreements', 'time_words', 'plot_words']
 
 # %% ../nbs/01a_ctc.ipynb #8779f312
 def letters(text: str) -> str:
@@ -49,8 +48,7 @@ def letter_columns(labels: tuple[str, ...]) -> dict[str, int]:
     return columns | {label.lower(): i for label, i in columns.items() if label.isupper()} | ({" ": columns["|"]} if "|" in columns else {})
 
 # %% ../nbs/01a_ctc.ipynb #a5d777ec
-RESCALED = 8  # frames between two times that the forward probabilities are brought back to about 1
-SMALLEST = 600.0  # nats below all paths together from which a text is scored in logarithms: of its alignments a double may have lost some
+LOSS_BYTES = 64_000_000  # that the loss of several texts may take at a time: a number for each frame and state
 
 def log_likelihoods(
     emissions: np.ndarray,  # log-probabilities (T, V)
@@ -58,63 +56,20 @@ def log_likelihoods(
     labels: Sequence[str],  # V symbols
     blank: int = 0,
 ) -> list[float]:  # natural logarithms; minus infinity for what cannot be spelt or has no room
-    "How likely each text is, given the sound: all its alignments together, by CTC's forward algorithm (Graves and others 2006)."
+    "How likely each text is, given the sound."
+    import torch
+
     spelt = [spell(text, labels) for text in texts]
     able = [s for s in spelt if s is not None]
-    found = iter(_forward(emissions, able, blank).tolist() if able else [])
+    if not able:
+        return [-float("inf")] * len(texts)
+    log_probs = torch.from_numpy(np.ascontiguousarray(emissions, np.float32))[:, None]  # (T, 1, V)
+    together, losses = max(1, LOSS_BYTES // (4 * len(emissions) * (2 * max(map(len, able)) + 1))), []
+    for group in (able[i : i + together] for i in range(0, len(able), together)):
+        targets, lengths = torch.tensor([i for s in group for i in s], dtype=torch.long), torch.tensor([len(s) for s in group])
+        losses += torch.nn.functional.ctc_loss(log_probs.expand(-1, len(group), -1), targets, torch.full_like(lengths, len(emissions)), lengths, blank=blank, reduction="none").tolist()
+    found = (-loss for loss in losses)
     return [-float("inf") if s is None else next(found) for s in spelt]
-
-def _forward(emissions: np.ndarray, spelt: Sequence[Sequence[int]], blank: int) -> np.ndarray:
-    "The log-likelihood of each spelling (N,), all side by side, in probabilities that are rescaled now and then: several times as fast as in logarithms."
-    states, skips = _states(spelt, emissions.shape[1], blank)
-    tops = emissions.max(1)
-    symbols = np.pad(np.exp(emissions - tops[:, None], dtype=np.float64), ((0, 0), (0, 1)))  # (T, V + 1)
-    now, then = np.zeros(states.shape), np.empty(states.shape)
-    now[:, :2] = symbols[0].take(states[:, :2])
-    logs = np.full(len(spelt), tops.sum(dtype=np.float64))
-    for t in range(1, len(symbols)):
-        np.copyto(then, now)
-        then[:, 1:] += now[:, :-1]
-        then[:, 2:] += now[:, :-2] * skips[:, 2:]
-        then *= symbols[t].take(states)
-        now, then = then, now
-        if t % RESCALED == 0:
-            largest = now.max(1)
-            largest[largest == 0] = 1
-            now /= largest[:, None]
-            logs += np.log(largest)
-    with np.errstate(divide="ignore"):
-        found = logs + np.log(_ended(now, spelt))
-    least = np.logaddexp.reduce(emissions, 1).sum() - SMALLEST
-    for i in np.flatnonzero(found < least):
-        found[i] = _forward_in_logs(emissions, spelt[i], blank)
-    return found
-
-def _states(spelt: Sequence[Sequence[int]], V: int, blank: int) -> tuple[np.ndarray, np.ndarray]:
-    "The symbol of each state of the alignments (N, S), V where a shorter spelling has none; and whether one follows the letter before the blank before it."
-    states = np.full((len(spelt), 2 * max(map(len, spelt)) + 1), V)
-    for row, s in zip(states, spelt):
-        row[: 2 * len(s) + 1 : 2] = blank
-        row[1 : 2 * len(s) : 2] = s
-    skips = np.zeros(states.shape, bool)
-    skips[:, 3::2] = states[:, 3::2] != states[:, 1:-2:2]
-    return states, skips
-
-def _ended(probabilities: np.ndarray, spelt: Sequence[Sequence[int]]) -> np.ndarray:
-    "The probability (N,) of being at the last letter or the blank after it."
-    return np.array([row[max(0, 2 * len(s) - 1) : 2 * len(s) + 1].sum() for row, s in zip(probabilities, spelt)])
-
-def _forward_in_logs(emissions: np.ndarray, spelling: Sequence[int], blank: int) -> float:
-    "The same of one spelling, in logarithms, however unlikely it is."
-    states, skips = (x[0] for x in _states([spelling], emissions.shape[1], blank))
-    emissions = np.asarray(emissions, np.float64)
-    now = np.full(len(states), -np.inf)
-    now[:2] = emissions[0, states[:2]]
-    for t in range(1, len(emissions)):
-        then = np.logaddexp(now, np.r_[-np.inf, now[:-1]])
-        then[2:] = np.where(skips[2:], np.logaddexp(then[2:], now[:-2]), then[2:])
-        now = then + emissions[t, states]
-    return float(np.logaddexp.reduce(now[-2:]))
 
 # %% ../nbs/01a_ctc.ipynb #beb72288
 MAX_COST = 4.5  # nats that one edited letter may cost

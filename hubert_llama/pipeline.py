@@ -194,13 +194,17 @@ class Reading:
     hypotheses: tuple[Hypothesis, ...]  # of the search, the best by `total` first; empty without one
     text: str  # the best, as far as the sound allows it
 
-def explain(change: Change, search: str, selection: str) -> Correction:
+def explain(
+    change: Change,
+    search: Sequence[str],  # what the search read before Llama chose: its first, and the best of its list
+    selection: str,
+) -> Correction:
     "A change of the raw reading, with whose it was, or why it was refused."
     held = lambda text: change.proposed and f" {change.proposed} " in f" {text} "
     if not change.accepted:
         reason = "refused: the recogniser has no such letters" if change.cost is None else f"refused: it costs {change.cost:.1f} nats a letter, {MAX_COST} are allowed" if change.cost > MAX_COST else "refused: too many words are changed at once"
     else:
-        reason = "search: a likelier reading of the sound" if held(search) else "selection: Llama prefers this reading" if held(selection) else "Llama: it reads better, and the sound allows it"
+        reason = "search: a likelier reading of the sound" if any(map(held, search)) else "selection: Llama prefers this reading" if held(selection) else "Llama: it reads better, and the sound allows it"
     return Correction(change.heard, change.proposed, change.cost, change.accepted, reason)
 
 def weighed_again(
@@ -216,11 +220,8 @@ def prefer(
     config: PipelineConfig,
 ) -> Hypothesis:
     "The reading that the sound, the search's language model and Llama like best together: the logarithms weighted and added. Llama's likelihood has a small share of the other's mixed in, where there is one."
-    def worth(h: Hypothesis, opinion: float) -> float:
-        mixed = float(np.logaddexp(opinion, h.lm - config.outside)) if h.lm else opinion
-        return h.total - config.lm_discount * h.lm + config.llama_weight * mixed
-
-    return max(zip(hypotheses, likely), key=lambda pair: worth(*pair))[0]
+    opinions = [np.logaddexp(opinion, h.lm - config.outside) if h.lm else opinion for h, opinion in zip(hypotheses, likely)]
+    return max(zip(hypotheses, opinions), key=lambda pair: pair[0].total - config.lm_discount * pair[0].lm + config.llama_weight * pair[1])[0]
 
 def as_asked(
     transcript: str,
@@ -459,7 +460,7 @@ class SpeechUnderstanding:
         words = [w for r, part in parts for w in self._words(r, part)]
         stages = {"greedy": raw.lower(), "search": searched, "rescored": likeliest, "selection": heard, "llama": said}
         unclear = bool(self.calibration and words) and float(np.mean([w.confidence for w in words])) < self.config.clear
-        return _Transcription(text, tuple(words), tuple(explain(c, f"{searched} {likeliest}", heard) for c in taken + refused), stages, unclear)
+        return _Transcription(text, tuple(words), tuple(explain(c, (searched, likeliest), heard) for c in taken + refused), stages, unclear)
 
     def _room(self) -> int:
         "Tokens of the window that context and question may fill together, beside the fixed words and the answer."

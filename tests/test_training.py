@@ -125,6 +125,29 @@ def test_llama_trains_and_speaks(tmp_path):
     assert complete(llama, [{"role": "user", "content": "Hello."}], Sampling(max_new_tokens=3)).n_new <= 3
 
 
+def test_an_exported_llama_is_a_mean_of_the_weights_before_and_after(tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file
+
+    def weights(work: str, out: str, *more: object) -> dict:
+        """What is exported so."""
+        script("train_llama.py", "--work-dir", tmp_path / work, "--layers", "1", "--minutes", "0.01", "--copying", "0", "--out", tmp_path / out, *more)
+        return load_file(tmp_path / out / "model.safetensors")
+
+    before = weights("one", "before")
+    shutil.copytree(tmp_path / "one", tmp_path / "two", ignore=shutil.ignore_patterns("checkpoint.pt"))  # its tokenizer
+    after = weights("two", "after", "--seed", "1")
+    mean = weights("two", "mean", "--export-only", "--init-from", tmp_path / "before", "--share", "0.25")
+
+    def near(a: dict, share: float) -> bool:
+        """Whether weights are such a mean, but for their rounding."""
+        return all(np.allclose(a[name].float(), (1 - share) * before[name].float() + share * after[name].float(), rtol=0.01, atol=2e-4) for name in a)
+
+    assert near(mean, 0.25) and not near(mean, 0.5) and near(before, 0.0) and not near(after, 0.25)
+    assert json.loads((tmp_path / "mean" / "training_args.json").read_text())["share_of_these_weights"] == 0.25
+
+
 def test_turns_that_share_a_prefix_cost_what_they_cost_alone():
     import random
 

@@ -102,7 +102,7 @@ def try_search(heard: list[Heard], people: list[Heard], search: BeamSearch) -> N
     tried += [{"new_word": w, "bonus": x} for w, x in product((-12.0, -9.0), (0.0, 2.0, 4.0))] + [{"spelt": x} for x in (0.0, 2.5, 5.0, 10.0)] + [{"beam": 150}]
     for changes in tried:
         search.config = replace(given, **changes)
-        texts = [(of, [read(h, search)[0].text for h in of]) for of in (heard, people) if of]
+        texts = [(of, [weighed_again(read(h, search), 1)[0].text for h in of]) for of in (heard, people) if of]
         print(f"{changes}: {'; people '.join(f'{word_errors(*x):.2f} %, {harmful_edits(*x):.2f} % of the words harmed' for x in texts)}", flush=True)
     search.config = given
 
@@ -114,9 +114,18 @@ def try_guards(heard: list[Heard], found: list[list[Hypothesis]], labels: list[s
         print(f"SEARCH_COST {cost}: {word_errors(heard, texts):.2f} %", flush=True)
 
 
-def read(h: Heard, search: BeamSearch, n: int = PipelineConfig.hypotheses, listed: int = PipelineConfig.listed) -> list[Hypothesis]:
-    """The n best readings, as the service gets them."""
-    return weighed_again(search(h.emissions, listed, h.utterance.context, h.greedy), n) or [Hypothesis(h.greedy, 0.0, 0.0)]
+def read(h: Heard, search: BeamSearch) -> list[Hypothesis]:
+    """The search's list, as the service gets it."""
+    return search(h.emissions, PipelineConfig.listed, h.utterance.context, h.greedy) or [Hypothesis(h.greedy, 0.0, 0.0)]
+
+
+def read_all(heard: list[Heard], search: BeamSearch, whose: str = "") -> list[list[Hypothesis]]:
+    """What the service keeps of each list; says how right the search's first were, and how right those weighed again are."""
+    found = [read(h, search) for h in tqdm(heard, desc="searching")]
+    kept = [weighed_again(f, PipelineConfig.hypotheses) for f in found]
+    if heard:
+        print(f"{whose}search: {word_errors(heard, [f[0].text for f in found]):.2f} %; weighed again with all alignments: {word_errors(heard, [f[0].text for f in kept]):.2f} %")
+    return kept
 
 
 def sentence(lm: LanguageModel, text: str) -> float:
@@ -175,14 +184,13 @@ def main() -> None:
         raise SystemExit(f"{args.hubert} has no language model: make one with training/language_model.py.")
     heard = list(hear([u for u in read_manifest(args.manifest) if u.text][: args.limit], encoder, args.snr))
     print(f"greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %")
-    found = [read(h, search) for h in tqdm(heard, desc="searching")]
-    print(f"search: {word_errors(heard, [max(f, key=lambda x: x.score).text for f in found]):.2f} %; weighed again with all alignments: {word_errors(heard, [f[0].text for f in found]):.2f} %")
+    found = read_all(heard, search)
     try_guards(heard, found, encoder.labels)
     train = read_manifest(args.people, {"split": "train"}) if args.people else []
     people = list(hear([u for u in train if soundfile.info(u.audio).duration >= UNLEARNED], encoder))
     if args.search:
         try_search(heard, people, search)
-    everyone, lists = heard + people, found + [read(h, search) for h in tqdm(people, desc="searching")]
+    everyone, lists = heard + people, found + read_all(people, search, "people: ")
     llama = ChatLlama.from_pretrained(str(args.llama), exact) if args.llama else None
     likely = ask(everyone, lists, llama) if llama else [[0.0] * len(f) for f in lists]
     if args.snr is None:
@@ -193,7 +201,7 @@ def main() -> None:
     if llama:
         try_llama(heard, found, likely[: len(heard)], llama, search.lm)
         if people:
-            print(f"people: search {word_errors(people, [max(f, key=lambda x: x.score).text for f in lists[len(heard) :]]):.2f} %, weighed again {word_errors(people, [f[0].text for f in lists[len(heard) :]]):.2f} %, with Llama {word_errors(people, choose(lists[len(heard) :], likely[len(heard) :])):.2f} %")
+            print(f"people: with Llama {word_errors(people, choose(lists, likely)[len(heard) :]):.2f} %")
 
 
 if __name__ == "__main__":

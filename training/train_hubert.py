@@ -576,7 +576,7 @@ def main() -> None:
     if args.evaluate:
         evaluate(args.evaluate, args.work_dir, getattr(torch, args.dtype), args.examples)
     elif args.hear:
-        hear(checkpoint if checkpoint.exists() or not args.init_from else args.init_from, s, args.work_dir, args.clips, args.hear, args.language_model)
+        hear(args.init_from if args.init_from and not checkpoint.exists() else checkpoint, s, args.work_dir, args.clips, args.hear, args.language_model)
     elif args.export:
         export_checkpoint(s, checkpoint, args.out, args.init_from if args.share < 1 else None, args.share)
     else:

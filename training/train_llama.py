@@ -487,16 +487,19 @@ def load_checkpoint(work: Path, model: LlamaForCausalLM, optimizer: MuonAdamW | 
     return State(**json.loads(saved["state"]))
 
 
-def export(work: Path, out: Path) -> None:
-    """Save the checkpoint's weights in bf16 with the tokenizer, the settings and the loss curve."""
+def export(work: Path, out: Path, before: Path | None = None, share: float = 1.0) -> None:
+    """Save the checkpoint's weights in bf16 with the tokenizer, the settings and the loss curve; or so large a share of them, the rest being the weights that the training began with, as train_hubert.py does."""
     s = Settings(**json.loads((work / "training_args.json").read_text()))
     tokenizer = PreTrainedTokenizerFast.from_pretrained(work)
     model = make_model(tokenizer, s)
     state = load_checkpoint(work, model)
+    if before:
+        old = LlamaForCausalLM.from_pretrained(before, dtype=torch.float32).state_dict()
+        model.load_state_dict({name: torch.lerp(old[name], weight, share) for name, weight in model.state_dict().items()})
     model.to(torch.bfloat16).save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)  # written for the owner alone, but it goes into a package
     tokenizer.save_pretrained(out)
-    told = {"settings": {**asdict(s), "hypotheses": s.hypotheses and Path(s.hypotheses).name}, "steps": state.step, "tokens_seen": state.tokens, "minutes_spent": round(state.spent / 60, 1), "concepts": len(load_concepts()), "passages": len(load_passages()), "torch": torch.__version__}
+    told = {"settings": {**asdict(s), "hypotheses": s.hypotheses and Path(s.hypotheses).name}, "steps": state.step, "tokens_seen": state.tokens, "minutes_spent": round(state.spent / 60, 1), "concepts": len(load_concepts()), "passages": len(load_passages()), "torch": torch.__version__, **({"share_of_these_weights": share} if before else {})}
     (out / "training_args.json").write_text(json.dumps(told, indent=2) + "\n")
     (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in state.log))
 
@@ -577,6 +580,24 @@ def evaluate(folder: Path, each: int, show: int) -> None:
     report([ask(llama, turn) for turn in held_out_turns(each)], show)
 
 
+FLAGS = {  # settings that have one
+    "minutes": "training time",
+    "seed": "of weights and lessons",
+    "peak_lr": "learning rate after the warm-up",
+    "layers": "of the model",
+    "hold": "share of the time at the peak learning rate",
+    "lessons": "lessons in a batch: more tokens, fewer steps",
+    "together": "batches in a step, each read by a thread of its own: with --threads 1, one for each core",
+    "drills": "share of the lessons that are drills after that",
+    "rows": "share of the other lessons that are rows of questions and answers",
+    "quoting": "share of the other lessons that are quotes and answers which repeat them",
+    "unheard": "share of the other lessons that are what students say, before anything is heard",
+    "choosing": "weight of the loss of choosing among a recogniser's readings, out of --hypotheses that bring them",
+    "choices": "lists of readings in a batch",
+    "copying": "share of the time for drills alone",
+}
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -586,23 +607,13 @@ def make_parser() -> argparse.ArgumentParser:
     files.add_argument("--init-from", type=Path, metavar="FOLDER", help="start from the weights and the tokenizer of this folder, not from random ones")
     files.add_argument("--hypotheses", help='lines {"text", "heard"} of a real recogniser, whose mishearings are mixed in')
     training = parser.add_argument_group("training")
-    training.add_argument("--minutes", type=float, default=Settings.minutes, help="training time")
-    training.add_argument("--seed", type=int, default=Settings.seed)
-    training.add_argument("--peak-lr", type=float, default=Settings.peak_lr)
-    training.add_argument("--layers", type=int, default=Settings.layers)
-    training.add_argument("--hold", type=float, default=Settings.hold, help="share of the time at the peak learning rate")
-    training.add_argument("--lessons", type=int, default=Settings.lessons, help="lessons in a batch: more tokens, fewer steps")
-    training.add_argument("--together", type=int, default=Settings.together, help="batches in a step, each read by a thread of its own: with --threads 1, one for each core")
-    training.add_argument("--drills", type=float, default=Settings.drills, help="share of the lessons that are drills after that")
-    training.add_argument("--rows", type=float, default=Settings.rows, help="share of the other lessons that are rows of questions and answers")
-    training.add_argument("--quoting", type=float, default=Settings.quoting, help="share of the other lessons that are quotes and answers which repeat them")
-    training.add_argument("--unheard", type=float, default=Settings.unheard, help="share of the other lessons that are what students say, before anything is heard")
-    training.add_argument("--choosing", type=float, default=Settings.choosing, help="weight of the loss of choosing among a recogniser's readings, out of --hypotheses that bring them")
-    training.add_argument("--choices", type=int, default=Settings.choices, help="lists of readings in a batch")
-    training.add_argument("--copying", type=float, default=Settings.copying, help="share of the time for drills alone")
+    for name, told in FLAGS.items():
+        default = getattr(Settings, name)
+        training.add_argument("--" + name.replace("_", "-"), type=type(default), default=default, help=f"{told} (default {default})")
     training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     training.add_argument("--compile", action="store_true", help="compile parts of the layers: faster on a CPU, after a minute; needs a C++ compiler and Python's headers")
     training.add_argument("--export-only", action="store_true", help="export the checkpoint as it is, without training on")
+    training.add_argument("--share", type=float, default=1.0, help="how much of the trained weights is exported; the rest are those that --init-from names")
     measuring = parser.add_argument_group("measuring")
     measuring.add_argument("--evaluate", type=Path, metavar="FOLDER", help="measure the weights in this folder instead of training")
     measuring.add_argument("--questions", type=int, default=30, help="held-out questions of each kind")
@@ -618,7 +629,7 @@ def main() -> None:
         return evaluate(args.evaluate, args.questions, args.failures)
     if not args.export_only:
         train(Settings(**{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}), args.work_dir, args.init_from, args.compile)
-    export(args.work_dir, args.out)
+    export(args.work_dir, args.out, args.init_from if args.share < 1 else None, args.share)
 
 
 if __name__ == "__main__":
