@@ -571,6 +571,8 @@ def main() -> None:
     """Train and export, or one of the two, or measure."""
     args = parse_args()
     torch.set_num_threads(args.threads)
+    if args.share < 1 and not args.init_from:
+        raise SystemExit("--share: of what is the rest? Name the weights before with --init-from.")
     s = replace(Settings(), **{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}, buckets=COMPILED_BUCKETS if args.compile else Settings.buckets)
     checkpoint = args.checkpoint or args.work_dir / "checkpoint.pt"
     if args.evaluate:

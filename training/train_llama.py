@@ -625,6 +625,8 @@ def main() -> None:
     """Read the command line, then train or evaluate."""
     args = make_parser().parse_args()
     torch.set_num_threads(args.threads)
+    if args.share < 1 and not args.init_from:
+        raise SystemExit("--share: of what is the rest? Name the weights before with --init-from.")
     if args.evaluate:
         return evaluate(args.evaluate, args.questions, args.failures)
     if not args.export_only:
