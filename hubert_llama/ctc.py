@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import lru_cache
 from os import PathLike
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['LOSS_BYTES', 'MAX_COST', 'letters', 'spell', 'letter_columns', 'log_likelihoods', 'Change', 'judge', 'edit_distance',
-           'plot_costs', 'align', 'Word', 'Calibration', 'log_odds', 'agreements', 'time_words', 'plot_words']
+           'plot_costs', 'align', 'Word', 'SignWeights', 'Calibration', 'log_odds', 'agreements', 'time_words',
+           'plot_words']
 
 # %% ../nbs/01a_ctc.ipynb #8779f312
 def letters(text: str) -> str:
@@ -179,12 +180,25 @@ class Word:
 
 # %% ../nbs/01a_ctc.ipynb #28dc556f
 @dataclass(frozen=True)
-class Calibration:
-    "From signs to a probability, by the logistic function of a weighted sum (Platt 1999), and from letters' marks to words' times."
+class SignWeights:
+    "What signs count in the log-odds that a word is right (Platt 1999)."
     bias: float = 0.0
-    sound: float = 0.0  # weight of the letters' mean log-probability
-    clarity: float = 0.0  # weight of the same mean over the whole reading: where little is understood, what seems clear is mostly chance
-    agreement: float = 0.0  # weight of the log-odds that the other readings give
+    sound: float = 0.0  # of the word's letters, each in its best frame: the mean log-probability
+    evidence: float = 0.0  # of the whole reading: its log-likelihood, nats a letter. Where little was understood, what seems clear is mostly chance
+    agreement: float = 0.0  # of the other readings: the log-odds that they give
+    sense: float = 0.0  # of the whole reading: a language model's log-likelihood, nats a word
+
+    def __call__(self, sound: float, evidence: float, agreement: float, sense: float = 0.0) -> float:
+        "The chance that a word is right."
+        odds = self.bias + self.sound * sound + self.evidence * evidence + self.agreement * log_odds(agreement) + self.sense * sense
+        return 1 / (1 + math.exp(-min(30.0, max(-30.0, odds))))
+
+@dataclass(frozen=True)
+class Calibration:
+    "From signs to the chance that a word is right, and from letters' marks to words' times."
+    of_sound: SignWeights = SignWeights()  # where no language model was asked
+    with_sense: SignWeights | None = None  # where one was
+    parameters: int = 0  # of the language model whose opinions `with_sense` was fitted to
     lead: float = 0.04  # seconds that a word begins before its first letter's mark
     tail: float = 0.06  # seconds that a word ends after its last letter's mark
 
@@ -192,13 +206,19 @@ class Calibration:
     def from_folder(cls, folder: str | PathLike[str]) -> Calibration | None:
         "What lies beside a HuBERT's weights; None where nothing does, or nothing of use."
         try:
-            return cls(**{name: float(value) for name, value in json.loads((Path(folder) / "calibration.json").read_text(encoding="utf-8")).items() if name in cls.__dataclass_fields__})
-        except (OSError, ValueError, TypeError, AttributeError):
+            told = json.loads((Path(folder) / "calibration.json").read_text(encoding="utf-8"))
+            weights = {name: SignWeights(**{sign: float(value) for sign, value in told[name].items()}) for name in ("of_sound", "with_sense") if name in told}
+            return cls(weights.pop("of_sound"), **weights, **{name: type(getattr(cls, name))(told[name]) for name in ("parameters", "lead", "tail") if name in told})
+        except (OSError, ValueError, TypeError, AttributeError, KeyError):
             return None
 
-    def __call__(self, sound: float, clarity: float, agreement: float) -> float:
+    def beside(self, parameters: int) -> Calibration:
+        "For a language model of so many parameters: the sense that another one finds is not this one's, and is left out."
+        return self if parameters == self.parameters else replace(self, with_sense=None)
+
+    def __call__(self, sound: float, evidence: float, agreement: float, sense: float | None = None) -> float:
         "The chance that a word is right."
-        return 1 / (1 + math.exp(-min(30.0, max(-30.0, self.bias + self.sound * sound + self.clarity * clarity + self.agreement * log_odds(agreement)))))
+        return self.of_sound(sound, evidence, agreement) if sense is None or self.with_sense is None else self.with_sense(sound, evidence, agreement, sense)
 
 def log_odds(p: float) -> float:
     "Of a probability, held between 0.001 and 0.999."
@@ -228,6 +248,7 @@ def time_words(
     readings: Sequence[tuple[str, float]] = (),  # the n-best list, for the confidence
     calibration: Calibration | None = None,
     offset: float = 0.0,  # seconds before the first frame
+    sense: float | None = None,  # nats a word that a language model gives the reading, for the confidence; None where none was asked
     blank: int = 0,
 ) -> list[Word]:  # empty where the transcript has no room in the frames, or cannot be spelt
     "Each word of a transcript with its times and its confidence."
@@ -240,13 +261,13 @@ def time_words(
     words, at, agreed = [], 0, agreements(text, readings)
     times, length = calibration or Calibration(), (len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH
     marks = np.array([emissions[a:b, s].max() for (a, b), s in zip(frames, symbols)])  # of the letters and of the gaps between words
-    clarity = float(np.delete(marks, [i for i, c in enumerate(text) if c == " "]).mean())
+    evidence = log_likelihoods(emissions, [text], labels, blank)[0] / sum(c != " " for c in text) if calibration else 0.0
     for token, share in zip(shown, agreed):
         n = len(letters(token))
         sound = float(marks[at : at + n].mean())
         start, end = (((f * FRAME_STRIDE) + FRAME_LENGTH / 2) / SAMPLING_RATE for f in (frames[at][0], frames[at + n - 1][1] - 1))
         start, end = max(start - times.lead, words[-1].end if words else 0.0), min(end + times.tail, length / SAMPLING_RATE)
-        words.append(Word(token.strip(".,;:!?…\"()"), start, max(start, end), calibration(sound, clarity, share) if calibration else math.exp(sound)))
+        words.append(Word(token.strip(".,;:!?…\"()"), start, max(start, end), calibration(sound, evidence, share, sense) if calibration else math.exp(sound)))
         at += n + 1
     return [Word(w.word, round(offset + w.start, 3), round(offset + w.end, 3), round(w.confidence, 3)) for w in words]
 

@@ -193,6 +193,7 @@ class Reading:
     searched: str  # the search's first; the greedy letters without one
     hypotheses: tuple[Hypothesis, ...]  # of the search, the best by `total` first; empty without one
     text: str  # the best, as far as the sound allows it
+    sense: float | None = None  # nats a word, the end counted as one, that Llama gives it; None where Llama was not asked
 
 def explain(
     change: Change,
@@ -294,7 +295,8 @@ class SpeechUnderstanding:
             search = BeamSearch.from_pretrained(chosen.hubert, encoder.labels)
             on_progress("loading", 0.3, f"Loading {chosen.llama}")
             tutor = ChatLlama.from_pretrained(chosen.llama, config.device, four, on_progress)
-            pipeline = cls(encoder, tutor, chosen, config, search, Calibration.from_folder(folder))
+            calibration = Calibration.from_folder(folder)
+            pipeline = cls(encoder, tutor, chosen, config, search, calibration and calibration.beside(tutor.model.num_parameters()))
             pipeline.detect.load()
         on_progress("loading", 1.0, "Ready")
         return pipeline
@@ -430,7 +432,7 @@ class SpeechUnderstanding:
         with nullcontext() if shown == context else self.llama.aside():  # whose prompt is another one
             likely = log_likelihoods(self.llama, conversation(None, shown, history=history), [as_saying(t) for t in texts], should_stop)
         best = prefer(first.hypotheses, likely, self.config).text
-        return readings if best == texts[0] else [replace(first, text=self._allowed(first.emissions, first.greedy, best))]
+        return [replace(first, text=self._allowed(first.emissions, first.greedy, best), sense=likely[texts.index(best)] / (1 + len(best.split())))]
 
     def _is_sure(self, reading: Reading) -> bool:
         "Whether no word is in doubt."
@@ -438,7 +440,7 @@ class SpeechUnderstanding:
 
     def _words(self, reading: Reading, text: str) -> list[Word]:
         "The words of a segment's part of the transcript, timed."
-        return time_words(reading.emissions, text, self.encoder.labels, [(h.text, h.total) for h in reading.hypotheses], self.calibration, reading.start)
+        return time_words(reading.emissions, text, self.encoder.labels, [(h.text, h.total) for h in reading.hypotheses], self.calibration, reading.start, reading.sense)
 
     def _transcribe(self, raw: str, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]) -> _Transcription:
         "Llama's transcript as far as it may be believed, the readings' else; its words, and how it came about."

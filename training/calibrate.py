@@ -3,16 +3,16 @@
     python training/held_out.py --out build/tuning --voices training --seed 8
     python training/calibrate.py build/tuning/manifest.jsonl --people recordings/manifest.jsonl --hubert hubert_llama/mini/hubert --llama hubert_llama/mini/llama
 
-It reads the manifest's recordings with the beam search, and another one's lines with split=train, of people, that were too long to be learned from, so that a confidence is also
-fitted where little is understood (what was learned from is understood too well); fits the four numbers of `hubert_llama.ctc.Calibration` by logistic
-regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several values of
+It reads the manifest's recordings with the beam search, and, so that a confidence is also fitted where little is understood, every second one again in noise and every fifth
+backwards, and another manifest's lines with split=train, of people, that were too long to be learned from (what was learned from is understood too well); fits the numbers of
+`hubert_llama.ctc.Calibration` by logistic regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several values of
 `PipelineConfig.llama_weight`, `lm_discount` and `outside`, and limits of `hubert_llama.pipeline.SEARCH_COST`. `--search` also tries weights of the search itself (`BeamConfig`); `--snr` measures under noise.
 """
 
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from speech import add_noise
 from train_hubert import Settings
 
 from hubert_llama.audio import load_audio
-from hubert_llama.ctc import Calibration, edit_distance, judge, letters, log_odds, time_words
+from hubert_llama.ctc import Calibration, SignWeights, edit_distance, judge, letters, log_odds, time_words
 from hubert_llama.evaluate import Outcome, Utterance, count_errors, judged_words, read_manifest
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.llama import ChatLlama, log_likelihoods
@@ -34,6 +34,7 @@ from hubert_llama.search import BeamSearch, Hypothesis, LanguageModel
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 UNLEARNED = Settings.longest_seconds  # recordings of people from that length on were too long to be learned from
 LM_DISCOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8)
+NOISE = 5.0  # dB below the voice, where the confidence is also fitted
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +46,12 @@ class Heard:
     greedy: str
 
 
-def hear(utterances: list[Utterance], encoder: SpeechEncoder, snr: float | None = None) -> Iterator[Heard]:
-    """What is said in each recording, in letters; where there is an `snr`, in noise so many dB below the voice."""
+def hear(utterances: list[Utterance], encoder: SpeechEncoder, snr: float | None = None, backwards: bool = False) -> Iterator[Heard]:
+    """What is said in each recording, in letters; where there is an `snr`, in noise so many dB below the voice. Backwards nothing is said."""
     for i, u in enumerate(tqdm(utterances, desc="hearing")):
         waveform = load_audio(u.audio)
+        if backwards:
+            waveform, u = waveform[::-1].copy(), replace(u, text="")
         encoding = encoder.encode([waveform if snr is None else add_noise(waveform, np.random.default_rng(i), snr)])[0]
         if encoding.text:
             yield Heard(u, encoding.emissions, letters(encoding.text))
@@ -64,29 +67,36 @@ def word_errors(heard: list[Heard], texts: list[str]) -> float:
 class Noting(Calibration):
     """A calibration that only takes note of the signs."""
 
-    seen: list = field(default_factory=list)
+    seen: list[tuple[float, float, float, float]] = field(default_factory=list)
 
-    def __call__(self, sound: float, clarity: float, agreement: float) -> float:
+    def __call__(self, sound: float, evidence: float, agreement: float, sense: float | None = None) -> float:
         """No opinion."""
-        self.seen.append((sound, clarity, log_odds(agreement)))
+        self.seen.append((sound, evidence, log_odds(agreement), sense or 0.0))
         return 0.5
 
 
-def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: list[str], labels: list[str]) -> dict[str, float]:
-    """The numbers of `Calibration` for the readings that were chosen, and what they were fitted on."""
-    signs, right = [], []
-    for h, hypotheses, text in zip(heard, found, chosen, strict=True):
-        mine = []
+def signs_of(h: Heard, hypotheses: list[Hypothesis], text: str, sense: float, labels: list[str]) -> tuple[list[tuple[float, ...]], list[bool]]:
+    """The signs of each word of a text, and whether it was said; neither where words cannot be told apart."""
+    noting = Noting()
+    words = time_words(h.emissions, text, labels, [(x.text, x.total) for x in hypotheses], noting, sense=sense)
+    judged = [r for _, r in judged_words([Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])])] if h.utterance.text else [False] * len(noting.seen)
+    return (noting.seen, judged) if len(judged) == len(noting.seen) else ([], [])
 
-        words = time_words(h.emissions, text, labels, [(x.text, x.total) for x in hypotheses], Noting(seen=mine))
-        judged = judged_words([Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])])
-        if len(judged) == len(mine):
-            signs, right = signs + mine, right + [r for _, r in judged]
+
+def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: list[tuple[str, float]], labels: list[str], parameters: int) -> dict:
+    """What `Calibration` needs for the readings that were chosen, each with the sense that a Llama of so many parameters finds in it, and what it was fitted on."""
+    signs, right = [], []
+    for h, hypotheses, (text, sense) in zip(heard, found, chosen, strict=True):
+        mine, judged = signs_of(h, hypotheses, text, sense, labels)
+        signs, right = signs + mine, right + judged
     if len(set(right)) < 2:
         raise SystemExit(f"Too few recordings: of {len(right)} words all are {'right' if right and right[0] else 'wrong'}, and a confidence needs both.")
-    fitted = LogisticRegression(C=1e6).fit(np.array(signs), right)
-    weights = dict(zip(("sound", "clarity", "agreement"), (round(float(x), 4) for x in fitted.coef_[0]), strict=True))
-    return {"bias": round(float(fitted.intercept_[0]), 4), **weights, "fitted_on_words": len(right)}
+    names = [f.name for f in fields(SignWeights)][1:]  # the bias stands before them
+    fitted = {}
+    for which, n in (("of_sound", 3), ("with_sense", 4)) if parameters else (("of_sound", 3),):
+        model = LogisticRegression(C=1e6, max_iter=1000).fit(np.array(signs)[:, :n], right)
+        fitted[which] = {"bias": round(float(model.intercept_[0]), 4), **{name: round(float(x), 4) for name, x in zip(names, model.coef_[0], strict=False)}}
+    return {**fitted, "parameters": parameters, "fitted_on_words": len(right)}
 
 
 def harmful_edits(heard: list[Heard], texts: list[str]) -> float:
@@ -150,6 +160,11 @@ def choose(found: list[list[Hypothesis]], likely: list[list[float]], **config: f
     return [prefer(f, own, PipelineConfig(**config)).text for f, own in zip(found, likely, strict=True)]
 
 
+def with_sense(found: list[list[Hypothesis]], likely: list[list[float]], chosen: list[str]) -> list[tuple[str, float]]:
+    """The chosen reading of each list, and the nats a word that Llama gives it."""
+    return [(text, next(nats for x, nats in zip(f, own, strict=True) if x.text == text) / (1 + len(text.split()))) for f, own, text in zip(found, likely, chosen, strict=True)]
+
+
 def try_llama(heard: list[Heard], found: list[list[Hypothesis]], likely: list[list[float]], llama: ChatLlama, lm: LanguageModel) -> None:
     """Print word error rates for weights of Llama's opinion and of the search's language model."""
     for weight, discount in product(LLAMA_WEIGHTS, LM_DISCOUNTS):
@@ -182,7 +197,8 @@ def main() -> None:
     search = BeamSearch.from_pretrained(str(args.hubert), encoder.labels)
     if not isinstance(search, BeamSearch):
         raise SystemExit(f"{args.hubert} has no language model: make one with training/language_model.py.")
-    heard = list(hear([u for u in read_manifest(args.manifest) if u.text][: args.limit], encoder, args.snr))
+    given = [u for u in read_manifest(args.manifest) if u.text][: args.limit]
+    heard = list(hear(given, encoder, args.snr))
     print(f"greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %")
     found = read_all(heard, search)
     try_guards(heard, found, encoder.labels)
@@ -190,18 +206,21 @@ def main() -> None:
     people = list(hear([u for u in train if soundfile.info(u.audio).duration >= UNLEARNED], encoder))
     if args.search:
         try_search(heard, people, search)
-    everyone, lists = heard + people, found + read_all(people, search, "people: ")
+    hard = [*people, *hear(given[::2], encoder, NOISE), *hear(given[::5], encoder, backwards=True)] if args.snr is None else people
+    everyone, lists = heard + hard, found + read_all(people, search, "people: ") + read_all(hard[len(people) :], search, "noise, backwards: ")
     llama = ChatLlama.from_pretrained(str(args.llama), exact) if args.llama else None
     likely = ask(everyone, lists, llama) if llama else [[0.0] * len(f) for f in lists]
     if args.snr is None:
-        fitted = fit_confidence(everyone, lists, choose(lists, likely) if llama else [f[0].text for f in lists], encoder.labels)
+        chosen = choose(lists, likely) if llama else [f[0].text for f in lists]
+        fitted = fit_confidence(everyone, lists, with_sense(lists, likely, chosen), encoder.labels, llama.model.num_parameters() if llama else 0)
         path = args.hubert / "calibration.json"
-        path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **fitted}) + "\n")
+        before = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps({**{name: before[name] for name in ("lead", "tail") if name in before}, **fitted}, indent=1) + "\n")
         print(f"{path}: {Calibration.from_folder(args.hubert)}, {fitted['fitted_on_words']} words")
     if llama:
         try_llama(heard, found, likely[: len(heard)], llama, search.lm)
         if people:
-            print(f"people: with Llama {word_errors(people, choose(lists, likely)[len(heard) :]):.2f} %")
+            print(f"people: with Llama {word_errors(people, choose(lists, likely)[len(heard) :][: len(people)]):.2f} %")
 
 
 if __name__ == "__main__":

@@ -286,9 +286,9 @@ def ctc_loss(logits: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) 
     return torch.nn.functional.ctc_loss(logits.transpose(0, 1).float().log_softmax(-1), labels[labels >= 0], lengths, (labels >= 0).sum(1), zero_infinity=True)
 
 
-def save_checkpoint(path: Path, learner: Learner, optimizer: MuonAdamW, state: State) -> None:
+def save_checkpoint(path: Path, model: HubertForCTC, optimizer: MuonAdamW, state: State, phonemes: torch.nn.Module | None = None) -> None:
     """Write the checkpoint whole or not at all."""
-    torch.save({"model": learner.model.state_dict(), "phonemes": learner.phonemes.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, path.with_suffix(".tmp"))
+    torch.save({"model": model.state_dict(), "phonemes": phonemes.state_dict() if phonemes else {}, "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
 
 
@@ -386,8 +386,8 @@ def begin(s: Settings, init_from: Path | None, checkpoint: Path, pool: ThreadPoo
         model.set_attn_implementation("eager")  # learns a sixth faster here than with PyTorch's fused attention
         quicken(model)
     learner = Learner(model, s).to(model.device)
-    if init_from and init_from.is_file():
-        learner.phonemes.load_state_dict(torch.load(init_from, map_location=model.device, weights_only=True, mmap=True)["phonemes"])  # of the file only these are read
+    if init_from and init_from.is_file() and (heads := torch.load(init_from, map_location=model.device, weights_only=True, mmap=True)["phonemes"]):  # of the file only these are read
+        learner.phonemes.load_state_dict(heads)
     optimizer = MuonAdamW(learner, model.hubert.encoder.layers, s.weight_decay, pool, s.together, s.matrix_lr)
     state = load_checkpoint(checkpoint, model, learner, optimizer) if checkpoint.exists() else State()
     if s.freeze_convolutions:
@@ -420,9 +420,9 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
             print(state.log[-1:], flush=True)
             measured = last = time.monotonic()  # measuring is not training time
         if now - saved > 180:
-            save_checkpoint(checkpoint, learner, optimizer, state)
+            save_checkpoint(checkpoint, model, optimizer, state, learner.phonemes)
             saved = last = time.monotonic()
-    save_checkpoint(checkpoint, learner, optimizer, state)
+    save_checkpoint(checkpoint, model, optimizer, state, learner.phonemes)
     return model, state
 
 
