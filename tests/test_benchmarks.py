@@ -1,6 +1,7 @@
 """Benchmarks that this machine may be unable to run in earnest still run."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,40 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_the_gpus_benchmark_runs_without_a_gpu():
-    command = [sys.executable, ROOT / "benchmarks" / "gpu.py", ROOT / "hubert_llama" / "mini", "--device", "cpu", "--weights", "bf16", "--new", "3", "--repeats", "1", "--numbers", "1000000"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+def benchmark(name: str, *args: str | Path) -> list[str]:
+    """The lines that a benchmark prints."""
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / name, *args], capture_output=True, text=True, timeout=300, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     assert done.returncode == 0, done.stderr
-    row = [cell.strip() for cell in done.stdout.splitlines()[-1].strip("|").split("|")]
+    return done.stdout.splitlines()
+
+
+def cells(row: str) -> list[str]:
+    """Of a row of a table."""
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def test_the_gpus_benchmark_runs_without_a_gpu():
+    row = cells(benchmark("gpu.py", ROOT / "hubert_llama" / "mini", "--device", "cpu", "--weights", "bf16", "--new", "3", "--repeats", "1", "--numbers", "1000000")[-1])
     assert row[0] == "bf16" and row[2] == "-" and len(row) == 8
     asked, recorded, heard = (float(row[i].split()[0]) for i in (4, 5, 7))
     assert 0 < asked < heard and 0 < recorded < heard
+
+
+def test_batching_is_measured():
+    *_, row = benchmark("batching.py", "--requests", "2", "--repeats", "1", "--seconds", "1")
+    n, apart, first, together, all_at_once, ratio = cells(row)
+    assert n == "2" and together.split()[0] == all_at_once and abs(float(apart.split()[0]) / float(together.split()[0]) / float(ratio) - 1) < 0.2 and abs(2 * float(first) - float(apart.split()[0])) < 0.005
+
+
+def test_readmes_ratios_follow_from_their_figures(tmp_path):
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from ratios import rows_of
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = rows_of(readme)
+    assert len(rows) >= 6
+    for what, instead, ratio in rows:
+        row = next(line for line in readme.splitlines() if line.startswith(f"| {what} |") and line.rstrip(" |").endswith(f" {ratio:g}"))
+        ours, theirs = (float(re.search(r"([\d.]+) (ms|s|tokens/s)", cell)[1]) for cell in cells(row)[1:3])
+        assert abs((ours / theirs if "tokens/s" in row else theirs / ours) / ratio - 1) < 0.05, what
+    assert f"{len(rows)} ratios" in benchmark("ratios.py", ROOT / "README.md", tmp_path / "r.png")[-1] and (tmp_path / "r.png").stat().st_size > 1000

@@ -1,0 +1,55 @@
+"""What it would save to hear the questions of several requests in one batch, which the service does not do.
+
+    python benchmarks/batching.py
+    python benchmarks/batching.py --hubert /tmp/full-size/hubert --device cuda
+
+Questions of five seconds, as long as each other, so that nothing is padded: the best case. They are heard one by one, as the worker does, and all
+together, in turns; printed are the seconds for all, and after how many the first one is heard, who in a batch waits for everybody.
+"""
+
+import argparse
+import statistics
+from functools import partial
+
+import numpy as np
+import torch
+from big_pair import machine, recording
+from timing import in_turns
+
+from hubert_llama.hubert import DeviceConfig, SpeechEncoder
+from hubert_llama.profiles import PROFILES
+
+
+def questions(n: int, seconds: float) -> list[np.ndarray]:
+    """So many stretches of speech, none like another."""
+    return np.split(recording(n * seconds), n)
+
+
+def one_by_one(encoder: SpeechEncoder, sounds: list[np.ndarray]) -> None:
+    """As requests come."""
+    for sound in sounds:
+        encoder.encode([sound])
+
+
+def main() -> None:
+    """Measure and print a row for each number of requests."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hubert", default=PROFILES["mini"].hubert, help="hub id or folder (default: the bundled one)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--requests", type=int, nargs="+", default=[2, 4, 8])
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each question (default: %(default)g)")
+    parser.add_argument("--repeats", type=int, default=7)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    encoder = SpeechEncoder.from_pretrained(args.hubert, DeviceConfig(args.device))
+    print(f"{machine()}, {args.threads} threads, {encoder.device}, {str(encoder.dtype).removeprefix('torch.')}\n\n| requests | one by one, s | the first after | together, s | the first after | ratio |\n|---|---|---|---|---|---|")
+    for n in args.requests:
+        sounds = questions(n, args.seconds)
+        times = in_turns({"apart": partial(one_by_one, encoder, sounds), "together": partial(encoder.encode, sounds)}, args.repeats)
+        apart, together = (statistics.median(times[how]) for how in ("apart", "together"))
+        print(f"| {n} | {apart:.3f} ({min(times['apart']):.3f}–{max(times['apart']):.3f}) | {apart / n:.3f} | {together:.3f} ({min(times['together']):.3f}–{max(times['together']):.3f}) | {together:.3f} | {apart / together:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
