@@ -186,7 +186,7 @@ class SignWeights:
     sound: float = 0.0  # of the word's letters, each in its best frame: the mean log-probability
     evidence: float = 0.0  # of the whole reading: its log-likelihood, nats a letter. Where little was understood, what seems clear is mostly chance
     agreement: float = 0.0  # of the other readings: the log-odds that they give
-    sense: float = 0.0  # of the whole reading: a language model's log-likelihood, nats a word
+    sense: float = 0.0  # of the whole reading: a language model's log-likelihood, nats a word, the end counted as one
 
     def __call__(self, sound: float, evidence: float, agreement: float, sense: float = 0.0) -> float:
         "The chance that a word is right."
@@ -196,9 +196,9 @@ class SignWeights:
 @dataclass(frozen=True)
 class Calibration:
     "From signs to the chance that a word is right, and from letters' marks to words' times."
-    of_sound: SignWeights = SignWeights()  # where no language model was asked
+    of_sound: SignWeights | None = None  # where no language model was asked; None: nothing was fitted, and the letters' own mean probability stands for a chance
     with_sense: SignWeights | None = None  # where one was
-    parameters: int = 0  # of the language model whose opinions `with_sense` was fitted to
+    llama: str = ""  # the `hub.fingerprint` of the language model whose opinions `with_sense` was fitted to
     lead: float = 0.04  # seconds that a word begins before its first letter's mark
     tail: float = 0.06  # seconds that a word ends after its last letter's mark
 
@@ -206,19 +206,21 @@ class Calibration:
     def from_folder(cls, folder: str | PathLike[str]) -> Calibration | None:
         "What lies beside a HuBERT's weights; None where nothing does, or nothing of use."
         try:
-            told = json.loads((Path(folder) / "calibration.json").read_text(encoding="utf-8"))
+            told = dict(json.loads((Path(folder) / "calibration.json").read_text(encoding="utf-8")))
             weights = {name: SignWeights(**{sign: float(value) for sign, value in told[name].items()}) for name in ("of_sound", "with_sense") if name in told}
-            return cls(weights.pop("of_sound"), **weights, **{name: type(getattr(cls, name))(told[name]) for name in ("parameters", "lead", "tail") if name in told})
-        except (OSError, ValueError, TypeError, AttributeError, KeyError):
+            return cls(**weights, **{name: type(getattr(cls, name))(told[name]) for name in ("llama", "lead", "tail") if name in told})
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
 
-    def beside(self, parameters: int) -> Calibration:
-        "For a language model of so many parameters: the sense that another one finds is not this one's, and is left out."
-        return self if parameters == self.parameters else replace(self, with_sense=None)
+    def beside(self, llama: str) -> Calibration:
+        "For the language model of a fingerprint: the sense that another one finds is not this one's, and is left out."
+        return self if llama == self.llama else replace(self, with_sense=None)
 
     def __call__(self, sound: float, evidence: float, agreement: float, sense: float | None = None) -> float:
         "The chance that a word is right."
-        return self.of_sound(sound, evidence, agreement) if sense is None or self.with_sense is None else self.with_sense(sound, evidence, agreement, sense)
+        if sense is not None and self.with_sense:
+            return self.with_sense(sound, evidence, agreement, sense)
+        return self.of_sound(sound, evidence, agreement) if self.of_sound else math.exp(sound)
 
 def log_odds(p: float) -> float:
     "Of a probability, held between 0.001 and 0.999."
@@ -248,7 +250,7 @@ def time_words(
     readings: Sequence[tuple[str, float]] = (),  # the n-best list, for the confidence
     calibration: Calibration | None = None,
     offset: float = 0.0,  # seconds before the first frame
-    sense: float | None = None,  # nats a word that a language model gives the reading, for the confidence; None where none was asked
+    sense: float | None = None,  # nats a word, the end counted as one, that a language model gives the reading; None where none was asked
     blank: int = 0,
 ) -> list[Word]:  # empty where the transcript has no room in the frames, or cannot be spelt
     "Each word of a transcript with its times and its confidence."
@@ -259,15 +261,15 @@ def time_words(
     if not frames:
         return []
     words, at, agreed = [], 0, agreements(text, readings)
-    times, length = calibration or Calibration(), (len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH
+    calibration, length = calibration or Calibration(), (len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH
     marks = np.array([emissions[a:b, s].max() for (a, b), s in zip(frames, symbols)])  # of the letters and of the gaps between words
-    evidence = log_likelihoods(emissions, [text], labels, blank)[0] / sum(c != " " for c in text) if calibration else 0.0
+    evidence = log_likelihoods(emissions, [text], labels, blank)[0] / sum(c != " " for c in text) if calibration.of_sound or calibration.with_sense else 0.0
     for token, share in zip(shown, agreed):
         n = len(letters(token))
         sound = float(marks[at : at + n].mean())
         start, end = (((f * FRAME_STRIDE) + FRAME_LENGTH / 2) / SAMPLING_RATE for f in (frames[at][0], frames[at + n - 1][1] - 1))
-        start, end = max(start - times.lead, words[-1].end if words else 0.0), min(end + times.tail, length / SAMPLING_RATE)
-        words.append(Word(token.strip(".,;:!?…\"()"), start, max(start, end), calibration(sound, evidence, share, sense) if calibration else math.exp(sound)))
+        start, end = max(start - calibration.lead, words[-1].end if words else 0.0), min(end + calibration.tail, length / SAMPLING_RATE)
+        words.append(Word(token.strip(".,;:!?…\"()"), start, max(start, end), calibration(sound, evidence, share, sense)))
         at += n + 1
     return [Word(w.word, round(offset + w.start, 3), round(offset + w.end, 3), round(w.confidence, 3)) for w in words]
 

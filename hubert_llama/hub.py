@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from .audio import HubertLlamaError
 __all__ = ['HUBERT_MINI', 'LLAMA_MINI', 'BUNDLED', 'ALIASES', 'Progress', 'ModelError', 'ModelNotFoundError', 'ModelAccessError',
            'ModelOfflineError', 'ModelDownloadError', 'ModelDiskError', 'ModelMemoryError', 'ModelFormatError',
            'canonical', 'has_token', 'missing_files', 'cached', 'fetch', 'wanted_files', 'explained', 'explain',
-           'out_of_memory', 'weight_bytes', 'check_memory']
+           'out_of_memory', 'weight_bytes', 'fingerprint', 'check_memory']
 
 # %% ../nbs/00a_hub.ipynb #74f77a2b
 class ModelError(HubertLlamaError):
@@ -309,8 +310,23 @@ _TROUBLES = (
 # %% ../nbs/00a_hub.ipynb #af7f17ff
 def weight_bytes(folder: Path) -> int:
     "Size on disk of a model's weights, in bytes."
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-    return sum(f.stat().st_size for f in files)
+    return sum(f.stat().st_size for f in _weight_files(folder))
+
+def fingerprint(folder: Path) -> str:
+    "Sixteen letters that stand for a model's weights: made of the sizes, beginnings and ends of their files, since big ones take long to read."
+    seen = hashlib.sha256()
+    for path in _weight_files(folder):
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            for at in (0, max(0, size - _END)):
+                file.seek(at)
+                seen.update(b"%d %d " % (size, at) + file.read(_END))
+    return seen.hexdigest()[:16]
+
+_END = 1 << 16  # bytes
+
+def _weight_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
 
 def _available_memory() -> int:
     "Bytes that this process may still take: what the machine has left, or its container where that is less."

@@ -193,7 +193,7 @@ class Reading:
     searched: str  # the search's first; the greedy letters without one
     hypotheses: tuple[Hypothesis, ...]  # of the search, the best by `total` first; empty without one
     text: str  # the best, as far as the sound allows it
-    sense: float | None = None  # nats a word, the end counted as one, that Llama gives it; None where Llama was not asked
+    sense: float | None = None  # nats a word, the end counted as one, that Llama gives the hypothesis that it chose; None where it was not asked
 
 def explain(
     change: Change,
@@ -269,7 +269,7 @@ class SpeechUnderstanding:
         profile: Profile,
         config: PipelineConfig = PipelineConfig(),
         search: BeamSearch | None = None,  # over a vocabulary, for a HuBERT that brings one; None: greedy
-        calibration: Calibration | None = None,  # of the words' confidence, for a HuBERT that brings one
+        calibration: Calibration = Calibration(),  # of the words' confidence, for a HuBERT that brings one
     ):
         self.encoder, self.llama, self.profile, self.config, self.search, self.calibration = encoder, llama, profile, config, search, calibration
         self.detect = VoiceActivityDetector()
@@ -287,16 +287,15 @@ class SpeechUnderstanding:
         "Load a pair of models; `ModelError` says why not."
         chosen = choose_profile(profile, hubert, llama)
         four = chosen.load_in_4bit if load_in_4bit is None else load_in_4bit
-        for name in (chosen.llama, chosen.hubert):  # both before one is loaded: the gated one first
-            folder = hub.fetch(name, on_progress)
+        folders = [hub.fetch(name, on_progress) for name in (chosen.llama, chosen.hubert)]  # both before one is loaded: the gated one first
         on_progress("loading", 0.0, f"Loading {chosen.hubert}")
         with _nothing_collected():
             encoder = SpeechEncoder.from_pretrained(chosen.hubert, config.device, on_progress)
             search = BeamSearch.from_pretrained(chosen.hubert, encoder.labels)
             on_progress("loading", 0.3, f"Loading {chosen.llama}")
             tutor = ChatLlama.from_pretrained(chosen.llama, config.device, four, on_progress)
-            calibration = Calibration.from_folder(folder)
-            pipeline = cls(encoder, tutor, chosen, config, search, calibration and calibration.beside(tutor.model.num_parameters()))
+            calibration = (Calibration.from_folder(folders[1]) or Calibration()).beside(hub.fingerprint(folders[0]))
+            pipeline = cls(encoder, tutor, chosen, config, search, calibration)
             pipeline.detect.load()
         on_progress("loading", 1.0, "Ready")
         return pipeline
@@ -461,7 +460,7 @@ class SpeechUnderstanding:
         taken = [change for r, part in parts for change in judge(r.emissions, r.greedy, part, self.encoder.labels, max_cost=float("inf"))[1]]
         words = [w for r, part in parts for w in self._words(r, part)]
         stages = {"greedy": raw.lower(), "search": searched, "rescored": likeliest, "selection": heard, "llama": said}
-        unclear = bool(self.calibration and words) and float(np.mean([w.confidence for w in words])) < self.config.clear
+        unclear = bool(self.calibration.of_sound and words) and float(np.mean([w.confidence for w in words])) < self.config.clear
         return _Transcription(text, tuple(words), tuple(explain(c, (searched, likeliest), heard) for c in taken + refused), stages, unclear)
 
     def _room(self) -> int:

@@ -299,18 +299,38 @@ def test_a_page_said_otherwise_still_answers_its_questions():
 def test_confidence_is_fitted_on_recordings(tmp_path):
     import shutil
 
+    from hubert_llama import hub
+    from hubert_llama.ctc import Calibration
+
     hubert = tmp_path / "hubert"
     shutil.copytree(Path(__file__).parent.parent / "hubert_llama" / "mini" / "hubert", hubert)
     rows = [{"audio": str(CLIPS / f"{name}.ogg"), "text": text} for name, text in (*TEXTS.items(), ("gravity", "something else entirely"))]
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    told = script("calibrate.py", tmp_path / "m.jsonl", "--hubert", hubert, "--llama", TRAINING.parent / "hubert_llama" / "mini" / "llama")
+    llama, times = TRAINING.parent / "hubert_llama" / "mini" / "llama", Calibration.from_folder(hubert)
+    before = times.lead, times.tail
+    told = script("calibrate.py", tmp_path / "m.jsonl", "--hubert", hubert, "--llama", llama)
     fitted = json.loads((hubert / "calibration.json").read_text())
     assert fitted["fitted_on_words"] > 5 and "llama_weight 0.6, lm_discount 0.6" in told and "nats a word" in told
+    calibration = Calibration.from_folder(hubert)
+    assert set(fitted) == {"lead", "tail", "of_sound", "with_sense", "llama", "fitted_on_words"} and calibration.beside(hub.fingerprint(llama)).with_sense and (calibration.lead, calibration.tail) == before
     told = script("calibrate.py", tmp_path / "m.jsonl", "--hubert", hubert, "--snr", "5")
     assert "search: " in told and json.loads((hubert / "calibration.json").read_text()) == fitted  # in noise it only tells
     (tmp_path / "m.jsonl").write_text(json.dumps(rows[3]))
     done = subprocess.run([sys.executable, str(TRAINING / "calibrate.py"), str(tmp_path / "m.jsonl"), "--hubert", str(hubert)], capture_output=True, text=True)
     assert done.returncode == 1 and "Too few recordings" in done.stderr
+
+
+def test_nothing_that_is_heard_backwards_was_said():
+    from calibrate import Heard, signs_of
+
+    from hubert_llama.evaluate import Utterance
+    from hubert_llama.search import Hypothesis
+
+    labels = ["<pad>", "|", "A", "B"]
+    emissions = np.log(np.random.default_rng(0).dirichlet(np.ones(4), 30)).astype(np.float32)
+    for said, right in (("ab b", [True, False]), ("", [False, False])):
+        signs, judged = signs_of(Heard(Utterance("x.wav", said), emissions, "ab a"), [Hypothesis("ab a", 0.0, 0.0)], "ab a", -2.0, labels)
+        assert judged == right and [sign[-1] for sign in signs] == [-2.0] * 2
 
 
 def test_the_optimizer_goes_on_where_it_stopped(tmp_path):

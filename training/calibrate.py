@@ -12,7 +12,7 @@ backwards, and another manifest's lines with split=train, of people, that were t
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from tqdm import tqdm
 from speech import add_noise
 from train_hubert import Settings
 
+from hubert_llama import hub
 from hubert_llama.audio import load_audio
 from hubert_llama.ctc import Calibration, SignWeights, edit_distance, judge, letters, log_odds, time_words
 from hubert_llama.evaluate import Outcome, Utterance, count_errors, judged_words, read_manifest
@@ -80,23 +81,44 @@ def signs_of(h: Heard, hypotheses: list[Hypothesis], text: str, sense: float, la
     noting = Noting()
     words = time_words(h.emissions, text, labels, [(x.text, x.total) for x in hypotheses], noting, sense=sense)
     judged = [r for _, r in judged_words([Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])])] if h.utterance.text else [False] * len(noting.seen)
-    return (noting.seen, judged) if len(judged) == len(noting.seen) else ([], [])
+    return (noting.seen, judged) if len(judged) == len(noting.seen) and np.isfinite(noting.seen).all() else ([], [])
 
 
-def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: list[tuple[str, float]], labels: list[str], parameters: int) -> dict:
-    """What `Calibration` needs for the readings that were chosen, each with the sense that a Llama of so many parameters finds in it, and what it was fitted on."""
-    signs, right = [], []
-    for h, hypotheses, (text, sense) in zip(heard, found, chosen, strict=True):
-        mine, judged = signs_of(h, hypotheses, text, sense, labels)
-        signs, right = signs + mine, right + judged
+def fit(signs: list[tuple[float, ...]], right: list[bool], names: tuple[str, ...]) -> dict[str, float]:
+    """The weights of the first signs, as many as there are names, by logistic regression."""
     if len(set(right)) < 2:
         raise SystemExit(f"Too few recordings: of {len(right)} words all are {'right' if right and right[0] else 'wrong'}, and a confidence needs both.")
-    names = [f.name for f in fields(SignWeights)][1:]  # the bias stands before them
-    fitted = {}
-    for which, n in (("of_sound", 3), ("with_sense", 4)) if parameters else (("of_sound", 3),):
-        model = LogisticRegression(C=1e6, max_iter=1000).fit(np.array(signs)[:, :n], right)
-        fitted[which] = {"bias": round(float(model.intercept_[0]), 4), **{name: round(float(x), 4) for name, x in zip(names, model.coef_[0], strict=False)}}
-    return {**fitted, "parameters": parameters, "fitted_on_words": len(right)}
+    model = LogisticRegression(C=1e6, max_iter=1000).fit(np.array(signs)[:, : len(names)], right)
+    return {"bias": round(float(model.intercept_[0]), 4), **{name: round(float(x), 4) for name, x in zip(names, model.coef_[0], strict=True)}}
+
+
+def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: list[tuple[str, float]], labels: list[str], llama: str) -> dict[str, dict[str, float] | str | int]:
+    """What `Calibration` needs, and on how many words it was fitted: without sense for each list's first; with it for the readings that a Llama chose of those lists that are not sure.
+
+    `chosen` has each reading with the nats a word that Llama gives it, `llama` is its fingerprint, empty where there was none.
+    """
+    signs, right = [], []
+    for h, hypotheses in zip(heard, found, strict=True):
+        mine, judged = signs_of(h, hypotheses, hypotheses[0].text, 0.0, labels)
+        signs, right = signs + mine, right + judged
+    fitted: dict[str, dict[str, float] | str | int] = {"of_sound": fit(signs, right, ("sound", "evidence", "agreement")), "llama": llama, "fitted_on_words": len(right)}
+    if llama:
+        alone = Calibration(SignWeights(**fitted["of_sound"]))
+        signs, right = [], []
+        for h, hypotheses, (text, sense) in zip(heard, found, chosen, strict=True):
+            words = time_words(h.emissions, hypotheses[0].text, labels, [(x.text, x.total) for x in hypotheses], alone)
+            if not words or min(w.confidence for w in words) < PipelineConfig.sure:
+                mine, judged = signs_of(h, hypotheses, text, sense, labels)
+                signs, right = signs + mine, right + judged
+        fitted["with_sense"] = fit(signs, right, ("sound", "evidence", "agreement", "sense"))
+    return fitted
+
+
+def write(fitted: dict, path: Path) -> None:
+    """Put what was fitted into a HuBERT's file, which keeps what it says of times."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps({**{name: before[name] for name in ("lead", "tail") if name in before}, **fitted}, indent=1) + "\n", encoding="utf-8")
+    print(f"{path}: {Calibration.from_folder(path.parent)}, {fitted['fitted_on_words']} words")
 
 
 def harmful_edits(heard: list[Heard], texts: list[str]) -> float:
@@ -144,7 +166,7 @@ def sentence(lm: LanguageModel, text: str) -> float:
     return sum(lm.score(tuple(words[:i]), words[i]) or 0.0 for i in range(1, len(words)))
 
 
-def sense(heard: list[Heard], likely: Callable[[Utterance, str], float]) -> float:
+def nats_a_word(heard: list[Heard], likely: Callable[[Utterance, str], float]) -> float:
     """The mean log-probability of a word of what was said, the end of the sentence counted as one."""
     texts = [(h.utterance, letters(h.utterance.text)) for h in heard]
     return sum(likely(u, text) for u, text in texts) / sum(len(text.split()) + 1 for _, text in texts)
@@ -160,7 +182,7 @@ def choose(found: list[list[Hypothesis]], likely: list[list[float]], **config: f
     return [prefer(f, own, PipelineConfig(**config)).text for f, own in zip(found, likely, strict=True)]
 
 
-def with_sense(found: list[list[Hypothesis]], likely: list[list[float]], chosen: list[str]) -> list[tuple[str, float]]:
+def with_nats(found: list[list[Hypothesis]], likely: list[list[float]], chosen: list[str]) -> list[tuple[str, float]]:
     """The chosen reading of each list, and the nats a word that Llama gives it."""
     return [(text, next(nats for x, nats in zip(f, own, strict=True) if x.text == text) / (1 + len(text.split()))) for f, own, text in zip(found, likely, chosen, strict=True)]
 
@@ -171,7 +193,7 @@ def try_llama(heard: list[Heard], found: list[list[Hypothesis]], likely: list[li
         print(f"llama_weight {weight}, lm_discount {discount}: {word_errors(heard, choose(found, likely, llama_weight=weight, lm_discount=discount)):.2f} %")
     for outside in (6.0, 9.0, 12.0, 16.0, 1e9):
         print(f"outside {outside}: {word_errors(heard, choose(found, likely, outside=outside)):.2f} %")
-    print(f"how likely what was said is, nats a word: by Llama {sense(heard, lambda u, text: log_likelihoods(llama, conversation(None, u.context), [as_saying(text)])[0]):.2f}, by the search's language model {sense(heard, lambda u, text: sentence(lm, text)):.2f}")
+    print(f"how likely what was said is, nats a word: by Llama {nats_a_word(heard, lambda u, text: log_likelihoods(llama, conversation(None, u.context), [as_saying(text)])[0]):.2f}, by the search's language model {nats_a_word(heard, lambda u, text: sentence(lm, text)):.2f}")
     best = [min((x.text for x in f), key=lambda text: edit_distance(letters(h.utterance.text).split(), text.split())) for h, f in zip(heard, found, strict=True)]
     print(f"the best of each list: {word_errors(heard, best):.2f} %")
 
@@ -206,17 +228,14 @@ def main() -> None:
     people = list(hear([u for u in train if soundfile.info(u.audio).duration >= UNLEARNED], encoder))
     if args.search:
         try_search(heard, people, search)
-    hard = [*people, *hear(given[::2], encoder, NOISE), *hear(given[::5], encoder, backwards=True)] if args.snr is None else people
-    everyone, lists = heard + hard, found + read_all(people, search, "people: ") + read_all(hard[len(people) :], search, "noise, backwards: ")
+    noisy, backwards = (list(hear(given[::2], encoder, NOISE)), list(hear(given[::5], encoder, backwards=True))) if args.snr is None else ([], [])
+    everyone = heard + people + noisy + backwards
+    lists = found + read_all(people, search, "people: ") + read_all(noisy, search, f"{NOISE:g} dB: ") + [weighed_again(read(h, search), PipelineConfig.hypotheses) for h in backwards]
     llama = ChatLlama.from_pretrained(str(args.llama), exact) if args.llama else None
     likely = ask(everyone, lists, llama) if llama else [[0.0] * len(f) for f in lists]
     if args.snr is None:
-        chosen = choose(lists, likely) if llama else [f[0].text for f in lists]
-        fitted = fit_confidence(everyone, lists, with_sense(lists, likely, chosen), encoder.labels, llama.model.num_parameters() if llama else 0)
-        path = args.hubert / "calibration.json"
-        before = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps({**{name: before[name] for name in ("lead", "tail") if name in before}, **fitted}, indent=1) + "\n")
-        print(f"{path}: {Calibration.from_folder(args.hubert)}, {fitted['fitted_on_words']} words")
+        fitted = fit_confidence(everyone, lists, with_nats(lists, likely, choose(lists, likely)), encoder.labels, hub.fingerprint(args.llama) if llama else "")
+        write(fitted, args.hubert / "calibration.json")
     if llama:
         try_llama(heard, found, likely[: len(heard)], llama, search.lm)
         if people:
