@@ -555,21 +555,28 @@ def test_upper_layers_alone_hear_what_the_whole_model_hears():
 
 def test_upper_layers_learn_and_go_on_while_the_lower_ones_stay(tmp_path):
     import torch
-    from train_hubert import HubertForCTC, Settings, State, export, make_config
+    from train_hubert import HubertForCTC, Settings, State, export, load_weights, make_config
+    from train_upper import kept_lessons
 
-    small, steps = Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64), []
+    small, steps, made = Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64), [], []
     export(HubertForCTC(make_config(small)), State(), small, tmp_path / "before")
     rows = [(0, 16_000, "what is an atom", "espeak en")] * 40
     (tmp_path / "train-synthetic.jsonl").write_text("\n".join(map(json.dumps, rows)))
     np.random.default_rng(0).integers(-3000, 3000, 16_000).astype(np.int16).tofile(tmp_path / "train-synthetic.pcm")
     flags = "--layers 3 --frozen-layers 1 --hours 0.01 --hidden-size 32 --heads 2 --intermediate-size 64 --batch-seconds 4 --warmup 1 --real 0 --threads 1".split()
+    command = ["--work-dir", tmp_path, "--init-from", tmp_path / "before", *flags, "--out", tmp_path / "after"]
     for minutes in ("0.02", "0.04"):
-        told = script("train_upper.py", "--work-dir", tmp_path, "--init-from", tmp_path / "before", *flags, "--minutes", minutes, "--out", tmp_path / "after")
+        told = script("train_upper.py", *command, "--minutes", minutes)
         steps.append(json.loads((tmp_path / "after" / "training_args.json").read_text())["steps"])
+        made.append((tmp_path / "lessons-0.pt").stat().st_mtime_ns)
     before, after = (HubertForCTC.from_pretrained(tmp_path / name, dtype=torch.float32).state_dict() for name in ("before", "after"))
     stays = {name: torch.equal(before[name], after[name]) for name in before}
     assert all(same == (not name.startswith(("hubert.encoder.layers.1", "hubert.encoder.layer_norm", "lm_head"))) for name, same in stays.items() if name.endswith("weight")), stays
-    assert "of lessons" in told and steps[1] > steps[0] > 0
+    assert "of lessons" in told and steps[1] > steps[0] > 0 and made[0] == made[1]  # the lessons are made once
+    with pytest.raises(SystemExit, match="delete it"):
+        kept_lessons(tmp_path / "lessons-0.pt", {"hours": 1.0})
+    with pytest.raises(SystemExit, match="not taken away"):
+        load_weights(tmp_path / "after", small)
 
 
 def test_matrices_may_step_at_a_rate_of_their_own():

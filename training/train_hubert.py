@@ -297,14 +297,16 @@ def load_checkpoint(path: Path, model: HubertForCTC, learner: Learner | None = N
     saved = torch.load(path, map_location=model.device, weights_only=True)
     model.load_state_dict(saved["model"])
     if learner is not None:
+        if not saved["phonemes"]:
+            raise SystemExit(f"{path} is of train_upper.py, which learns no phonemes: begin with --init-from {path} and another --checkpoint.")
         learner.phonemes.load_state_dict(saved["phonemes"])
     if optimizer is not None:
         optimizer.load_state_dict(saved["optimizer"])
     return State(**json.loads(saved["state"]))
 
 
-def step(learner: Learner, optimizer: MuonAdamW, batches: list[Batch], lr: float, s: Settings, pool: ThreadPoolExecutor) -> float:
-    """Learn from batches, each read by a thread of its own, at a learning rate; returns their mean loss."""
+def step(learner: torch.nn.Module, optimizer: MuonAdamW, batches: list, lr: float, s: Settings, pool: ThreadPoolExecutor) -> float:
+    """Learn from batches, of which the learner makes a loss, each read by a thread of its own, at a learning rate; returns their mean loss."""
     loss = learn(learner, learner, batches, pool)
     torch.nn.utils.clip_grad_norm_(learner.parameters(), s.clip_norm)
     optimizer.step(lr)
@@ -313,6 +315,8 @@ def step(learner: Learner, optimizer: MuonAdamW, batches: list[Batch], lr: float
 
 def grown(weights: HubertForCTC, s: Settings) -> HubertForCTC:
     """A model of the settings' size that computes just what smaller `weights` do: its further layers add nothing until they have learned to."""
+    if weights.config.num_hidden_layers > s.layers:
+        raise SystemExit(f"--init-from: its weights have {weights.config.num_hidden_layers} layers and --layers says {s.layers}; layers can be added, not taken away.")
     model = HubertForCTC(make_config(s))
     missing = model.load_state_dict(weights.state_dict(), strict=False).missing_keys
     for layer in model.hubert.encoder.layers[weights.config.num_hidden_layers :]:
@@ -406,24 +410,36 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
     clips, tests = load_clips(folder, s), load_tests(folder, at_most=20)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, clips: { {k: len(v) for k, v in clips.items()} }", flush=True)
 
-    stream, losses = batches(clips, s, s.seed + state.step, easy=lambda: state.easy), deque(maxlen=100)
-    last = saved = measured = time.monotonic()
-    while (phase := state.spent / (s.minutes * 60)) < 1:
+    stream = batches(clips, s, s.seed + state.step, easy=lambda: state.easy)
+
+    def learn_next(lr: float) -> tuple[float, float]:
+        """One step."""
         model.config.mask_time_prob = 0.0 if state.easy else s.mask_time_prob
         drawn = [next(stream) for _ in range(s.together)]
-        losses.append(step(learner, optimizer, drawn, lr_at(phase, state.step, s), s, pool))
+        return step(learner, optimizer, drawn, lr, s, pool), sum(b.seconds for b in drawn)
+
+    spend(s, state, learn_next, lambda: quick_wer(model, tests), lambda: save_checkpoint(checkpoint, model, optimizer, state, learner.phonemes))
+    return model, state
+
+
+def spend(s: Settings, state: State, learn_next: Callable[[float], tuple[float, float]], measure: Callable[[], dict[str, float]], save: Callable[[], None]) -> None:
+    """Learn until the time is spent, measuring and saving now and then: `learn_next` takes a step at a learning rate and returns its loss and the seconds of audio in it."""
+    losses = deque(maxlen=100)
+    last = saved = measured = time.monotonic()
+    while (phase := state.spent / (s.minutes * 60)) < 1:
+        loss, audio = learn_next(lr_at(phase, state.step, s))
+        losses.append(loss)
         now = time.monotonic()
-        state.count(sum(b.seconds for b in drawn), losses, min(now - last, PAUSE), s)
+        state.count(audio, losses, min(now - last, PAUSE), s)
         last = now
         if now - measured > 400:
-            state.log[-1:] = [{**row, "wer": quick_wer(model, tests)} for row in state.log[-1:]]
+            state.log[-1:] = [{**row, "wer": measure()} for row in state.log[-1:]]
             print(state.log[-1:], flush=True)
             measured = last = time.monotonic()  # measuring is not training time
         if now - saved > 180:
-            save_checkpoint(checkpoint, model, optimizer, state, learner.phonemes)
+            save()
             saved = last = time.monotonic()
-    save_checkpoint(checkpoint, model, optimizer, state, learner.phonemes)
-    return model, state
+    save()
 
 
 # Measuring
