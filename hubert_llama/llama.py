@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'LOOKAHEAD', 'PREFILL_CHUNK', 'MAX_GUESS', 'Step',
-           'Sampling', 'Completion', 'next_token', 'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama',
+__all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'LOOKAHEAD', 'PREFILL_CHUNK', 'MAX_GUESS', 'MAX_SKIPPED',
+           'Step', 'Sampling', 'Completion', 'next_token', 'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama',
            'stream', 'complete', 'log_likelihoods']
 
 # %% ../nbs/02_llama.ipynb #9cb3777c
@@ -177,6 +177,7 @@ class ChatLlama:
         self.prefix, self._beside = PrefixCache(), PrefixCache()
         self.graph = _graph(model)  # how single tokens are computed on a GPU
         self.lookahead = 0 if self.graph else LOOKAHEAD  # tokens guessed at a time from what stood before; 0: none
+        self.redraft = 0 if self.graph else LOOKAHEAD  # and from what is left of a draft that was not right altogether
         self.passes = 0  # of the model, so far
         self.stop_ids = _stop_ids(model, tokenizer)
         self.end_id: int = tokenizer.get_added_vocab().get("<|eot_id|>", tokenizer.eos_token_id or min(self.stop_ids, default=0))  # ends a turn as the chat template does
@@ -201,7 +202,7 @@ class ChatLlama:
             from hubert_llama.nf4 import has_kernel
 
             if has_kernel():
-                llama.lookahead = 0  # with it a pass of four tokens takes up to 1.4 times as long as one of a single token (benchmarks/big_pair.py), and guesses are seldom that often right
+                llama.lookahead, llama.redraft = 0, 3  # with it a pass of four tokens takes up to 1.4 times as long as one of a single token (benchmarks/big_pair.py): what stood before is seldom right that often, a draft is
         return llama
 
     @contextmanager
@@ -310,13 +311,15 @@ def _tokens(llama: ChatLlama, ids: list[int], n_cached: int, sampling: Sampling,
     import torch
 
     generator = None if sampling.seed is None else torch.Generator(llama.model.device).manual_seed(sampling.seed)
-    guess = llama.tokenizer(llama.plain(draft), add_special_tokens=False)["input_ids"][: min(MAX_GUESS, most - 1)] if draft else []
-    said, new = [*guess, *ids], ids[n_cached:]  # where to look for what comes next
+    drafted = _Draft(llama.tokenizer(llama.plain(draft), add_special_tokens=False)["input_ids"] if draft else [])
+    guess, new = drafted.ahead(min(MAX_GUESS, most - 1)), ids[n_cached:]
+    said = [*guess, *ids]  # where to look for what comes next
     while True:
         rows = _prefill(llama, [*new, *guess], should_stop, 1 + len(guess))  # (1 + guesses, V)
         for at, row in enumerate(rows):
             token = next_token(row, sampling, generator)
             said.append(token)
+            drafted.follow(token)
             right = at < len(guess) and guess[at] == token
             if not right:
                 llama.prefix.keep(len(llama.prefix.ids) - (len(guess) - at))
@@ -324,9 +327,28 @@ def _tokens(llama: ChatLlama, ids: list[int], n_cached: int, sampling: Sampling,
             if not right:
                 break
         new, most = [token], most - at - 1
-        guess = _foreseen(said, min(llama.lookahead, most - 1))
+        guess = drafted.ahead(min(llama.redraft, most - 1)) or _foreseen(said, min(llama.lookahead, most - 1))
 
 MAX_GUESS = 128  # tokens
+MAX_SKIPPED = 2  # tokens of a draft that may be left out at a time
+
+class _Draft:
+    "What a turn probably says, and how far it has come."
+
+    def __init__(self, tokens: list[int]):
+        self.tokens, self.at, self.strange = tokens, 0, 0  # `strange`: tokens since one that the draft has
+
+    def follow(self, token: int) -> None:
+        "Take note of what was said: the draft's next token, or one soon after it; else something was put in, or stands for the next."
+        near = self.tokens[self.at : self.at + 1 + MAX_SKIPPED]
+        if token in near:
+            self.at, self.strange = self.at + near.index(token) + 1, 0
+        else:
+            self.strange += 1
+
+    def ahead(self, n: int) -> list[int]:
+        "The at most `n` tokens that the draft goes on with; none where it has been left."
+        return self.tokens[self.at : self.at + max(0, n)] if self.strange < 2 else []
 
 def _foreseen(said: list[int], n: int) -> list[int]:
     "The at most `n` tokens that followed the last two when they last stood together before."
@@ -373,7 +395,7 @@ def _pass(llama: ChatLlama, chunk: list[int], keep: int, read: Callable[[torch.T
             return llama.graph(chunk[0], llama.prefix.cache)
         except GraphError as e:
             log.warning("%s Its tokens come one by one, more slowly.", e)
-            llama.graph, llama.lookahead = None, LOOKAHEAD
+            llama.graph, llama.lookahead, llama.redraft = None, LOOKAHEAD, LOOKAHEAD
     with torch.inference_mode():
         input_ids = torch.tensor([chunk], device=llama.model.device)  # (1, n)
         hidden = llama.model.model(input_ids, past_key_values=llama.prefix.cache, use_cache=True).last_hidden_state
