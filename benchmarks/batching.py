@@ -4,7 +4,7 @@
     python benchmarks/batching.py --hubert /tmp/full-size/hubert --device cuda
 
 Questions of five seconds, as long as each other, so that nothing is padded: the best case. They are heard one by one, as the worker does, and all
-together, in turns; printed are the seconds for all, and after how many the first one is heard, who in a batch waits for everybody.
+together, in turns. Beside the seconds for all stands after how many, on average, the first one is heard: in a batch it waits for everybody.
 """
 
 import argparse
@@ -16,13 +16,15 @@ import torch
 from big_pair import machine, recording
 from timing import in_turns
 
-from hubert_llama.hubert import DeviceConfig, SpeechEncoder
+from hubert_llama.audio import SAMPLING_RATE
+from hubert_llama.hubert import MAX_BATCH, DeviceConfig, SpeechEncoder
 from hubert_llama.profiles import PROFILES
 
 
 def questions(n: int, seconds: float) -> list[np.ndarray]:
-    """So many stretches of speech, none like another."""
-    return np.split(recording(n * seconds), n)
+    """So many stretches of speech, from the notebooks' clips over and over."""
+    samples = round(seconds * SAMPLING_RATE)
+    return [*recording(n * seconds + 1)[: n * samples].reshape(n, samples)]
 
 
 def one_by_one(encoder: SpeechEncoder, sounds: list[np.ndarray]) -> None:
@@ -41,14 +43,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each question (default: %(default)g)")
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
+    if max(args.requests) * args.seconds > MAX_BATCH:
+        parser.error(f"A batch holds {MAX_BATCH:g} s: fewer --requests, or shorter ones.")
     torch.set_num_threads(args.threads)
     encoder = SpeechEncoder.from_pretrained(args.hubert, DeviceConfig(args.device))
-    print(f"{machine()}, {args.threads} threads, {encoder.device}, {str(encoder.dtype).removeprefix('torch.')}\n\n| requests | one by one, s | the first after | together, s | the first after | ratio |\n|---|---|---|---|---|---|")
+    print(f"{machine()}, {args.threads} threads, {encoder.device}, {str(encoder.dtype).removeprefix('torch.')}\n\n| requests | one by one, s | the first after | together, s | ratio |\n|---|---|---|---|---|")
     for n in args.requests:
         sounds = questions(n, args.seconds)
         times = in_turns({"apart": partial(one_by_one, encoder, sounds), "together": partial(encoder.encode, sounds)}, args.repeats)
         apart, together = (statistics.median(times[how]) for how in ("apart", "together"))
-        print(f"| {n} | {apart:.3f} ({min(times['apart']):.3f}–{max(times['apart']):.3f}) | {apart / n:.3f} | {together:.3f} ({min(times['together']):.3f}–{max(times['together']):.3f}) | {together:.3f} | {apart / together:.2f} |", flush=True)
+        print(f"| {n} | {apart:.3f} ({min(times['apart']):.3f}–{max(times['apart']):.3f}) | {apart / n:.3f} | {together:.3f} ({min(times['together']):.3f}–{max(times['together']):.3f}) | {apart / together:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Benchmarks that this machine may be unable to run in earnest still run."""
 
+import json
 import os
 import re
 import subprocess
@@ -30,12 +31,13 @@ def test_the_gpus_benchmark_runs_without_a_gpu():
 
 def test_batching_is_measured():
     *_, row = benchmark("batching.py", "--requests", "2", "--repeats", "1", "--seconds", "1")
-    n, apart, first, together, all_at_once, ratio = cells(row)
-    assert n == "2" and together.split()[0] == all_at_once and abs(float(apart.split()[0]) / float(together.split()[0]) / float(ratio) - 1) < 0.2 and abs(2 * float(first) - float(apart.split()[0])) < 0.005
+    n, apart, first, together, ratio = cells(row)
+    assert n == "2" and abs(float(apart.split()[0]) / float(together.split()[0]) / float(ratio) - 1) < 0.2 and abs(2 * float(first) - float(apart.split()[0])) < 0.005
 
 
 def test_readmes_ratios_follow_from_their_figures(tmp_path):
     sys.path.insert(0, str(ROOT / "benchmarks"))
+    from PIL import Image
     from ratios import rows_of
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,4 +47,6 @@ def test_readmes_ratios_follow_from_their_figures(tmp_path):
         row = next(line for line in readme.splitlines() if line.startswith(f"| {what} |") and line.rstrip(" |").endswith(f" {ratio:g}"))
         ours, theirs = (float(re.search(r"([\d.]+) (ms|s|tokens/s)", cell)[1]) for cell in cells(row)[1:3])
         assert abs((ours / theirs if "tokens/s" in row else theirs / ours) / ratio - 1) < 0.05, what
-    assert f"{len(rows)} ratios" in benchmark("ratios.py", ROOT / "README.md", tmp_path / "r.png")[-1] and (tmp_path / "r.png").stat().st_size > 1000
+    assert f"{len(rows)} ratios" in benchmark("ratios.py", ROOT / "README.md", tmp_path / "r.png")[-1]
+    for picture in (tmp_path / "r.png", ROOT / "nbs" / "images" / "ratios.png"):
+        assert json.loads(Image.open(picture).info["Description"]) == [list(row) for row in rows], "draw it anew: python benchmarks/ratios.py README.md nbs/images/ratios.png"
