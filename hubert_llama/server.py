@@ -197,6 +197,7 @@ class Client:
         self.outgoing: asyncio.Queue[dict] = asyncio.Queue(4 * config.max_jobs)
         self.seq = 0  # of streamed events
         self.session: Session | None = None  # until it asks for one
+        self.turn: int | None = None  # when it was last served, counted in jobs begun; until then, when it first asked
         self.dropped = False
 
     def slot(self) -> Slot:
@@ -387,6 +388,7 @@ class Dispatcher:
         self._timer: asyncio.TimerHandle | None = None  # until the next worker is started
         self._starting: asyncio.Task | None = None
         self._next_id = 0
+        self._begun = 0  # jobs so far
 
     def load(self, client: Client, request: Request) -> None:
         "Have the models loaded, and tell the client when they are."
@@ -409,6 +411,7 @@ class Dispatcher:
         if len(client.jobs) >= self.config.max_pending or len(self.waiting) >= self.config.max_jobs:
             return job.error("Too many requests are waiting: try again when some have been answered.")
         client.jobs.add(job)
+        client.turn = self._begun - 1 if client.turn is None else client.turn  # before whom the worker is at
         seconds = request.timeout or self.config.timeout
         job.deadline = asyncio.get_running_loop().call_later(seconds, self.cancel, job, f"No answer within {seconds:g} s. Ask again with a shorter recording, or choose a smaller profile.")
         self.waiting.append(job)
@@ -452,19 +455,21 @@ class Dispatcher:
         elif (job := self._next()) is not None:
             self.waiting.remove(job)
             self.running.append(job)
+            self._begun += 1
+            job.client.turn = self._begun
             session = job.client.session
             known = {"context": job.request.context or session.context, "history": list(session.turns)} if session else {"context": job.request.context}
             self.worker.send({"op": "transcribe", "job": job.id, "audio_path": job.request.audio_path, **known})
 
     def _next(self) -> Job | None:
-        "The job that the worker is to begin: the first that waits, or beside a long one the first of another client, or of the same."
+        "The job that the worker is to begin: of the client that was served longest ago, the first that waits; beside a long one of another client, if one waits."
         if not self.running:
-            return self.waiting[0] if self.waiting else None
+            return min(self.waiting, key=lambda j: j.client.turn, default=None)
         long, *others = self.running
         if others or not long.long:
             return None
         able = [j for j in self.waiting if j.client is not long.client or j.client.session is None]
-        return min(able, key=lambda j: j.client is long.client, default=None)
+        return min(able, key=lambda j: (j.client is long.client, j.client.turn), default=None)
 
     def start_worker(self) -> None:
         "Start a worker, later and later the more have failed."

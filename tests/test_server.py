@@ -565,6 +565,25 @@ async def test_a_short_question_does_not_wait_for_a_long_recording():
 
 
 @on_loop
+async def test_clients_take_turns():
+    async with serving() as service, talking(service) as eager, talking(service) as modest:
+        order = []
+        for i in range(4):
+            await eager.ask(f"eager {i}.wav", "sleep 0.2")
+        while not service.dispatcher.running:
+            await asyncio.sleep(0.01)
+        for i in range(2):
+            await modest.ask(f"modest {i}.wav", "sleep 0.2")
+
+        async def hear(client, n):
+            for _ in range(n):
+                order.append((await client.hear())["transcript"])
+
+        await asyncio.gather(hear(eager, 4), hear(modest, 2))
+        assert order == ["eager 0.wav", "modest 0.wav", "eager 1.wav", "modest 1.wav", "eager 2.wav", "eager 3.wav"]
+
+
+@on_loop
 async def test_a_recording_given_up_while_another_has_its_turn_costs_nobody_anything():
     async with serving(grace=0.3) as service, talking(service) as lecture, talking(service) as other:
         await lecture.ask("lecture.wav", "long 12")
