@@ -2,10 +2,11 @@
 
     python benchmarks/server.py                      # the bundled pair
     python benchmarks/server.py --runs 5 --profile llama3.2-1b
+    python benchmarks/server.py --runs 2 --profile llama3-8b --hubert /tmp/full-size/hubert --llama /tmp/full-size/llama
     python benchmarks/server.py --wait 5             # ask for the models after five seconds
 
 Prints, over some starts of the real server: the time from starting the process to the first accepted
-connection and to models loaded; the delay of `pong` while models load and while a request runs; the
+connection, to models loaded and to the first answer; the delay of `pong` while models load and while a request runs; the
 time from a spoken question of 2 s to its answer; the memory of both processes. And, in a process that
 imports and loads as the worker does: torch's import, and the time from there to models loaded (transformers
 begins with what needs no torch; that part stands before, and is in "Python's start to models loaded").
@@ -38,17 +39,17 @@ import torch
 marks.append(time.perf_counter())
 from hubert_llama import worker
 worker.import_ahead()
-loader = worker.Worker(worker.WorkerConfig(sys.argv[1]), lambda event: None)
+loader = worker.Worker(worker.config_from(worker.parser().parse_args(sys.argv[2:])), lambda event: None)
 loader.handle({"op": "load"})
 marks.append(time.perf_counter())
 assert loader.pipeline is not None, "the models did not load"
-print(json.dumps([marks[2] - marks[1], marks[3] - marks[2], time.time() - float(sys.argv[2])]))
+print(json.dumps([marks[2] - marks[1], marks[3] - marks[2], time.time() - float(sys.argv[1])]))
 """
 
 
-def time_loading(profile: str) -> dict[str, list[float]]:
+def time_loading(options: list[str]) -> dict[str, list[float]]:
     """Seconds of the parts of loading, in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", LOADING, profile, str(time.time())], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", LOADING, str(time.time()), *options], capture_output=True, text=True, check=True)
     torch, rest, whole = json.loads(done.stdout.splitlines()[-1])
     return {"torch's import (s)": [torch], "torch imported to models loaded (s)": [rest], "Python's start to models loaded (s)": [whole]}
 
@@ -105,7 +106,7 @@ async def measure(port: int, process: psutil.Process, start: float, wait: float)
         loading, loaded = await pong_delays(ws, "models_loaded")
         ready, loading_took = time.perf_counter() - start, time.perf_counter() - asked
         assert loaded["success"], loaded
-        answers, working = [], []
+        answers, working, first = [], [], 0.0
         for _ in range(5):
             asked = time.perf_counter()
             await ws.send(json.dumps({"type": "transcribe", "audio_path": str(CLIP), "context": "Course: Biology 101."}))
@@ -113,9 +114,10 @@ async def measure(port: int, process: psutil.Process, start: float, wait: float)
             assert result["success"], result
             answers.append(time.perf_counter() - asked)
             working += delays
+            first = first or time.perf_counter() - start
     worker = process.children()[0]
     return {
-        "models loaded (s)": [ready], "load_models to models loaded (s)": [loading_took], "pong while loading (ms)": [1000 * d for d in loading], "pong while answering (ms)": [1000 * d for d in working], "question of 2 s to answer (s)": answers,
+        "models loaded (s)": [ready], "load_models to models loaded (s)": [loading_took], "first answer (s)": [first], "pong while loading (ms)": [1000 * d for d in loading], "pong while answering (ms)": [1000 * d for d in working], "question of 2 s to answer (s)": answers,
         "socket process (MB)": [process.memory_info().rss / 1e6], "worker process (MB)": [worker.memory_info().rss / 1e6]}
 
 
@@ -138,10 +140,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="how many starts (default: %(default)s)")
     parser.add_argument("--profile", default="mini")
     parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="between the start and load_models; Heilion takes 2 (default: %(default)g)")
+    parser.add_argument("--hubert", help="another HuBERT: hub id or folder")
+    parser.add_argument("--llama", help="another Llama: hub id or folder")
     args = parser.parse_args()
+    options = [x for name in ("profile", "hubert", "llama") if getattr(args, name) for x in (f"--{name}", getattr(args, name))]
     table: dict[str, list[float]] = {}
     for _ in range(args.runs):
-        for name, values in {**one_run(["--profile", args.profile], args.wait), **time_loading(args.profile)}.items():
+        for name, values in {**one_run(options, args.wait), **time_loading(options)}.items():
             table.setdefault(name, []).extend(values)
     print(f"{args.runs} starts, load_models after {args.wait:g} s, profile {args.profile}; {platform.machine()}, {psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}, Python {platform.python_version()}\n")
     print("| | median | 99 % | largest | n |\n|---|---|---|---|---|")

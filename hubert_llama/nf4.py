@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -563,7 +564,14 @@ def _codes(folder: Path, name: str, coded: Collection[str], on_progress: hub.Pro
         kept = keep(folder, name, coded, on_progress)
     except OSError as e:
         log.warning("4-bit weights of %s cannot be kept (%s): they are made again at every start. Free some disk space, or set HF_HOME to a folder that can be written.", name, e)
-        sources = _sources(folder)
-        return lambda n: quantize(_read(sources[n], n))
+        sources, told = _sources(folder), itertools.count()
+
+        def make(n: str) -> tuple[torch.Tensor, ...]:
+            "Of one tensor; says how far the making is."
+            if on_progress:
+                on_progress("quantizing", next(told) / len(coded), f"Quantising {name} to 4 bit, which cannot be kept")
+            return quantize(_read(sources[n], n))
+
+        return make
     files = {n: kept / _file_of(n) for n in coded}
     return lambda n: tuple(_read(files[n], f"{n}.{part}") for part in PARTS)
