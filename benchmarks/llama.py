@@ -10,11 +10,12 @@ few percent for short prompts. From these figures follows what choosing among re
 
 import argparse
 import random
-from collections.abc import Callable
+import statistics
+from functools import partial
 
 import bitsandbytes as bnb
 import torch
-from timing import timed
+from timing import in_turns, timed
 
 from hubert_llama import nf4
 from hubert_llama.llama import _tree
@@ -43,15 +44,26 @@ def unquantised(weight: torch.Tensor) -> torch.nn.Module:
     return linear
 
 
-def time_layer(make: Callable[[torch.Tensor], torch.nn.Module], rows: list[int], repeats: int) -> dict[int, float]:
-    """Seconds of the seven matrices for each number of rows."""
-    seconds = dict.fromkeys(rows, 0.0)
+WAYS = {"ours": ours, "bitsandbytes": theirs, "bf16": unquantised}
+
+
+def time_layer(rows: list[int], repeats: int) -> dict[str, dict[int, list[float]]]:
+    """Seconds of the seven matrices in each way and for each number of rows, turn by turn: the ways take turns."""
+    seconds = {way: {m: [0.0] * repeats for m in rows} for way in WAYS}
     for n, k in SHAPES.values():
-        linear = make((torch.randn(n, k) * 0.02).bfloat16())
+        weight = (torch.randn(n, k) * 0.02).bfloat16()
+        linear = {way: make(weight) for way, make in WAYS.items()}
         for m in rows:
             x = torch.randn(m, k).bfloat16()
-            seconds[m] += min(timed(lambda: linear(x), repeats))
+            for way, times in in_turns({way: partial(layer, x) for way, layer in linear.items()}, repeats).items():
+                seconds[way][m] = [a + b for a, b in zip(seconds[way][m], times, strict=True)]
     return seconds
+
+
+def tokens_a_second(layer: list[float], head: float, m: int) -> str:
+    """Of the whole model, from one layer's times and the output layer's: median and least to most."""
+    rates = [m / (LAYERS * seconds + head) for seconds in layer]
+    return f"{statistics.median(rates):.1f} ({min(rates):.1f}–{max(rates):.1f})"
 
 
 def readings() -> int:
@@ -80,15 +92,15 @@ def main() -> None:
     torch.manual_seed(0)
     rows = sorted({*args.rows, 1, ASKING, readings(), PROMPT})
     output = unquantised((torch.randn(VOCABULARY, WIDTH) * 0.02).bfloat16())
-    head = {m: min(timed(lambda: output(torch.randn(m, WIDTH).bfloat16()), args.repeats)) for m in (1, readings())}
+    head = {m: statistics.median(timed(lambda: output(torch.randn(m, WIDTH).bfloat16()), args.repeats)) for m in (1, readings())}
     del output
     print(f"{torch.get_num_threads()} threads, kernel for single rows: {'yes' if nf4.has_kernel() else 'no'}, unpacking first from {nf4.many_rows()} rows on\n")
     print("| rows | " + " | ".join(f"{m}" for m in rows) + " |\n|---" * 1 + "|---" * len(rows) + "|")
-    layers = {}
-    for name, make in {"ours": ours, "bitsandbytes": theirs, "bf16": unquantised}.items():
-        layers[name] = time_layer(make, rows, args.repeats)
-        print(f"| {name}, tokens a second | " + " | ".join(f"{m / (LAYERS * layers[name][m] + head[1]):.1f}" for m in rows) + " |", flush=True)
-    print("\n" + choosing(layers["ours"], head))
+    layers = time_layer(rows, args.repeats)
+    for name, times in layers.items():
+        print(f"| {name}, tokens a second | " + " | ".join(tokens_a_second(times[m], head[1], m) for m in rows) + " |")
+    print("| ours to bitsandbytes, turn by turn | " + " | ".join(f"{statistics.median(b / a for a, b in zip(layers['ours'][m], layers['bitsandbytes'][m], strict=True)):.1f}" for m in rows) + " |")
+    print("\n" + choosing({m: statistics.median(times) for m, times in layers["ours"].items()}, head))
 
 
 if __name__ == "__main__":
