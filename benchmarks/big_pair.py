@@ -199,13 +199,16 @@ def prescribe(pipeline, said: Iterator[str]) -> None:
     choose, encoder._encode_batch, module.next_token = module.next_token, hear, next_token
 
 
-def time_question(pipeline, guesses: bool) -> dict:
+GUESSES = {"the draft taken up again": (True, 3), "the draft once": (True, 0), "token by token": (False, 0)}  # whether what was heard is the transcript's draft, and how many tokens of it are guessed when it went astray
+
+
+def time_question(pipeline, drafted: bool, redraft: int) -> dict:
     """Seconds from the recording to each event, for the first question of a course and for the second."""
     from hubert_llama import pipeline as module
     from hubert_llama.pipeline import Heard, ResponseDelta, Transcript
 
-    complete, pipeline.llama.lookahead = module.complete, pipeline.llama.lookahead if guesses else 0
-    if not guesses:
+    complete, pipeline.llama.redraft = module.complete, redraft
+    if not drafted:
         module.complete = lambda *args, draft="", **kwargs: complete(*args, **kwargs)
     context = PAGE * (CONTEXT_TOKENS // len(pipeline.llama.tokenizer(PAGE)["input_ids"]) + 1)
     context = pipeline.llama.tokenizer.decode(pipeline.llama.tokenizer(context, add_special_tokens=False)["input_ids"][:CONTEXT_TOKENS])
@@ -224,14 +227,16 @@ def time_question(pipeline, guesses: bool) -> dict:
 
 def understand(folder: Path, repeats: int) -> dict:
     """All that is measured on one loaded pair."""
-    from itertools import cycle
+    from itertools import cycle, product
+    from statistics import median
 
     memory, pipeline = Memory(), load(folder)
     pipeline.warm_up()
     figures = time_llama(pipeline, repeats)
     prescribe(pipeline, cycle([SAID, ANSWER]))
-    for guesses in (True, False):
-        figures["with guesses" if guesses else "without"] = time_question(pipeline, guesses)
+    runs = [{how: time_question(pipeline, *guesses) for how, guesses in GUESSES.items()} for _ in range(repeats)]  # in turns
+    for how, which in product(GUESSES, ("first", "second")):
+        figures.setdefault(how, {})[which] = {at: median([run[how][which][at] for run in runs]) for at in runs[0][how][which]}
     return {**figures, "peak": memory.most}
 
 
@@ -277,7 +282,7 @@ def print_whole(f: dict) -> None:
     print(f"\nA prompt of {PROMPT_TOKENS} tokens: {f['prompt tokens/s']:.1f} tokens/s. Writing: {f['tokens/s']:.2f} tokens/s; reading {f['bytes a token'] / 1e9:.2f} GB a token at {f['GB/s']:.1f} GB/s would allow {f['bound tokens/s']:.2f}.")
     print("A pass of " + ", ".join(f"{n} tokens {t[0]:.2f} s" for n, t in f["pass of n tokens"].items()) + ".\n")
     print("| question of 10 s, context of 300 tokens | heard, s | transcript, s | first word, s | 64 tokens, s |\n|---|---|---|---|---|")
-    for how in ("with guesses", "without"):
+    for how in GUESSES:
         for which, at in f[how].items():
             print(f"| {which}, {how} | " + " | ".join(f"{at[k]:.1f}" for k in ("heard", "transcript", "first word", "answer")) + " |")
     print(f"\nMost memory: {f['peak']['RssAnon']} MB anonymous, {f['peak']['RssFile']} MB of files.")
