@@ -213,7 +213,7 @@ def time_question(pipeline, drafted: bool, redraft: int) -> dict:
     context = PAGE * (CONTEXT_TOKENS // len(pipeline.llama.tokenizer(PAGE)["input_ids"]) + 1)
     context = pipeline.llama.tokenizer.decode(pipeline.llama.tokenizer(context, add_special_tokens=False)["input_ids"][:CONTEXT_TOKENS])
     sound, figures = recording(10), {}
-    pipeline.llama.prefix.clear()
+    pipeline.llama.forget()
     for name in ("first", "second"):
         start, at = time.perf_counter(), {}
         for event in pipeline.stream(sound, context):

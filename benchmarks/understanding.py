@@ -94,7 +94,7 @@ class Given:
 
     def __call__(self, audio: str, context: str = ""):
         """Understand the samples."""
-        self.pipeline.llama.prefix.clear()
+        self.pipeline.llama.forget()
         return self.pipeline(self.waveform, context)
 
 

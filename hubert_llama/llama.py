@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'LOOKAHEAD', 'PREFILL_CHUNK', 'MAX_GUESS', 'MAX_SKIPPED',
-           'Step', 'Sampling', 'Completion', 'next_token', 'PrefixCache', 'common_prefix', 'loaded_bytes', 'ChatLlama',
-           'stream', 'complete', 'log_likelihoods']
+__all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'LOOKAHEAD', 'PREFILL_CHUNK', 'MAX_KEPT', 'MAX_GUESS',
+           'MAX_SKIPPED', 'Step', 'Sampling', 'Completion', 'next_token', 'PrefixCache', 'common_prefix',
+           'loaded_bytes', 'ChatLlama', 'stream', 'complete', 'log_likelihoods']
 
 # %% ../nbs/02_llama.ipynb #9cb3777c
 log = logging.getLogger(__name__)
@@ -96,6 +96,17 @@ class PrefixCache:
             self.cache.crop(n - len(self.ids))  # negative: how many to drop
             del self.ids[n:]
 
+    def beginning(
+        self,
+        ids: Sequence[int],  # the coming prompt
+    ) -> PrefixCache:
+        "A copy of what the cache has in common with `ids`."
+        copy, n = PrefixCache(), common_prefix(self.ids, ids)
+        for i, layer in enumerate(self.cache.layers if n else ()):
+            copy.cache.update(layer.keys[:, :, :n], layer.values[:, :, :n], i)
+        copy.ids = self.ids[:n]
+        return copy
+
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     "Length of the common beginning of two sequences."
     return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
@@ -163,6 +174,7 @@ def loaded_bytes(
 MAX_WINDOW = 8192  # tokens of a conversation; Llama 3.2 could look back on 131,072, whose keys and values take gigabytes
 LOOKAHEAD = 8  # tokens guessed at a time, where a pass of several takes hardly longer than one of a single token
 PREFILL_CHUNK = 512  # tokens computed at a time while a prompt is read: between two, one may stop
+MAX_KEPT = 4  # beginnings of conversations whose keys and values are kept
 
 class ChatLlama:
     "A chat model of the Llama architecture: messages in, text out piece by piece."
@@ -175,6 +187,7 @@ class ChatLlama:
     ):
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.prefix, self._beside = PrefixCache(), PrefixCache()
+        self._kept: dict[str, PrefixCache] = {}  # by the first message, the newest last
         self.graph = _graph(model)  # how single tokens are computed on a GPU
         self.lookahead = 0 if self.graph else LOOKAHEAD  # tokens guessed at a time from what stood before; 0: none
         self.redraft = 0 if self.graph else LOOKAHEAD  # and from what is left of a draft that was not right altogether
@@ -204,6 +217,24 @@ class ChatLlama:
             if has_kernel():
                 llama.lookahead, llama.redraft = 0, 3  # with it a pass of four tokens takes up to 1.4 times as long as one of a single token (benchmarks/big_pair.py): what stood before is seldom right that often, a draft is
         return llama
+
+    def recall(
+        self,
+        messages: Sequence[Message],
+        ids: Sequence[int],  # their prompt
+    ) -> int:  # how many of its tokens need not be computed
+        "Take up the cache of conversations that begin with the same message; a few are kept, the older ones of as many tokens as a window has."
+        if not self.graph:  # a recorded pass belongs to one cache
+            self.prefix = self._kept[messages[0]["content"]] = self._kept.pop(messages[0]["content"], None) or self.prefix.beginning(ids)
+            while len(self._kept) > MAX_KEPT or sum(len(kept.ids) for kept in list(self._kept.values())[:-1]) > self.window:
+                del self._kept[next(iter(self._kept))]
+        return self.prefix.keep_common(ids)
+
+    def forget(self) -> None:
+        "Keep nothing of any conversation."
+        self._kept.clear()
+        for cache in (self.prefix, self._beside):
+            cache.clear()
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -289,7 +320,7 @@ def stream(
 
     ids = llama.fitting(messages)
     made, pieces, passes = 0, [], llama.passes
-    n_cached = llama.prefix.keep_common(ids)
+    n_cached = llama.recall(messages, ids)
     decoder, reason = DecodeStream(skip_special_tokens=True), "length"
     most = min(sampling.max_new_tokens, llama.window - len(ids))
     for token in itertools.islice(_tokens(llama, ids, n_cached, sampling, draft, most, should_stop), most):
@@ -414,7 +445,7 @@ def log_likelihoods(
     ids = llama.fitting(messages, longest)
     if not turns:
         return []
-    first = _prefill(llama, ids[llama.prefix.keep_common(ids) :], should_stop, exact=True)[-1]  # (V,)
+    first = _prefill(llama, ids[llama.recall(messages, ids) :], should_stop, exact=True)[-1]  # (V,)
     tree = _tree(turns)
     likely = _weigh(llama, first, tree, should_stop)
     return [sum(likely[step] for step in path) for path in tree.paths]
