@@ -63,6 +63,8 @@ def test_a_grown_hubert_computes_what_the_smaller_did():
     x = torch.randn(1, 8000)
     with torch.inference_mode():
         assert torch.allclose(small(x).logits, large(x).logits, atol=1e-5)
+    with pytest.raises(SystemExit, match="not taken away"):
+        grown(large, s)
 
 
 def test_the_learners_loss_is_the_models_own_and_a_share_of_the_phonemes():
@@ -520,7 +522,7 @@ def test_an_export_is_a_mean_of_the_weights_before_and_after(tmp_path):
     small, s = (Settings(hidden_size=32, layers=n, heads=2, intermediate_size=64, phoneme_layer=1) for n in (1, 2))
     export(HubertForCTC(make_config(small)), State(), small, tmp_path / "before")
     learner = Learner(HubertForCTC(make_config(s)), s)
-    save_checkpoint(tmp_path / "c.pt", learner.model, MuonAdamW(learner, learner.model.hubert.encoder.layers, 0.0), State(), learner.phonemes)
+    save_checkpoint(tmp_path / "c.pt", learner, MuonAdamW(learner, learner.model.hubert.encoder.layers, 0.0), State())
     export_checkpoint(s, tmp_path / "c.pt", tmp_path / "mean", tmp_path / "before", 0.75)
     export_checkpoint(s, tmp_path / "c.pt", tmp_path / "same", tmp_path / "c.pt", 0.75)
     assert torch.equal(HubertForCTC.from_pretrained(tmp_path / "same", dtype=torch.float32).lm_head.weight, learner.model.lm_head.weight.bfloat16().float())
@@ -529,54 +531,6 @@ def test_an_export_is_a_mean_of_the_weights_before_and_after(tmp_path):
         if name in before:
             assert torch.allclose(mean[name], 0.25 * before[name] + 0.75 * after, rtol=0.02, atol=1e-3), name
     assert json.loads((tmp_path / "mean" / "training_args.json").read_text())["share_of_these_weights"] == 0.75
-
-
-def test_upper_layers_alone_hear_what_the_whole_model_hears():
-    from dataclasses import replace
-
-    import torch
-    from train_hubert import HubertForCTC, Learner, Settings, collate, make_config
-    from train_upper import Lower, Upper, spans
-
-    torch.manual_seed(0)
-    s = Settings(hidden_size=32, layers=4, heads=2, intermediate_size=64, phoneme_weight=0.0)
-    model = HubertForCTC(make_config(s)).eval()
-    with torch.no_grad():
-        model.lm_head.weight.mul_(50)  # untrained, it hardly minds what it is given
-    rng = np.random.default_rng(0)
-    batch = collate([rng.standard_normal(n).astype(np.float32) for n in (16_000, 11_000)], ["what is", "an atom"], 1.0)
-    with torch.no_grad():
-        whole, lesson = Learner(model, s)(batch), Lower(model, 2)(batch)
-        parts = [Upper(model, 2, 0.0).eval()(replace(lesson, hidden=hidden)) for hidden in (lesson.hidden, torch.randn_like(lesson.hidden))]
-    assert abs(whole - parts[0]) < 0.02 * whole < abs(whole - parts[1])  # in bf16, and against what the lower layers did not say
-    hidden = spans(200, 500, 0.12).float()
-    assert 0.09 < hidden.mean() < 0.13 and not spans(2, 500, 0.0).any()
-
-
-def test_upper_layers_learn_and_go_on_while_the_lower_ones_stay(tmp_path):
-    import torch
-    from train_hubert import HubertForCTC, Settings, State, export, load_weights, make_config
-    from train_upper import kept_lessons
-
-    small, steps, made = Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64), [], []
-    export(HubertForCTC(make_config(small)), State(), small, tmp_path / "before")
-    rows = [(0, 16_000, "what is an atom", "espeak en")] * 40
-    (tmp_path / "train-synthetic.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    np.random.default_rng(0).integers(-3000, 3000, 16_000).astype(np.int16).tofile(tmp_path / "train-synthetic.pcm")
-    flags = "--layers 3 --frozen-layers 1 --hours 0.01 --hidden-size 32 --heads 2 --intermediate-size 64 --batch-seconds 4 --warmup 1 --real 0 --threads 1".split()
-    command = ["--work-dir", tmp_path, "--init-from", tmp_path / "before", *flags, "--out", tmp_path / "after"]
-    for minutes in ("0.02", "0.04"):
-        told = script("train_upper.py", *command, "--minutes", minutes)
-        steps.append(json.loads((tmp_path / "after" / "training_args.json").read_text())["steps"])
-        made.append((tmp_path / "lessons-0.pt").stat().st_mtime_ns)
-    before, after = (HubertForCTC.from_pretrained(tmp_path / name, dtype=torch.float32).state_dict() for name in ("before", "after"))
-    stays = {name: torch.equal(before[name], after[name]) for name in before}
-    assert all(same == (not name.startswith(("hubert.encoder.layers.1", "hubert.encoder.layer_norm", "lm_head"))) for name, same in stays.items() if name.endswith("weight")), stays
-    assert "of lessons" in told and steps[1] > steps[0] > 0 and made[0] == made[1]  # the lessons are made once
-    with pytest.raises(SystemExit, match="delete it"):
-        kept_lessons(tmp_path / "lessons-0.pt", {"hours": 1.0})
-    with pytest.raises(SystemExit, match="not taken away"):
-        load_weights(tmp_path / "after", small)
 
 
 def test_matrices_may_step_at_a_rate_of_their_own():

@@ -286,9 +286,9 @@ def ctc_loss(logits: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) 
     return torch.nn.functional.ctc_loss(logits.transpose(0, 1).float().log_softmax(-1), labels[labels >= 0], lengths, (labels >= 0).sum(1), zero_infinity=True)
 
 
-def save_checkpoint(path: Path, model: HubertForCTC, optimizer: MuonAdamW, state: State, phonemes: torch.nn.Module | None = None) -> None:
+def save_checkpoint(path: Path, learner: Learner, optimizer: MuonAdamW, state: State) -> None:
     """Write the checkpoint whole or not at all."""
-    torch.save({"model": model.state_dict(), "phonemes": phonemes.state_dict() if phonemes else {}, "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, path.with_suffix(".tmp"))
+    torch.save({"model": learner.model.state_dict(), "phonemes": learner.phonemes.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
 
 
@@ -297,16 +297,14 @@ def load_checkpoint(path: Path, model: HubertForCTC, learner: Learner | None = N
     saved = torch.load(path, map_location=model.device, weights_only=True)
     model.load_state_dict(saved["model"])
     if learner is not None:
-        if not saved["phonemes"]:
-            raise SystemExit(f"{path} is of train_upper.py, which learns no phonemes: begin with --init-from {path} and another --checkpoint.")
         learner.phonemes.load_state_dict(saved["phonemes"])
     if optimizer is not None:
         optimizer.load_state_dict(saved["optimizer"])
     return State(**json.loads(saved["state"]))
 
 
-def step(learner: torch.nn.Module, optimizer: MuonAdamW, batches: list, lr: float, s: Settings, pool: ThreadPoolExecutor) -> float:
-    """Learn from batches, of which the learner makes a loss, each read by a thread of its own, at a learning rate; returns their mean loss."""
+def step(learner: Learner, optimizer: MuonAdamW, batches: list[Batch], lr: float, s: Settings, pool: ThreadPoolExecutor) -> float:
+    """Learn from batches, each read by a thread of its own, at a learning rate; returns their mean loss."""
     loss = learn(learner, learner, batches, pool)
     torch.nn.utils.clip_grad_norm_(learner.parameters(), s.clip_norm)
     optimizer.step(lr)
@@ -390,8 +388,8 @@ def begin(s: Settings, init_from: Path | None, checkpoint: Path, pool: ThreadPoo
         model.set_attn_implementation("eager")  # learns a sixth faster here than with PyTorch's fused attention
         quicken(model)
     learner = Learner(model, s).to(model.device)
-    if init_from and init_from.is_file() and (heads := torch.load(init_from, map_location=model.device, weights_only=True, mmap=True)["phonemes"]):  # of the file only these are read
-        learner.phonemes.load_state_dict(heads)
+    if init_from and init_from.is_file():
+        learner.phonemes.load_state_dict(torch.load(init_from, map_location=model.device, weights_only=True, mmap=True)["phonemes"])  # of the file only these are read
     optimizer = MuonAdamW(learner, model.hubert.encoder.layers, s.weight_decay, pool, s.together, s.matrix_lr)
     state = load_checkpoint(checkpoint, model, learner, optimizer) if checkpoint.exists() else State()
     if s.freeze_convolutions:
@@ -410,36 +408,24 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
     clips, tests = load_clips(folder, s), load_tests(folder, at_most=20)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, clips: { {k: len(v) for k, v in clips.items()} }", flush=True)
 
-    stream = batches(clips, s, s.seed + state.step, easy=lambda: state.easy)
-
-    def learn_next(lr: float) -> tuple[float, float]:
-        """One step."""
-        model.config.mask_time_prob = 0.0 if state.easy else s.mask_time_prob
-        drawn = [next(stream) for _ in range(s.together)]
-        return step(learner, optimizer, drawn, lr, s, pool), sum(b.seconds for b in drawn)
-
-    spend(s, state, learn_next, lambda: quick_wer(model, tests), lambda: save_checkpoint(checkpoint, model, optimizer, state, learner.phonemes))
-    return model, state
-
-
-def spend(s: Settings, state: State, learn_next: Callable[[float], tuple[float, float]], measure: Callable[[], dict[str, float]], save: Callable[[], None]) -> None:
-    """Learn until the time is spent, measuring and saving now and then: `learn_next` takes a step at a learning rate and returns its loss and the seconds of audio in it."""
-    losses = deque(maxlen=100)
+    stream, losses = batches(clips, s, s.seed + state.step, easy=lambda: state.easy), deque(maxlen=100)
     last = saved = measured = time.monotonic()
     while (phase := state.spent / (s.minutes * 60)) < 1:
-        loss, audio = learn_next(lr_at(phase, state.step, s))
-        losses.append(loss)
+        model.config.mask_time_prob = 0.0 if state.easy else s.mask_time_prob
+        drawn = [next(stream) for _ in range(s.together)]
+        losses.append(step(learner, optimizer, drawn, lr_at(phase, state.step, s), s, pool))
         now = time.monotonic()
-        state.count(audio, losses, min(now - last, PAUSE), s)
+        state.count(sum(b.seconds for b in drawn), losses, min(now - last, PAUSE), s)
         last = now
         if now - measured > 400:
-            state.log[-1:] = [{**row, "wer": measure()} for row in state.log[-1:]]
+            state.log[-1:] = [{**row, "wer": quick_wer(model, tests)} for row in state.log[-1:]]
             print(state.log[-1:], flush=True)
             measured = last = time.monotonic()  # measuring is not training time
         if now - saved > 180:
-            save()
+            save_checkpoint(checkpoint, learner, optimizer, state)
             saved = last = time.monotonic()
-    save()
+    save_checkpoint(checkpoint, learner, optimizer, state)
+    return model, state
 
 
 # Measuring
