@@ -332,7 +332,7 @@ def test_nothing_that_is_heard_backwards_was_said():
     emissions = np.log(np.random.default_rng(0).dirichlet(np.ones(4), 30)).astype(np.float32)
     for said, right in (("ab b", [True, False]), ("", [False, False])):
         signs, judged = signs_of(Heard(Utterance("x.wav", said), emissions, "ab a"), [Hypothesis("ab a", 0.0, 0.0)], "ab a", -2.0, labels)
-        assert judged == right and [sign[-1] for sign in signs] == [-2.0] * 2
+        assert judged == right and [sign[-1] for sign in signs] == [-2.0] * 2 and np.std([sign[1] for sign in signs]) == 0 > signs[0][1]  # evidence and sense are of the whole
 
 
 def test_the_optimizer_goes_on_where_it_stopped(tmp_path):

@@ -78,7 +78,7 @@ class Noting(Calibration):
 
 def signs_of(h: Heard, hypotheses: list[Hypothesis], text: str, sense: float, labels: list[str]) -> tuple[list[tuple[float, ...]], list[bool]]:
     """The signs of each word of a text, and whether it was said; neither where words cannot be told apart."""
-    noting = Noting()
+    noting = Noting(SignWeights())
     words = time_words(h.emissions, text, labels, [(x.text, x.total) for x in hypotheses], noting, sense=sense)
     judged = [r for _, r in judged_words([Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])])] if h.utterance.text else [False] * len(noting.seen)
     return (noting.seen, judged) if len(judged) == len(noting.seen) and np.isfinite(noting.seen).all() else ([], [])
