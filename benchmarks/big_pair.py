@@ -199,7 +199,7 @@ def prescribe(pipeline, said: Iterator[str]) -> None:
     choose, encoder._encode_batch, module.next_token = module.next_token, hear, next_token
 
 
-GUESSES = {"the draft taken up again": (True, 3), "the draft once": (True, 0), "token by token": (False, 0)}  # whether what was heard is the transcript's draft, and how many tokens of it are guessed when it went astray
+GUESSES = {"the draft taken up again": (True, True), "the draft once": (True, False), "token by token": (False, False)}  # whether what was heard is the transcript's draft, and whether it is taken up again when it went astray
 
 
 def time_question(pipeline, drafted: bool, redraft: int) -> dict:
@@ -234,7 +234,8 @@ def understand(folder: Path, repeats: int) -> dict:
     pipeline.warm_up()
     figures = time_llama(pipeline, repeats)
     prescribe(pipeline, cycle([SAID, ANSWER]))
-    runs = [{how: time_question(pipeline, *guesses) for how, guesses in GUESSES.items()} for _ in range(repeats)]  # in turns
+    own = pipeline.llama.redraft
+    runs = [{how: time_question(pipeline, drafted, own if again else 0) for how, (drafted, again) in GUESSES.items()} for _ in range(repeats)]  # in turns
     for how, which in product(GUESSES, ("first", "second")):
         figures.setdefault(how, {})[which] = {at: median([run[how][which][at] for run in runs]) for at in runs[0][how][which]}
     return {**figures, "peak": memory.most}

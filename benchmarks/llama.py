@@ -95,7 +95,7 @@ def main() -> None:
     head = {m: statistics.median(timed(lambda: output(torch.randn(m, WIDTH).bfloat16()), args.repeats)) for m in (1, readings())}
     del output
     print(f"{torch.get_num_threads()} threads, kernel for single rows: {'yes' if nf4.has_kernel() else 'no'}, unpacking first from {nf4.many_rows()} rows on\n")
-    print("| rows | " + " | ".join(f"{m}" for m in rows) + " |\n|---" * 1 + "|---" * len(rows) + "|")
+    print("| rows | " + " | ".join(f"{m}" for m in rows) + " |" + "\n|---" + "|---" * len(rows) + "|")
     layers = time_layer(rows, args.repeats)
     for name, times in layers.items():
         print(f"| {name}, tokens a second | " + " | ".join(tokens_a_second(times[m], head[1], m) for m in rows) + " |")

@@ -239,6 +239,9 @@ class ChatLlama:
     @contextmanager
     def aside(self) -> Iterator[None]:
         "Meanwhile another prompt is in the cache, and this one is not forgotten."
+        if not self.graph:  # `recall` keeps both
+            yield
+            return
         self.prefix, self._beside = self._beside, self.prefix
         try:
             yield

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = ['Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED', 'Event',
            'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'Audio', 'conversation', 'is_faithful', 'changed_share', 'tidy',
            'as_saying', 'Progress', 'Heard', 'Transcript', 'ResponseDelta', 'Correction', 'Understanding',
-           'PipelineConfig', 'Timer', 'Reading', 'explain', 'weighed_again', 'prefer', 'as_asked', 'split_words',
-           'SpeechUnderstanding', 'from_array', 'plot_timings']
+           'PipelineConfig', 'Timer', 'Reading', 'explain', 'weighed_again', 'prefer', 'sense_of', 'as_asked',
+           'split_words', 'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 Turn = tuple[str, str]  # a question's transcript and its answer
@@ -193,7 +193,7 @@ class Reading:
     searched: str  # the search's first; the greedy letters without one
     hypotheses: tuple[Hypothesis, ...]  # of the search, the best by `total` first; empty without one
     text: str  # the best, as far as the sound allows it
-    sense: float | None = None  # nats a word, the end counted as one, that Llama gives the hypothesis that it chose; None where it was not asked
+    sense: float | None = None  # `sense_of` the hypothesis that Llama chose; None where it was not asked
 
 def explain(
     change: Change,
@@ -223,6 +223,13 @@ def prefer(
     "The reading that the sound, the search's language model and Llama like best together: the logarithms weighted and added. Llama's likelihood has a small share of the other's mixed in, where there is one."
     opinions = [np.logaddexp(opinion, h.lm - config.outside) if h.lm else opinion for h, opinion in zip(hypotheses, likely)]
     return max(zip(hypotheses, opinions), key=lambda pair: pair[0].total - config.lm_discount * pair[0].lm + config.llama_weight * pair[1])[0]
+
+def sense_of(
+    reading: str,
+    nats: float,  # how likely Llama finds it
+) -> float:
+    "How likely Llama finds each word of a reading, the end counted as one: what a `Calibration` calls sense."
+    return nats / (1 + len(reading.split()))
 
 def as_asked(
     transcript: str,
@@ -431,7 +438,8 @@ class SpeechUnderstanding:
         with nullcontext() if shown == context else self.llama.aside():  # whose prompt is another one
             likely = log_likelihoods(self.llama, conversation(None, shown, history=history), [as_saying(t) for t in texts], should_stop)
         best = prefer(first.hypotheses, likely, self.config).text
-        return [replace(first, text=self._allowed(first.emissions, first.greedy, best), sense=likely[texts.index(best)] / (1 + len(best.split())))]
+        text = first.text if best == texts[0] else self._allowed(first.emissions, first.greedy, best)
+        return [replace(first, text=text, sense=sense_of(best, likely[texts.index(best)]))]
 
     def _is_sure(self, reading: Reading) -> bool:
         "Whether no word is in doubt."

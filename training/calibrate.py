@@ -29,7 +29,7 @@ from hubert_llama.ctc import Calibration, SignWeights, edit_distance, judge, let
 from hubert_llama.evaluate import Outcome, Utterance, count_errors, judged_words, read_manifest
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.llama import ChatLlama, log_likelihoods
-from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, prefer, weighed_again
+from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, prefer, sense_of, weighed_again
 from hubert_llama.search import BeamSearch, Hypothesis, LanguageModel
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
@@ -95,7 +95,7 @@ def fit(signs: list[tuple[float, ...]], right: list[bool], names: tuple[str, ...
 def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: list[tuple[str, float]], labels: list[str], llama: str) -> dict[str, dict[str, float] | str | int]:
     """What `Calibration` needs, and on how many words it was fitted: without sense for each list's first; with it for the readings that a Llama chose of those lists that are not sure.
 
-    `chosen` has each reading with the nats a word that Llama gives it, `llama` is its fingerprint, empty where there was none.
+    `chosen` has each reading with the sense that Llama finds in it, `llama` is its fingerprint, empty where there was none.
     """
     signs, right = [], []
     for h, hypotheses in zip(heard, found, strict=True):
@@ -182,9 +182,9 @@ def choose(found: list[list[Hypothesis]], likely: list[list[float]], **config: f
     return [prefer(f, own, PipelineConfig(**config)).text for f, own in zip(found, likely, strict=True)]
 
 
-def with_nats(found: list[list[Hypothesis]], likely: list[list[float]], chosen: list[str]) -> list[tuple[str, float]]:
-    """The chosen reading of each list, and the nats a word that Llama gives it."""
-    return [(text, next(nats for x, nats in zip(f, own, strict=True) if x.text == text) / (1 + len(text.split()))) for f, own, text in zip(found, likely, chosen, strict=True)]
+def with_sense(found: list[list[Hypothesis]], likely: list[list[float]], chosen: list[str]) -> list[tuple[str, float]]:
+    """The chosen reading of each list, and the sense that Llama finds in it."""
+    return [(text, sense_of(text, next(nats for x, nats in zip(f, own, strict=True) if x.text == text))) for f, own, text in zip(found, likely, chosen, strict=True)]
 
 
 def try_llama(heard: list[Heard], found: list[list[Hypothesis]], likely: list[list[float]], llama: ChatLlama, lm: LanguageModel) -> None:
@@ -233,13 +233,14 @@ def main() -> None:
     lists = found + read_all(people, search, "people: ") + read_all(noisy, search, f"{NOISE:g} dB: ") + [weighed_again(read(h, search), PipelineConfig.hypotheses) for h in backwards]
     llama = ChatLlama.from_pretrained(str(args.llama), exact) if args.llama else None
     likely = ask(everyone, lists, llama) if llama else [[0.0] * len(f) for f in lists]
+    chosen = choose(lists, likely)
     if args.snr is None:
-        fitted = fit_confidence(everyone, lists, with_nats(lists, likely, choose(lists, likely)), encoder.labels, hub.fingerprint(args.llama) if llama else "")
+        fitted = fit_confidence(everyone, lists, with_sense(lists, likely, chosen), encoder.labels, hub.fingerprint(args.llama) if llama else "")
         write(fitted, args.hubert / "calibration.json")
     if llama:
         try_llama(heard, found, likely[: len(heard)], llama, search.lm)
         if people:
-            print(f"people: with Llama {word_errors(people, choose(lists, likely)[len(heard) :][: len(people)]):.2f} %")
+            print(f"people: with Llama {word_errors(people, chosen[len(heard) :][: len(people)]):.2f} %")
 
 
 if __name__ == "__main__":
