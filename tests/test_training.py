@@ -504,7 +504,7 @@ def test_prose_becomes_sentences_without_figures(tmp_path):
 
 def test_the_grouped_convolution_has_pytorchs_gradients():
     import torch
-    from train_hubert import GroupedConvolution
+    from quicken import GroupedConvolution
 
     torch.manual_seed(0)
     for k, padding in ((8, 4), (5, 2), (4, 0)):
@@ -513,6 +513,33 @@ def test_the_grouped_convolution_has_pytorchs_gradients():
         wanted = torch.randn_like(theirs)
         for a, b in zip(*(torch.autograd.grad(y, (x, weight, bias), wanted) for y in (ours, theirs)), strict=True):
             assert torch.allclose(a, b)
+
+
+def test_a_quickened_hubert_computes_and_learns_the_same():
+    import copy
+
+    import torch
+    from quicken import Dropout, quicken
+    from train_hubert import Settings, make_config
+    from transformers import HubertForCTC
+
+    torch.manual_seed(0)
+    model = HubertForCTC(make_config(Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64, dropout=0.1))).double().eval()
+    model.set_attn_implementation("eager")
+    quick = copy.deepcopy(model)
+    quicken(quick)
+    x, mask, labels = torch.randn(3, 24_001, dtype=torch.float64), torch.ones(3, 24_001, dtype=torch.int64), torch.randint(5, 30, (3, 9))
+    mask[1, 15_000:] = 0
+    for m in (model, quick):
+        m(x, attention_mask=mask, labels=labels).loss.backward()
+    assert torch.allclose(model(x, attention_mask=mask).logits, quick(x, attention_mask=mask).logits)
+    for (name, p), q in zip(model.named_parameters(), quick.parameters(), strict=True):
+        if p.grad is not None and "k_proj.bias" not in name:  # what a key's bias adds falls out of the softmax: only noise is left
+            assert torch.allclose(p.grad, q.grad, rtol=1e-4, atol=1e-5 * float(p.grad.abs().max())), name
+    [*_, drop] = [m for m in quick.modules() if isinstance(m, Dropout)]
+    kept = drop.train()(torch.ones(400, 250))
+    assert set(kept.unique().tolist()) == {0.0, float(torch.tensor(1) / 0.9)} and 0.08 < (kept == 0).float().mean() < 0.12
+    assert drop.eval()(kept) is kept
 
 
 def test_an_export_is_a_mean_of_the_weights_before_and_after(tmp_path):

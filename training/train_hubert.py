@@ -26,6 +26,7 @@ import torch
 from optimizer import MuonAdamW, learn
 from phonemes import IDS as PHONEME_IDS
 from phonemes import phonemes
+from quicken import quicken
 from speech import Augmentation, Clip, augment, parts, read_part
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
@@ -324,39 +325,6 @@ def grown(weights: HubertForCTC, s: Settings) -> HubertForCTC:
     if any(not name.startswith("hubert.encoder.layers.") for name in missing):
         raise SystemExit(f"--init-from: its weights lack {missing[0]}; only the number of layers may differ from the settings.")
     return model
-
-
-class GroupedConvolution(torch.autograd.Function):
-    """A grouped 1-D convolution of stride 1 whose gradient by its input is a convolution too: on a CPU faster than PyTorch's."""
-
-    @staticmethod
-    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, padding: int, groups: int) -> torch.Tensor:
-        """x (B, C, T), weight (C, C / groups, k) -> (B, C, T + 2 padding - k + 1); the padding is less than k."""
-        ctx.save_for_backward(x, weight)
-        ctx.padding, ctx.groups = padding, groups
-        return torch.nn.functional.conv1d(x, weight, bias, padding=padding, groups=groups)
-
-    @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """The gradients by input, weight and bias."""
-        x, weight = ctx.saved_tensors
-        channels, own, k = weight.shape
-        turned = weight.view(ctx.groups, channels // ctx.groups, own, k).transpose(1, 2).reshape(-1, channels // ctx.groups, k).flip(-1)
-        by_input = torch.nn.functional.conv1d(gradient, turned, padding=k - 1 - ctx.padding, groups=ctx.groups)
-        _, by_weight, by_bias = torch.ops.aten.convolution_backward(gradient, x, weight, [channels], [1], [ctx.padding], [1], False, [0], ctx.groups, [False, True, True])
-        return by_input, by_weight, by_bias, None, None
-
-
-def quicken(model: HubertForCTC) -> None:
-    """Let the convolutional position embedding, a seventh of a step on a CPU, find its gradients by `GroupedConvolution`."""
-    conv = model.hubert.encoder.pos_conv_embed.conv
-
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        """(B, C, T) -> (B, C, T'), in bf16 where that is asked for."""
-        kind = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
-        return GroupedConvolution.apply(x.to(kind), conv.weight.to(kind), conv.bias.to(kind), conv.padding[0], conv.groups)
-
-    conv.forward = forward
 
 
 def compile_parts(model: HubertForCTC) -> None:
