@@ -70,7 +70,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     if not has_kernel():
-        raise SystemExit("There is no kernel for this CPU (it needs AVX512-BF16): nothing to compare.")
+        raise SystemExit("There is no kernel for this CPU (it needs AVX2): nothing to compare.")
     ways, read = few_tokens(args.context)
     with torch.inference_mode():
         found = in_turns(ways, args.repeats)

@@ -94,7 +94,7 @@ def main() -> None:
     output = unquantised((torch.randn(VOCABULARY, WIDTH) * 0.02).bfloat16())
     head = {m: statistics.median(timed(lambda: output(torch.randn(m, WIDTH).bfloat16()), args.repeats)) for m in (1, readings())}
     del output
-    print(f"{torch.get_num_threads()} threads, kernel for single rows: {'yes' if nf4.has_kernel() else 'no'}, unpacking first from {nf4.many_rows()} rows on\n")
+    print(f"{torch.get_num_threads()} threads, kernel for bytes: {'yes' if nf4.has_kernel() else 'no'}, unpacking first from {'no' if nf4.many_rows() == nf4.NEVER else nf4.many_rows()} rows on\n")
     print("| rows | " + " | ".join(f"{m}" for m in rows) + " |" + "\n|---" + "|---" * len(rows) + "|")
     layers = time_layer(rows, args.repeats)
     for name, times in layers.items():

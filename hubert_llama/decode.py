@@ -15,7 +15,7 @@ from numba import carray
 
 from . import kernels
 from .attention import attend
-from .nf4 import Linear4bit, has_kernel, many_rows, multiply_few
+from .nf4 import Linear4bit, has_kernel, many_rows, multiply_as_bytes
 
 if TYPE_CHECKING:
     import transformers
@@ -121,14 +121,14 @@ def _look_back(queries: np.ndarray, key: torch.Tensor, value: torch.Tensor, mask
 # %% ../nbs/00e_decode.ipynb #a1c0de31
 @kernels.loop(fastmath=FAST)
 def _normed(x, weight, epsilon, out):
-    "Bits of bf16 of x (M, K), each row scaled to a mean square of 1, times a weight (K,)."
+    "x (M, K), each row scaled to a mean square of 1, times a weight (K,); all fp32."
     for m in range(x.shape[0]):
         row, total = x[m], np.float32(0)
         for k in range(len(row)):
             total += row[k] * row[k]
         scale = np.float32(1) / np.sqrt(total / np.float32(len(row)) + epsilon)
         for k in range(len(row)):
-            out[m, k] = kernels.bf16_of(row[k] * scale * weight[k])
+            out[m, k] = row[k] * scale * weight[k]
 
 @kernels.loop(fastmath=FAST)
 def _turned(given, cosines, sines, scale, out):
@@ -143,21 +143,15 @@ def _turned(given, cosines, sines, scale, out):
                 y[d // 2 + k] = scale * (b * cosines[m, d // 2 + k] + a * sines[m, d // 2 + k])
 
 @kernels.loop(fastmath=FAST)
-def _rounded(given, out):
-    "Bits of bf16 of fp32, both of one dimension."
-    for k in range(len(given)):
-        out[k] = kernels.bf16_of(given[k])
-
-@kernels.loop(fastmath=FAST)
-def _gated(gate, up, out):
-    "Bits of bf16 of gate / (1 + exp(-gate)) * up, all of one dimension; gate is spoilt."
+def _gated(gate, up):
+    "gate / (1 + exp(-gate)) * up, both fp32 of one dimension, in the place of gate."
     powers = np.empty(len(gate), np.float32)
     for k in range(len(gate)):
         powers[k] = -abs(gate[k])
     _exponentials(powers)
     for k in range(len(gate)):
         share = np.float32(1) / (np.float32(1) + powers[k])  # of the sigmoid of |gate|
-        out[k] = kernels.bf16_of(gate[k] * (share if gate[k] > 0 else powers[k] * share) * up[k])
+        gate[k] *= (share if gate[k] > 0 else powers[k] * share) * up[k]
 
 class FewTokens:
     "What a layer of a Llama in four bits does for a few new tokens of one conversation; anything else is left to transformers' layer, of whose class it is made a part."
@@ -170,23 +164,22 @@ class FewTokens:
             return super().forward(hidden_states, attention_mask=attention_mask, past_key_values=past_key_values, position_embeddings=position_embeddings, **kwargs)
         x = hidden_states[0].to(torch.float32, copy=True).numpy()
         x += self.attended(_norm(x, self.input_layernorm), attention_mask, past_key_values, position_embeddings)
-        gate, up = _products(_norm(x, self.post_attention_layernorm), [self.mlp.gate_proj, self.mlp.up_proj])
-        _gated(gate.reshape(-1), up.reshape(-1), inner := np.empty(gate.size, np.uint16))
-        x += _products(inner.reshape(m, -1), [self.mlp.down_proj])[0]
+        gate, up = multiply_as_bytes(_norm(x, self.post_attention_layernorm), [self.mlp.gate_proj, self.mlp.up_proj])
+        _gated(gate.reshape(-1), up.reshape(-1))
+        x += multiply_as_bytes(gate, [self.mlp.down_proj])[0]
         return torch.from_numpy(x)[None].to(hidden_states.dtype)
 
     def attended(self, rows: np.ndarray, mask: torch.Tensor | None, cache: transformers.Cache, positions: tuple[torch.Tensor, torch.Tensor]) -> np.ndarray:
-        "What attention adds: bits of bf16 (M, K) -> fp32 (M, K)."
+        "What attention adds: fp32 (M, K) -> fp32 (M, K)."
         a = self.self_attn
-        q, k, v = _products(rows, [a.q_proj, a.k_proj, a.v_proj])
+        q, k, v = multiply_as_bytes(rows, [a.q_proj, a.k_proj, a.v_proj])
         d, m = a.head_dim, len(rows)
         cosines, sines = (turn[0].float().numpy() for turn in positions)
         _turned(q, cosines, sines, np.float32(a.scaling), queries := np.empty((q.shape[1] // d, m, d), np.float32))
         _turned(k, cosines, sines, np.float32(1), keys := np.empty((k.shape[1] // d, m, d), np.float32))
         new = torch.from_numpy(keys)[None].to(torch.bfloat16), torch.from_numpy(v).view(1, m, -1, d).transpose(1, 2).to(torch.bfloat16)
         heads = _look_back(queries, *cache.update(*new, a.layer_idx), mask)  # (H, M, D)
-        _rounded(np.ascontiguousarray(heads.transpose(1, 0, 2)).reshape(-1), said := np.empty(heads.size, np.uint16))
-        return _products(said.reshape(m, -1), [a.o_proj])[0]
+        return multiply_as_bytes(np.ascontiguousarray(heads.transpose(1, 0, 2)).reshape(m, -1), [a.o_proj])[0]
 
 @cache
 def _quick_layer() -> type:
@@ -196,14 +189,8 @@ def _quick_layer() -> type:
     return type("QuickLayer", (FewTokens, LlamaDecoderLayer), {})
 
 def _norm(x: np.ndarray, norm: torch.nn.Module) -> np.ndarray:
-    _normed(x, norm.weight.detach().float().numpy(), np.float32(norm.variance_epsilon), out := np.empty(x.shape, np.uint16))
+    _normed(x, norm.weight.detach().float().numpy(), np.float32(norm.variance_epsilon), out := np.empty_like(x))
     return out
-
-def _products(rows: np.ndarray, layers: list[Linear4bit]) -> list[np.ndarray]:
-    "Bits of bf16 (M, K) times each matrix: fp32 (M, N)."
-    outs = [np.empty((len(rows), layer.out_features), np.float32) for layer in layers]
-    multiply_few(rows.ctypes.data, len(rows), layers, [out.ctypes.data for out in outs])
-    return outs
 
 # %% ../nbs/00e_decode.ipynb #a1c0de09
 FEW_ROWS = 8  # up to which the matrix is read plainly

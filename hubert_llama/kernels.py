@@ -21,10 +21,11 @@ from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 # %% auto #0
-__all__ = ['own', 'BYTES', 'WORDS', 'PAIRS', 'FLOATS', 'NUMBERS', 'FEATURES', 'PERMUTES', 'MULTIPLIES_BF16', 'BYTE', 'WORD',
-           'PAIR', 'FLOAT', 'LONG', 'BYTES_32', 'WORDS_32', 'PAIRS_16', 'BYTES_16', 'FLOATS_16', 'compiled', 'loop',
-           'is_alone', 'in_parallel', 'taken', 'numbers_at', 'for_threads', 'together', 'float_of', 'bits_of',
-           'bf16_of', 'place', 'looked_up', 'dot_pairs', 'fetch_ahead', 'everywhere']
+__all__ = ['own', 'BYTES', 'WORDS', 'PAIRS', 'FLOATS', 'NUMBERS', 'FEATURES', 'PERMUTES', 'MULTIPLIES_BYTES', 'WIDE', 'ADDS_UP',
+           'BYTE', 'WORD', 'PAIR', 'FLOAT', 'LONG', 'BYTES_32', 'WORDS_32', 'WORDS_16', 'LANES', 'BYTES_OF', 'WORDS_OF',
+           'PAIRS_OF', 'FLOATS_OF', 'compiled', 'loop', 'is_alone', 'in_parallel', 'taken', 'numbers_at', 'for_threads',
+           'together', 'float_of', 'bits_of', 'bf16_of', 'place', 'looked_up', 'bytes_looked_up', 'dot_bytes',
+           'everywhere', 'in_order']
 
 # %% ../nbs/00b_kernels.ipynb #970542bf
 def compiled(maker: Callable = njit, *given, **options) -> Callable[[Callable], Callable]:
@@ -128,11 +129,14 @@ def together(
 # %% ../nbs/00b_kernels.ipynb #2ff857cd
 FEATURES = get_host_cpu_features().split(",") if config.CPU_FEATURES is None else config.CPU_FEATURES.split(",")  # those that numba compiles for
 PERMUTES = "+avx512bw" in FEATURES  # whether one instruction looks up 32 numbers in a register
-MULTIPLIES_BF16 = PERMUTES and "+avx512bf16" in FEATURES  # and one multiplies pairs of bf16
-binding.initialize_native_asmparser()  # for `dot_pairs`
+MULTIPLIES_BYTES = "+avx2" in FEATURES  # whether there are instructions for products of bytes
+WIDE = PERMUTES and "+avx512vnni" in FEATURES  # whether one of them multiplies and adds up 64
+ADDS_UP = WIDE or "+avxvnni" in FEATURES or {"+avx512vl", "+avx512vnni"} <= set(FEATURES)  # or 32; else three do it
 
 BYTE, WORD, PAIR, FLOAT, LONG = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType(), ir.IntType(64)
-BYTES_32, WORDS_32, PAIRS_16, BYTES_16, FLOATS_16 = (ir.VectorType(kind, n) for kind, n in ((BYTE, 32), (WORD, 32), (PAIR, 16), (BYTE, 16), (FLOAT, 16)))
+BYTES_32, WORDS_32, WORDS_16 = (ir.VectorType(kind, n) for kind, n in ((BYTE, 32), (WORD, 32), (WORD, 16)))
+LANES = 16 if WIDE else 8  # numbers of 32 bits in a register
+BYTES_OF, WORDS_OF, PAIRS_OF, FLOATS_OF = (ir.VectorType(kind, n * LANES) for kind, n in ((BYTE, 4), (WORD, 2), (PAIR, 1), (FLOAT, 1)))  # a register of them
 
 @intrinsic
 def float_of(typing_context, bits):
@@ -159,17 +163,26 @@ def looked_up(builder, table, codes):
     permute = builder.module.declare_intrinsic("llvm.x86.avx512.permvar.hi.512", fnty=ir.FunctionType(WORDS_32, [WORDS_32, WORDS_32]))
     return builder.call(permute, [table, codes])
 
-def dot_pairs(builder, sums, a, b):
-    "sums (16 of fp32) + the products of 16 pairs of bf16 numbers (AVX512-BF16); said as an instruction, since LLVM's own name for it takes other types in every other version."
-    kind = ir.FunctionType(FLOATS_16, [FLOATS_16, a.type, b.type])
-    return builder.call(ir.InlineAsm(kind, "vdpbf16ps $3, $2, $0", "=v,0,v,v", side_effect=False), [sums, a, b])
+def _call(builder, name, kind, *given):
+    return builder.call(builder.module.declare_intrinsic(name, fnty=ir.FunctionType(kind, [x.type for x in given])), given)
 
-def fetch_ahead(builder, address):
-    "Ask for a line of memory that will soon be read (to read it, into every cache, as data)."
-    prefetch = builder.module.declare_intrinsic("llvm.prefetch", fnty=ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), PAIR, PAIR, PAIR]))
-    builder.call(prefetch, [address, *(ir.Constant(PAIR, n) for n in (0, 3, 1))])
+def bytes_looked_up(builder, table, codes):
+    "A register of bytes, each looked up in a table of 16 (which stands in the register as often as there is room) by its code, 0-15."
+    return _call(builder, "llvm.x86.avx512.pshuf.b.512" if WIDE else "llvm.x86.avx2.pshuf.b", BYTES_OF, table, codes)
+
+def dot_bytes(builder, sums, a, b):
+    "sums (of int32, as many as fit into a register) + four products of bytes each: of a, 0-255, where the CPU adds up by itself (AVX512-VNNI, AVX-VNNI), else -127-127; and of b, -127-127."
+    if ADDS_UP:
+        return _call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * LANES}", PAIRS_OF, sums, builder.bitcast(a, PAIRS_OF), builder.bitcast(b, PAIRS_OF))
+    size = _call(builder, "llvm.abs.v32i8", BYTES_OF, b, ir.Constant(ir.IntType(1), 0))
+    pairs = _call(builder, "llvm.x86.avx2.pmadd.ub.sw", WORDS_OF, size, _call(builder, "llvm.x86.avx2.psign.b", BYTES_OF, a, b))  # 2 * 127 * 127 < 2**15
+    return builder.add(sums, _call(builder, "llvm.x86.avx2.pmadd.wd", PAIRS_OF, pairs, ir.Constant(WORDS_OF, [1] * WORDS_OF.count)))
 
 def everywhere(builder, value, kind):
     "A vector with the same number in all places."
     nothing = ir.Constant(kind, ir.Undefined)
-    return builder.shuffle_vector(builder.insert_element(nothing, value, ir.Constant(PAIR, 0)), nothing, ir.Constant(ir.VectorType(PAIR, kind.count), [0] * kind.count))
+    return in_order(builder, builder.insert_element(nothing, value, ir.Constant(PAIR, 0)), nothing, [0] * kind.count)
+
+def in_order(builder, a, b, order):
+    "The elements of two vectors in another order."
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(PAIR, len(order)), order))

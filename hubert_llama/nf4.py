@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +29,9 @@ from . import hub, kernels
 log = logging.getLogger(__name__)
 
 # %% auto #0
-__all__ = ['log', 'LEVELS', 'BLOCK', 'GROUP', 'AHEAD', 'PIECE', 'CHUNK', 'FORMAT', 'PARTS', 'ALIGNMENT', 'MAKING', 'ABANDONED',
-           'is_quantizable', 'quantize', 'dequantize', 'multiply_few', 'Linear4bit', 'has_kernel', 'many_rows',
-           'cache_folder', 'is_code_name', 'keep', 'load_llama']
+__all__ = ['log', 'LEVELS', 'BLOCK', 'GROUP', 'PIECE', 'UNIT', 'TILES', 'CHUNK', 'NEVER', 'FORMAT', 'PARTS', 'ALIGNMENT',
+           'MAKING', 'ABANDONED', 'is_quantizable', 'quantize', 'dequantize', 'multiply_as_bytes', 'Linear4bit',
+           'has_kernel', 'many_rows', 'cache_folder', 'is_code_name', 'keep', 'load_llama']
 
 # %% ../nbs/00c_nf4.ipynb #35241587
 LEVELS = np.array(  # quantiles of the normal distribution, scaled to 1, zero among them (QLoRA, appendix E)
@@ -184,114 +184,164 @@ def dequantize(
     return rows
 
 # %% ../nbs/00c_nf4.ipynb #15fe20ea
-AHEAD = 8192  # bytes that are asked for before they are needed
 PIECE = 1 << 20  # weights that a thread takes at a time: with more, one thread waits for the other at the end; with fewer, memory is read less evenly
+UNIT = np.float32(124.1)  # the level 1 as a byte: of all up to 127 the one at which the others are nearest to whole numbers, and by far near enough
+TILES = (4, 2, 1) if kernels.WIDE else (2, 2, 1)  # vectors that a block of weights is multiplied by at a time: sums for more would not stay in the registers
+_SIGNED = np.rint(LEVELS * UNIT).astype(np.int8).view(np.uint8)
+_TABLE = np.tile(_SIGNED + np.uint8(128) if kernels.ADDS_UP else _SIGNED, kernels.LANES // 4)  # as `kernels.dot_bytes` takes them
+_ROWS = np.arange(GROUP) if kernels.WIDE else np.array([16 * high + 4 * half + r + 4 * (r > 3) for high in range(2) for half in range(2) for r in range(8)])  # in the order in which registers hold them
+
+@kernels.loop(fastmath={"nnan", "ninf", "nsz", "reassoc", "contract"})
+def _to_bytes(
+    rows,  # fp32 (M, K)
+    given,  # out, int8 (M, K)
+    steps,  # out, fp32 (M, K / 64, 2): of each block what a byte stands for, times what a level's byte does; and as the bits of an int32 what its sum begins with
+    first,
+    last,  # of M
+):
+    begins = steps.view(np.int32)
+    for m in range(first, last):
+        for block in range(rows.shape[1] // BLOCK):
+            x, y = rows[m, BLOCK * block : BLOCK * (block + 1)], given[m, BLOCK * block : BLOCK * (block + 1)]
+            largest, total = np.float32(0), np.int32(0)
+            for i in range(BLOCK):
+                largest = max(largest, abs(x[i]))
+            inverse = np.float32(127) / largest if largest > 0 else np.float32(0)
+            for i in range(BLOCK):
+                whole = np.int32(np.rint(x[i] * inverse))
+                y[i] = whole
+                total += whole
+            steps[m, block, 0] = largest / (np.float32(127) * UNIT)
+            begins[m, block, 1] = np.int32(-128) * total if kernels.ADDS_UP else np.int32(0)  # levels are 128 too large
+
+def _codes_of(builder, codes, n):
+    "The codes of four columns of 32 rows, `n` bytes after a pointer: registers of bytes, in which a row's four lie side by side, in the order of `_ROWS`."
+    beside = [i // 2 + 16 * (i % 2) for i in range(32)]  # two columns of each row come first, then two more
+    if kernels.WIDE:
+        words = builder.load(kernels.place(builder, codes, n, kernels.WORDS_32), align=1)
+        both = [kernels.in_order(builder, words, words, beside)]
+    else:
+        words = [builder.load(kernels.place(builder, codes, i, kernels.WORDS_16), align=1) for i in (n, n + GROUP)]
+        both = [kernels.in_order(builder, *words, order) for order in (beside[:8] + beside[16:24], beside[8:16] + beside[24:])]  # which AVX2 does with an instruction each
+    high = [builder.lshr(words, ir.Constant(kernels.WORDS_OF, [4] * kernels.WORDS_OF.count)) for words in both]
+    lowest = ir.Constant(kernels.BYTES_OF, [15] * kernels.BYTES_OF.count)
+    return [builder.and_(builder.bitcast(words, kernels.BYTES_OF), lowest) for words in both + high]
+
+def _counted(builder, chains, codes, given, begins, table):
+    "The sums of a block's products of bytes, for each vector of `given` and each register of rows: int32."
+    nothing = ir.Constant(kernels.PAIRS_OF, [0] * kernels.LANES)
+    sums = [[[nothing if n else begin] * (GROUP // kernels.LANES) for begin in begins] for n in range(chains)]
+    for k in range(0, BLOCK, 4):
+        levels = [kernels.bytes_looked_up(builder, table, four) for four in _codes_of(builder, codes, GROUP // 2 * k)]
+        for own, vector in zip(sums[k // 4 % chains], given):
+            x = builder.bitcast(kernels.everywhere(builder, builder.load(kernels.place(builder, vector, k, kernels.PAIR), align=4), kernels.PAIRS_OF), kernels.BYTES_OF)
+            own[:] = [kernels.dot_bytes(builder, s, level, x) for s, level in zip(own, levels)]
+    return [[reduce(builder.add, parts) for parts in zip(*of_vector)] for of_vector in zip(*sums)]
 
 def _block_times(m: int, chains: int):
     "A block of 64 columns of 32 rows times `m` vectors, added to their sums; in so many `chains` of sums, of which none waits for the one before."
     @intrinsic
-    def times(typing_context, codes, scales, pairs, sums, levels, code, scale, pair, pairs_a_vector):
-        """codes uint8, from `code` on; scales uint8, from `scale` on; pairs of bf16, one vector after the other, from `pair` on in each; sums fp32 (m, 32); levels, bits of bf16, twice over."""
+    def times(typing_context, codes, scales, given, steps, sums, table, code, scale, at, step, vector):
+        """codes and scales uint8, from `code` and `scale` on; given int8, from `at` on, steps from `step` on, each vector `vector` bytes, and a 32nd of that steps, after the one before; sums fp32 (m, 32), in the order of `_ROWS`; table uint8."""
         def make(context, builder, signature, args):
             "The instructions."
-            data = [context.make_array(kind)(context, builder, array).data for kind, array in zip(signature.args[:5], args)]
-            codes_at, scales_at, pairs_at = (builder.gep(where, [n]) for where, n in zip(data, args[5:8]))
-            table = builder.load(kernels.place(builder, data[4], 0, kernels.WORDS_32), align=1)
-            chain = [[[ir.Constant(kernels.FLOATS_16, [0.0] * 16)] * 2 for _ in range(m)] for _ in range(chains)]
-            for k in range(BLOCK // 2):
-                if k % 2 == 0:
-                    kernels.fetch_ahead(builder, builder.gep(codes_at, [ir.Constant(kernels.LONG, GROUP * k + AHEAD)]))
-                halves = [kernels.looked_up(builder, table, half) for half in _halves(builder, codes_at, GROUP * k)]
-                for i, own in enumerate(chain[k % chains]):
-                    x = builder.load(builder.gep(pairs_at, [builder.add(builder.mul(args[8], ir.Constant(kernels.LONG, i)), ir.Constant(kernels.LONG, k))]), align=4)
-                    own[:] = [kernels.dot_pairs(builder, own[h], halves[h], kernels.everywhere(builder, x, kernels.PAIRS_16)) for h in range(2)]
-            for h in range(2):
-                factor = builder.uitofp(builder.zext(builder.load(kernels.place(builder, scales_at, 16 * h, kernels.BYTES_16), align=1), kernels.PAIRS_16), kernels.FLOATS_16)
-                for i in range(m):
-                    place, total = kernels.place(builder, data[3], GROUP * i + 16 * h, kernels.FLOATS_16), chain[0][i][h]
-                    for other in chain[1:]:
-                        total = builder.fadd(total, other[i][h])
-                    builder.store(builder.fadd(builder.load(place, align=4), builder.fmul(total, factor)), place, align=4)
+            data = [context.make_array(kind)(context, builder, array).data for kind, array in zip(signature.args[:6], args)]
+            codes, scales = (builder.gep(where, [n]) for where, n in zip(data, args[6:8]))
+            after = [[builder.mul(each, ir.Constant(kernels.LONG, i)) for i in range(m)] for each in (args[10], builder.lshr(args[10], ir.Constant(kernels.LONG, 5)))]
+            vectors, steps = ([builder.gep(builder.gep(where, [first]), [n]) for n in further] for where, first, further in zip(data[2:4], args[8:10], after))
+            begins = [kernels.everywhere(builder, builder.load(kernels.place(builder, step, 1, kernels.PAIR), align=4), kernels.PAIRS_OF) for step in steps]
+            counted = _counted(builder, chains, codes, vectors, begins, builder.load(kernels.place(builder, data[5], 0, kernels.BYTES_OF), align=1))
+            whole = builder.load(kernels.place(builder, scales, 0, kernels.BYTES_32), align=1)
+            for h in range(GROUP // kernels.LANES):
+                own = builder.uitofp(builder.zext(kernels.in_order(builder, whole, whole, _ROWS[kernels.LANES * h :][: kernels.LANES].tolist()), kernels.PAIRS_OF), kernels.FLOATS_OF)
+                for i, step in enumerate(steps):
+                    place = kernels.place(builder, data[4], GROUP * i + kernels.LANES * h, kernels.FLOATS_OF)
+                    factor = builder.fmul(own, kernels.everywhere(builder, builder.load(step, align=4), kernels.FLOATS_OF))
+                    builder.store(builder.fadd(builder.load(place, align=4), builder.fmul(builder.sitofp(counted[i][h], kernels.FLOATS_OF), factor)), place, align=4)
             return context.get_dummy_value()
 
-        return types.void(codes, scales, pairs, sums, levels, *[types.int64] * 4), make
+        return types.void(codes, scales, given, steps, sums, table, *[types.int64] * 5), make
 
     return times
 
 _times_4, _times_2, _times_1 = _block_times(4, 1), _block_times(2, 2), _block_times(1, 2)
-_LEVELS_TWICE = np.tile(torch.from_numpy(LEVELS).to(torch.bfloat16).view(torch.uint16).numpy(), 2)
 
 @kernels.loop()
 def _multiply(
     codes,  # (N / 32, 16 K)
     scales,  # (N / 32, K / 2)
     units,  # fp32 (N,)
-    pairs,  # of bf16 (M, K / 2)
+    given,
+    steps,  # by `_to_bytes`
     out,  # fp32 (M, N)
     first,
     last,  # groups of rows
 ):
-    vectors, half = pairs.shape
-    blocks, flat, sums = 2 * half // BLOCK, pairs.reshape(-1), np.empty(4 * GROUP, np.float32)
+    (vectors, k), sums = given.shape, np.empty(4 * GROUP, np.float32)
+    x, each = given.reshape(-1), steps.reshape(-1)
     for n in range(first, last):
         c, s, m = codes[n], scales[n], 0
         while m < vectors:
-            step = 4 if vectors - m >= 4 else 2 if vectors - m >= 2 else 1
+            tile = TILES[0] if vectors - m >= TILES[0] else TILES[1] if vectors - m >= TILES[1] else TILES[2]
             sums[:] = 0
-            for i in range(blocks):
-                code, scale, pair = GROUP * BLOCK // 2 * i, GROUP * i, m * half + BLOCK // 2 * i
-                if step == 4:
-                    _times_4(c, s, flat, sums, _LEVELS_TWICE, code, scale, pair, half)
-                elif step == 2:
-                    _times_2(c, s, flat, sums, _LEVELS_TWICE, code, scale, pair, half)
+            for i in range(k // BLOCK):
+                if tile == 4:
+                    _times_4(c, s, x, each, sums, _TABLE, GROUP * BLOCK // 2 * i, GROUP * i, m * k + BLOCK * i, m * k // 32 + 2 * i, k)
+                elif tile == 2:
+                    _times_2(c, s, x, each, sums, _TABLE, GROUP * BLOCK // 2 * i, GROUP * i, m * k + BLOCK * i, m * k // 32 + 2 * i, k)
                 else:
-                    _times_1(c, s, flat, sums, _LEVELS_TWICE, code, scale, pair, half)
-            for i in range(step):
+                    _times_1(c, s, x, each, sums, _TABLE, GROUP * BLOCK // 2 * i, GROUP * i, m * k + BLOCK * i, m * k // 32 + 2 * i, k)
+            for i in range(tile):
                 for r in range(GROUP):
-                    out[m + i, GROUP * n + r] = sums[GROUP * i + r] * units[GROUP * n + r]
-            m += step
+                    row = GROUP * n + _ROWS[r]
+                    out[m + i, row] = sums[GROUP * i + r] * units[row]
+            m += tile
 
 @cache
 def _few_rows():
-    "Products by `_multiply` for threads: counter; pairs, K, M, groups a piece, matrices (three at most), and of each codes, scales, units, out and N."
+    "Products by `_multiply` for threads: counter; bytes, steps, K, M, groups a piece, matrices (three at most), and of each codes, scales, units, out and N."
     @kernels.for_threads
     def work(numbers):
         """Take pieces until there are none: of the first matrix, of the next."""
         t = carray(numbers, kernels.NUMBERS)
-        k, m, step, piece, before = t[2], t[3], t[4], kernels.taken(t), 0
-        pairs = kernels.numbers_at(t[1], kernels.PAIRS, (m, k // 2))
-        for i in range(t[5]):
-            at, n = 6 + 5 * i, t[10 + 5 * i]
+        k, m, size, piece, before = t[3], t[4], t[5], kernels.taken(t), 0
+        given, steps = kernels.numbers_at(t[1], kernels.BYTES, (m, k)), kernels.numbers_at(t[2], kernels.FLOATS, (m, k // BLOCK, 2))
+        for i in range(t[6]):
+            at, n = 7 + 5 * i, t[11 + 5 * i]
             groups = n // GROUP
             codes, scales = kernels.numbers_at(t[at], kernels.BYTES, (groups, 16 * k)), kernels.numbers_at(t[at + 1], kernels.BYTES, (groups, k // 2))
             units, out = kernels.numbers_at(t[at + 2], kernels.FLOATS, n), kernels.numbers_at(t[at + 3], kernels.FLOATS, (m, n))
-            while (piece - before) * step < groups:
-                first = (piece - before) * step
-                _multiply(codes, scales, units, pairs, out, first, min(first + step, groups))
+            while (piece - before) * size < groups:
+                first = (piece - before) * size
+                _multiply(codes, scales, units, given, steps, out, first, min(first + size, groups))
                 piece = kernels.taken(t)
-            before += -(-groups // step)
+            before += -(-groups // size)
 
     return work
 
-def multiply_few(
-    pairs: int,  # address of bf16 (M, K)
-    m: int,
+def multiply_as_bytes(
+    rows: np.ndarray,  # fp32 (M, K), contiguous
     layers: Sequence[Linear4bit],  # at most three, of the same K
-    outs: Sequence[int],  # an address for each, of fp32 (M, N)
-) -> None:
-    "Products of a few vectors with matrices, all threads at once."
+) -> list[np.ndarray]:  # of each fp32 (M, N)
+    "Products of rows, rounded to bytes, with matrices whose levels are rounded to bytes; all threads at once."
     if not has_kernel():
-        raise RuntimeError("This CPU does not multiply pairs of bf16 (AVX512-BF16), or numba was told not to: single rows have no kernel here, use `many`.")
+        raise RuntimeError("This CPU has no instructions that multiply bytes (AVX2), or numba was told not to use them: there is no kernel for it, use `many`.")
     for layer in layers:
         layer.check()
-    k = layers[0].in_features
-    each = [number for layer, out in zip(layers, outs) for number in (layer.codes.data_ptr(), layer.scales.data_ptr(), layer.units.data_ptr(), out, layer.out_features)]
-    kernels.together(_few_rows(), pairs, k, m, max(1, PIECE // (k * GROUP)), len(layers), *each)
+    m, k = rows.shape
+    given, steps, outs = np.empty((m, k), np.int8), np.empty((m, k // BLOCK, 2), np.float32), [np.empty((m, layer.out_features), np.float32) for layer in layers]
+    if m > 8:
+        kernels.in_parallel(lambda first, last: _to_bytes(rows, given, steps, first, last), m)
+    else:
+        _to_bytes(rows, given, steps, 0, m)
+    each = [number for layer, out in zip(layers, outs) for number in (layer.codes.data_ptr(), layer.scales.data_ptr(), layer.units.data_ptr(), out.ctypes.data, layer.out_features)]
+    kernels.together(_few_rows(), given.ctypes.data, steps.ctypes.data, k, m, max(1, PIECE // (k * GROUP)), len(layers), *each)
+    return outs
 
 CHUNK = 1 << 21  # weights that a thread unpacks at a time: 4 MB, which a processor's cache still holds when they are multiplied
 
 class Linear4bit(torch.nn.Module):
-    "A linear layer of a quantised matrix. Few rows are multiplied in bf16; many in fp32 where that comes in, since CPUs without bf16 units are slow at it."
+    "A linear layer of a quantised matrix. Rows are multiplied as bytes, or where unpacking the weights is quicker in bf16, or in fp32 where that comes in, since CPUs without bf16 units are slow at it."
 
     def __init__(
         self,
@@ -326,10 +376,8 @@ class Linear4bit(torch.nn.Module):
         return y if self.bias is None else y + self.bias
 
     def few(self, rows: torch.Tensor) -> torch.Tensor:  # (M, K) -> fp32 (M, N)
-        "By unpacking in registers: of bf16, with sums in fp32."
-        y, rows = torch.empty(rows.shape[0], self.out_features, dtype=torch.float32, device="cpu"), rows.to("cpu", torch.bfloat16).contiguous()
-        multiply_few(rows.data_ptr(), rows.shape[0], [self], [y.data_ptr()])
-        return y
+        "As bytes: of each row's 64 numbers that meet a scale the largest is 127."
+        return torch.from_numpy(multiply_as_bytes(rows.detach().to("cpu", torch.float32).contiguous().numpy(), [self])[0])
 
     def many(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 or fp32 (M, K) -> (M, N)
         "By unpacking chunk after chunk, each thread its own part of the matrix; for inference."
@@ -348,10 +396,11 @@ class Linear4bit(torch.nn.Module):
             y[:, first:last] = torch.nn.functional.linear(rows, dequantize(self.codes, self.scales, self.units, first, last, kernels.own.space).to(rows.dtype))
 
 _tried: dict[str, int] = {}
+NEVER = 1 << 40  # more rows than there are
 
 def has_kernel() -> bool:
-    "Whether this CPU multiplies single rows by the kernel for that (AVX512-BF16)."
-    return kernels.MULTIPLIES_BF16
+    "Whether this CPU multiplies by the kernel for bytes (AVX2, better AVX512-VNNI)."
+    return kernels.MULTIPLIES_BYTES
 
 def many_rows() -> int:
     "From how many rows on unpacking first is quicker; tried out at the first call."
@@ -360,8 +409,8 @@ def many_rows() -> int:
         log.info("4 bit: from %d rows on weights are unpacked before they are multiplied", _tried["rows"])
     return _tried["rows"]
 
-def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 256) -> int:
-    "The least power of two of rows, up to `longest`, for which unpacking first is quicker; else that."
+def _try_out(shape: tuple[int, int] = (1024, 4096), longest: int = 512) -> int:
+    "The least power of two of rows for which unpacking first is quicker; `NEVER` where it is not for the `longest`."
     layer = Linear4bit(torch.zeros(shape[0], shape[1] // 2, dtype=torch.uint8), torch.zeros(shape[0] // GROUP, shape[1] // BLOCK, GROUP, dtype=torch.uint8), torch.zeros(shape[0], dtype=torch.float32))
 
     def seconds(way: Callable, rows: torch.Tensor) -> float:
@@ -373,10 +422,18 @@ def _try_out(shape: tuple[int, int] = (2048, 4096), longest: int = 256) -> int:
             starts.append(time.perf_counter())
         return min(b - a for a, b in zip(starts, starts[1:]))
 
+    def unpacking_wins(n: int) -> bool:
+        "With so many rows."
+        rows = torch.zeros(n, shape[1], dtype=torch.bfloat16)
+        return seconds(layer.many, rows) < seconds(layer.few, rows)
+
+    if not unpacking_wins(longest):
+        return NEVER
     n = 8
-    while n < longest and seconds(layer.few, rows := torch.zeros(n, shape[1], dtype=torch.bfloat16)) < seconds(layer.many, rows):
+    while n < longest and not unpacking_wins(n):
         n *= 2
     return n
+
 
 # %% ../nbs/00c_nf4.ipynb #2c6e4fc8
 FORMAT = 3  # of the files; another number makes the old ones stale

@@ -1,0 +1,45 @@
+"""The kernels as other CPUs would run them: numba is told that this one can less."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from llvmlite import binding
+
+HAS = binding.get_host_cpu_features()
+AVX2 = ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "sse4.2", "ssse3", "popcnt")
+CPUS = {"any": ("sse4.2", "ssse3"), "AVX2": AVX2, "AVX2 that adds up": (*AVX2, "avx512f", "avx512vl", "avx512vnni")}
+MULTIPLY = """
+import numpy as np, torch
+from hubert_llama import kernels
+from hubert_llama.nf4 import LEVELS, Linear4bit, dequantize, has_kernel, many_rows, quantize
+
+torch.manual_seed(0)
+weight = torch.randn(96, 448) * 0.02
+weight[:32, 64:128] = 0
+layer = Linear4bit(*quantize(weight))
+known = dequantize(layer.codes, layer.scales, layer.units).double()
+assert (known - weight).norm() < 0.12 * weight.norm()
+for m in (1, 2, 3, 5, 8, 21):
+    x = torch.randn(m, 448)
+    x[0, :64] = 0
+    wanted = x.double() @ known.T
+    for way in [layer.many] + [layer.few] * has_kernel():
+        assert (way(x) - wanted).norm() < 0.012 * wanted.norm(), (m, way)
+    if has_kernel():
+        rows = torch.cat([layer.few(row[None]) for row in x])
+        assert rows.equal(layer.few(x))  # a row's product does not depend on the others
+assert (many_rows() > 0) == has_kernel()
+print(has_kernel(), kernels.ADDS_UP, kernels.LANES)
+"""
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_products_are_right_on_other_cpus(cpu):
+    if missing := [name for name in CPUS[cpu] if not HAS.get(name)]:
+        pytest.skip(f"this CPU lacks {', '.join(missing)}")
+    told = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in CPUS[cpu])}
+    done = subprocess.run([sys.executable, "-c", MULTIPLY], env={**os.environ, **told}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split() == {"any": ["False", "False", "8"], "AVX2": ["True", "False", "8"], "AVX2 that adds up": ["True", "True", "8"]}[cpu]
