@@ -29,9 +29,9 @@ from . import hub, kernels
 log = logging.getLogger(__name__)
 
 # %% auto #0
-__all__ = ['log', 'LEVELS', 'BLOCK', 'GROUP', 'PIECE', 'UNIT', 'TILES', 'CHUNK', 'NEVER', 'FORMAT', 'PARTS', 'ALIGNMENT',
-           'MAKING', 'ABANDONED', 'is_quantizable', 'quantize', 'dequantize', 'multiply_as_bytes', 'Linear4bit',
-           'has_kernel', 'many_rows', 'cache_folder', 'is_code_name', 'keep', 'load_llama']
+__all__ = ['log', 'LEVELS', 'BLOCK', 'GROUP', 'PIECE', 'UNIT', 'CHUNK', 'NEVER', 'FORMAT', 'PARTS', 'ALIGNMENT', 'MAKING',
+           'ABANDONED', 'is_quantizable', 'quantize', 'dequantize', 'multiply_as_bytes', 'Linear4bit', 'has_kernel',
+           'many_rows', 'cache_folder', 'is_code_name', 'keep', 'load_llama']
 
 # %% ../nbs/00c_nf4.ipynb #35241587
 LEVELS = np.array(  # quantiles of the normal distribution, scaled to 1, zero among them (QLoRA, appendix E)
@@ -186,7 +186,6 @@ def dequantize(
 # %% ../nbs/00c_nf4.ipynb #15fe20ea
 PIECE = 1 << 20  # weights that a thread takes at a time: with more, one thread waits for the other at the end; with fewer, memory is read less evenly
 UNIT = np.float32(124.1)  # the level 1 as a byte: of all up to 127 the one at which the others are nearest to whole numbers, and by far near enough
-TILES = (4, 2, 1) if kernels.WIDE else (2, 2, 1)  # vectors that a block of weights is multiplied by at a time: sums for more would not stay in the registers
 _SIGNED = np.rint(LEVELS * UNIT).astype(np.int8).view(np.uint8)
 _TABLE = np.tile(_SIGNED + np.uint8(128) if kernels.ADDS_UP else _SIGNED, kernels.LANES // 4)  # as `kernels.dot_bytes` takes them
 _ROWS = np.arange(GROUP) if kernels.WIDE else np.array([16 * high + 4 * half + r + 4 * (r > 3) for high in range(2) for half in range(2) for r in range(8)])  # in the order in which registers hold them
@@ -267,6 +266,11 @@ def _block_times(m: int, chains: int):
 _times_4, _times_2, _times_1 = _block_times(4, 1), _block_times(2, 2), _block_times(1, 2)
 
 @kernels.loop()
+def _tile(left):
+    "How many of the vectors that are left a block is multiplied by at a time: as many as registers have room for the sums of."
+    return 4 if kernels.WIDE and left >= 4 else min(left, 2)
+
+@kernels.loop()
 def _multiply(
     codes,  # (N / 32, 16 K)
     scales,  # (N / 32, K / 2)
@@ -282,8 +286,7 @@ def _multiply(
     for n in range(first, last):
         c, s, m = codes[n], scales[n], 0
         while m < vectors:
-            tile = TILES[0] if vectors - m >= TILES[0] else TILES[1] if vectors - m >= TILES[1] else TILES[2]
-            sums[:] = 0
+            tile, sums[:] = _tile(vectors - m), 0
             for i in range(k // BLOCK):
                 if tile == 4:
                     _times_4(c, s, x, each, sums, _TABLE, GROUP * BLOCK // 2 * i, GROUP * i, m * k + BLOCK * i, m * k // 32 + 2 * i, k)
