@@ -12,7 +12,7 @@ import argparse
 import statistics
 from collections.abc import Callable
 
-import bitsandbytes  # noqa: F401 - brings the kernel
+import bitsandbytes
 import torch
 from big_pair import bytes_in_4_bit, machine
 from full_size import LLAMA_3_8B
@@ -57,6 +57,8 @@ def few_tokens(context: int) -> tuple[dict[str, Callable[[], object]], dict[str,
         "output layer's sketch": lambda: layer.likely(x),
     }
     sizes = {"8 matrices, bitsandbytes": 8 * (aligned[0].codes.nbytes + absmax[0].nbytes), "8 matrices": 8 * bytes_in_4_bit(aligned[0]), "output layer,": 2 * layer.weight.numel(), "output layer's": bytes_in_4_bit(layer.sketch)}
+    if not bitsandbytes.functional.has_avx512bf16():  # its kernel for single rows; its codes lie otherwise then
+        del ways["8 matrices, bitsandbytes"]
     return ways, {name: next(size for part, size in sizes.items() if name.startswith(part)) for name in ways if not name.startswith("attention")}
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import carray, cfunc, config, njit, types
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 # %% auto #0
-__all__ = ['own', 'BYTES', 'WORDS', 'PAIRS', 'FLOATS', 'NUMBERS', 'FEATURES', 'PERMUTES', 'MULTIPLIES_BYTES', 'WIDE', 'ADDS_UP',
-           'BYTE', 'WORD', 'PAIR', 'FLOAT', 'LONG', 'BYTES_32', 'WORDS_32', 'WORDS_16', 'LANES', 'BYTES_OF', 'WORDS_OF',
+__all__ = ['own', 'BYTES', 'WORDS', 'FLOATS', 'NUMBERS', 'FEATURES', 'PERMUTES', 'MULTIPLIES_BYTES', 'WIDE', 'ADDS_UP', 'BYTE',
+           'WORD', 'PAIR', 'FLOAT', 'LONG', 'BYTES_32', 'WORDS_32', 'WORDS_16', 'LANES', 'BYTES_OF', 'WORDS_OF',
            'PAIRS_OF', 'FLOATS_OF', 'compiled', 'loop', 'is_alone', 'in_parallel', 'taken', 'numbers_at', 'for_threads',
            'together', 'float_of', 'bits_of', 'bf16_of', 'place', 'looked_up', 'bytes_looked_up', 'dot_bytes',
            'everywhere', 'in_order']
@@ -90,7 +90,7 @@ def _pointer(typing_context, address, like):
     "An address as a pointer to what an array holds."
     return types.CPointer(like.dtype)(address, like), lambda context, builder, signature, args: builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
-BYTES, WORDS, PAIRS, FLOATS = (np.zeros(0, kind) for kind in (np.uint8, np.uint16, np.uint32, np.float32))  # what `numbers_at` finds: bits of bf16 are words, two of them a pair
+BYTES, WORDS, FLOATS = (np.zeros(0, kind) for kind in (np.uint8, np.uint16, np.float32))  # what `numbers_at` finds: bits of bf16 are words
 
 @njit
 def numbers_at(address, like, shape):
@@ -164,6 +164,7 @@ def looked_up(builder, table, codes):
     return builder.call(permute, [table, codes])
 
 def _call(builder, name, kind, *given):
+    "What one of LLVM's own functions makes of vectors."
     return builder.call(builder.module.declare_intrinsic(name, fnty=ir.FunctionType(kind, [x.type for x in given])), given)
 
 def bytes_looked_up(builder, table, codes):

@@ -526,8 +526,11 @@ def test_a_quickened_hubert_computes_and_learns_the_same():
     torch.manual_seed(0)
     model = HubertForCTC(make_config(Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64, dropout=0.1))).double().eval()
     model.set_attn_implementation("eager")
-    quick = copy.deepcopy(model)
-    quicken(quick)
+    before = copy.deepcopy(model)
+    quicken(before)
+    quick = copy.deepcopy(before)  # nothing of it is left in a copy
+    for p in before.parameters():
+        p.data.zero_()
     x, mask, labels = torch.randn(3, 24_001, dtype=torch.float64), torch.ones(3, 24_001, dtype=torch.int64), torch.randint(5, 30, (3, 9))
     mask[1, 15_000:] = 0
     for m in (model, quick):
@@ -614,3 +617,34 @@ def test_an_equalizer_changes_each_frequency_by_its_gain():
     louder, softer = equalize(low, gains).std() / low.std(), equalize(high, gains).std() / high.std()
     assert 1 < louder < 10 ** (12 / 20)
     assert 10 ** (-12 / 20) < softer < 1
+
+
+def test_a_gradient_is_stepped_by_however_it_lies_in_memory():
+    from concurrent.futures import ThreadPoolExecutor
+
+    import torch
+    from optimizer import MuonAdamW, learn
+
+    def stepped(turn) -> torch.Tensor:
+        """A weight of a convolution after a step, its gradient coming in another order of memory or in its own."""
+
+        class Same(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x.clone()
+
+            @staticmethod
+            def backward(ctx, gradient):
+                return turn(gradient)
+
+        torch.manual_seed(0)
+        model, wanted = torch.nn.Sequential(torch.nn.Conv1d(3, 4, 2), torch.nn.Linear(2, 2)), torch.randn(4, 3, 2)
+        weight, *rest = model.parameters()
+        optimizer = MuonAdamW(model, [model[1]], 0.0)
+        for _ in range(3):
+            with ThreadPoolExecutor(1) as pool:
+                learn(lambda batch: (Same.apply(weight) * wanted * batch).sum() + sum(p.sum() for p in rest), model, [torch.ones(1)], pool)
+            optimizer.step(0.1)
+        return weight.detach()
+
+    assert stepped(lambda g: g).equal(stepped(lambda g: g.transpose(1, 2).contiguous().transpose(1, 2)))

@@ -69,5 +69,5 @@ def learn(loss: Callable[[Batch], torch.Tensor], model: nn.Module, batches: Sequ
     parameters = [p for p in model.parameters() if p.requires_grad]
     learned = list(pool.map(partial(gradients, loss, parameters), batches))
     for p, *parts in zip(parameters, *(found for _, found in learned), strict=True):
-        p.grad = sum(parts[1:], parts[0]) / len(parts)
+        p.grad = (sum(parts[1:], parts[0]) / len(parts)).contiguous()  # the fused step of AdamW takes memory as it lies, whatever the strides of a gradient say
     return sum(found for found, _ in learned) / len(learned)

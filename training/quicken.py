@@ -6,17 +6,20 @@ moving between "channels first" (convolutions) and "channels last" (normalisatio
 
 import torch
 from torch import nn
-from torch.nn.functional import conv1d, dropout, gelu, layer_norm
+from torch.nn.functional import conv1d, dropout, layer_norm
 from transformers import HubertForCTC
+from transformers.models.hubert.modeling_hubert import HubertFeatureEncoder, HubertPositionalConvEmbedding
 
 
 class StridedConvolution(torch.autograd.Function):
-    """A 1-D convolution without padding whose frames are rows: products of matrices over windows that overlap in memory, none of them copied."""
+    """A 1-D convolution without padding whose frames are rows: products of matrices over windows that overlap in memory, of which one clip's at a time are copied."""
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int) -> torch.Tensor:
-        """x (B, T, C), weight (O, C, k), bias (O,) -> (B, T', O), all of one dtype; the stride is at most k."""
+        """x (B, T, C), weight (O, C, k), bias (O,) -> (B, T', O), all of one dtype; the stride is at most k, and so is k at most T."""
         out, channels, k = weight.shape
+        if x.shape[1] < k:
+            raise ValueError(f"{x.shape[1]} frames are fewer than the {k} of a window.")
         weight = weight.transpose(1, 2).reshape(out, k * channels)
         y = x.new_empty(len(x), (x.shape[1] - k) // stride + 1, out)
         for rows, windows in zip(y, windows_of(x.contiguous(), k, stride), strict=True):
@@ -31,7 +34,7 @@ class StridedConvolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gradient, channels, stride = gradient.contiguous(), x.shape[2], ctx.stride
         k = weight.shape[1] // channels
-        by_weight = torch.zeros_like(weight, dtype=torch.float32)
+        by_weight = torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
         for rows, windows in zip(gradient, windows_of(x.contiguous(), k, stride), strict=True):
             by_weight += rows.t() @ windows
         by_input = None
@@ -41,7 +44,7 @@ class StridedConvolution(torch.autograd.Function):
             for first in range(0, k, stride):  # so many of each window's frames that no two windows share one
                 n = min(stride, k - first)
                 by_input.as_strided((*by_window.shape[:2], n, channels), (x.shape[1] * channels, stride * channels, channels, 1), first * channels).add_(by_window[:, :, first : first + n])
-        return by_input, by_weight.unflatten(1, (k, channels)).transpose(1, 2), gradient.sum((0, 1)), None
+        return by_input, by_weight.unflatten(1, (k, channels)).transpose(1, 2).contiguous(), gradient.sum((0, 1)), None
 
 
 def windows_of(x: torch.Tensor, k: int, stride: int) -> torch.Tensor:
@@ -93,38 +96,34 @@ def dtype_of(x: torch.Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
 
 
-def quicken_convolutions(model: HubertForCTC) -> None:
-    """The feature encoder with frames as rows throughout, (B, n) -> (B, C, T)."""
-    encoder = model.hubert.feature_extractor
+class RowsEncoder(HubertFeatureEncoder):
+    """The feature encoder with frames as rows throughout."""
 
-    def forward(waveforms: torch.Tensor) -> torch.Tensor:
-        """What the layers make of waveforms."""
+    def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
+        """(B, n) -> (B, C, T)."""
         x, kind = waveforms[:, :, None], dtype_of(waveforms)  # (B, n, 1)
         with torch.autocast(x.device.type, enabled=False):
-            for layer in encoder.conv_layers:
+            for layer in self.conv_layers:
                 x = StridedConvolution.apply(x.to(kind), layer.conv.weight.to(kind), layer.conv.bias.to(kind), layer.conv.stride[0])
-                x = gelu(layer_norm(x, layer.layer_norm.normalized_shape, layer.layer_norm.weight.to(kind), layer.layer_norm.bias.to(kind), layer.layer_norm.eps))
+                norm = layer.layer_norm
+                x = layer.activation(layer_norm(x, norm.normalized_shape, norm.weight.to(kind), norm.bias.to(kind), norm.eps))
         return x.transpose(1, 2)
 
-    encoder.forward = forward
 
-
-def quicken_position(model: HubertForCTC) -> None:
+class QuickPosition(HubertPositionalConvEmbedding):
     """The convolutional position embedding, a seventh of a step, with the gradients of `GroupedConvolution`."""
-    conv = model.hubert.encoder.pos_conv_embed.conv
 
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        """(B, C, T) -> (B, C, T'), in bf16 where that is asked for."""
-        kind = dtype_of(x)
-        return GroupedConvolution.apply(x.to(kind), conv.weight.to(kind), conv.bias.to(kind), conv.padding[0], conv.groups)
-
-    conv.forward = forward
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(B, T, C) -> (B, T, C), in bf16 where that is asked for."""
+        x, kind = hidden_states.transpose(1, 2), dtype_of(hidden_states)
+        conv = self.conv
+        x = GroupedConvolution.apply(x.to(kind), conv.weight.to(kind), conv.bias.to(kind), conv.padding[0], conv.groups)
+        return self.activation(self.padding(x)).transpose(1, 2)
 
 
 def quicken(model: HubertForCTC) -> None:
-    """Let a model of hubert-large's make ("layer" normalisation, biases in the convolutions) learn faster on a CPU; what it computes stays the same."""
-    quicken_convolutions(model)
-    quicken_position(model)
+    """Let a model of hubert-large's make ("layer" normalisation, biases in the convolutions) learn faster on a CPU. It computes the same, but under autocast the convolutions' normalisation in bf16, too."""
+    model.hubert.feature_extractor.__class__, model.hubert.encoder.pos_conv_embed.__class__ = RowsEncoder, QuickPosition  # parts of the model as before, also of a copy
     masks: dict[float, torch.Tensor] = {}
     for module in list(model.modules()):
         for name, child in list(module.named_children()):

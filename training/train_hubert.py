@@ -26,7 +26,7 @@ import torch
 from optimizer import MuonAdamW, learn
 from phonemes import IDS as PHONEME_IDS
 from phonemes import phonemes
-from quicken import quicken
+from quicken import RowsEncoder, quicken
 from speech import Augmentation, Clip, augment, parts, read_part
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
@@ -330,7 +330,8 @@ def grown(weights: HubertForCTC, s: Settings) -> HubertForCTC:
 def compile_parts(model: HubertForCTC) -> None:
     """Compile what is called for every batch, part by part, so that equal layers share their code; what that is worth depends on the CPU."""
     hubert = model.hubert
-    for part in (*hubert.feature_extractor.conv_layers, hubert.feature_projection, hubert.encoder.pos_conv_embed, *hubert.encoder.layers):
+    convolutions = () if isinstance(hubert.feature_extractor, RowsEncoder) else hubert.feature_extractor.conv_layers
+    for part in (*convolutions, hubert.feature_projection, hubert.encoder.pos_conv_embed, *hubert.encoder.layers):
         part.compile(dynamic=False)
     torch._dynamo.config.cache_size_limit = 1000  # every bucket is a shape of its own
 
