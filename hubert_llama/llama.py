@@ -215,7 +215,7 @@ class ChatLlama:
             from hubert_llama.nf4 import has_kernel
 
             if has_kernel():
-                llama.lookahead, llama.redraft = 0, 3  # with it a pass of four tokens takes up to 1.4 times as long as one of a single token (benchmarks/big_pair.py): what stood before is seldom right that often, a draft is
+                llama.lookahead, llama.redraft = 0, 3  # with it a pass of four tokens takes 1.5 times as long as one of a single token (benchmarks/big_pair.py): what stood before is seldom right that often, a draft is
         return llama
 
     def recall(
