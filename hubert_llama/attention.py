@@ -5,8 +5,6 @@
 # %% ../nbs/00d_attention.ipynb #a77e0003
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +12,7 @@ if TYPE_CHECKING:
     import transformers
 
 # %% auto #0
-__all__ = ['FEW', 'LARGE', 'attend', 'attend_quickly']
+__all__ = ['FEW', 'attend', 'attend_quickly']
 
 # %% ../nbs/00d_attention.ipynb #a77e0006
 FEW = 16  # queries up to which all heads are computed at once
@@ -26,15 +24,13 @@ def attend(
     value: torch.Tensor,  # (B, G, N, D)
     attention_mask: torch.Tensor | None,  # (B, 1, M, N): bool, True where a query may look, or added to the scores; None: everywhere, or backwards where the module is causal
     scaling: float | None = None,  # of the scores; None: 1 / sqrt(D)
-    softmax: Callable[[torch.Tensor], torch.Tensor] | None = None,  # of many queries' scores in bf16, in their place (`kernels.softmax`); None: PyTorch's
     **kwargs,
 ) -> tuple[torch.Tensor, None]:  # (B, M, H, D), and no weights
     "Attention as transformers asks for it, quick in bf16 on a CPU; for inference."
     m, n = query.shape[2], key.shape[2]
     if attention_mask is None and m > 1 and getattr(module, "is_causal", True):
         attention_mask = query.new_ones(1, 1, m, n).tril().bool()  # the first query sees the first key, as in PyTorch: transformers leaves the mask out where nothing stands before, if also the cache has space behind
-    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return _at_once(query, key, value, attention_mask, scaling) if m <= FEW else _by_groups(query, key, value, attention_mask, scaling, softmax), None
+    return (_at_once if m <= FEW else _by_groups)(query, key, value, attention_mask, query.shape[-1] ** -0.5 if scaling is None else scaling), None
 
 def _at_once(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scaling: float) -> torch.Tensor:
     (b, heads, m, d), groups = query.shape, key.shape[1]
@@ -51,7 +47,7 @@ def _mask(scores: torch.Tensor, mask: torch.Tensor) -> None:
     else:
         scores.masked_fill_(~mask, -3e38)  # finite: a query that may look nowhere, as in padding, spoils nothing
 
-def _by_groups(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scaling: float, softmax: Callable | None) -> torch.Tensor:
+def _by_groups(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scaling: float) -> torch.Tensor:
     (b, heads, m, d), query = query.shape, query * scaling
     share = heads // key.shape[1]  # heads of a group
     out = query.new_empty(b, m, heads, d)
@@ -61,13 +57,10 @@ def _by_groups(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask
             scores = (query[i, of_group].reshape(share * m, d) @ keys.T).view(share, m, -1)
             if mask is not None:
                 _mask(scores, mask[min(i, len(mask) - 1), 0])
-            weights = softmax(scores) if softmax and scores.element_size() == 2 and not scores.requires_grad else scores.softmax(-1)
-            out[i, :, of_group] = (weights.view(share * m, -1) @ values).view(share, m, d).transpose(0, 1)
+            out[i, :, of_group] = (scores.softmax(-1).view(share * m, -1) @ values).view(share, m, d).transpose(0, 1)
     return out
 
 # %% ../nbs/00d_attention.ipynb #a77e000b
-LARGE = 512  # width from which a model is worth numba's import
-
 def attend_quickly(
     model: transformers.PreTrainedModel,  # is changed, and is for inference from then on; of another dtype or on another device it stays as it is
 ) -> None:
@@ -77,11 +70,6 @@ def attend_quickly(
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
     if model.device.type == "cpu" and model.dtype == torch.bfloat16:
-        name, way = "plain_products", attend
-        if model.config.hidden_size >= LARGE:
-            from hubert_llama import kernels
-
-            name, way = "plain_products_large", partial(attend, softmax=kernels.softmax)
-        AttentionInterface.register(name, way)
-        AttentionMaskInterface.register(name, sdpa_mask)
-        model.set_attn_implementation(name)
+        AttentionInterface.register("plain_products", attend)
+        AttentionMaskInterface.register("plain_products", sdpa_mask)
+        model.set_attn_implementation("plain_products")

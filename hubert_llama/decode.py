@@ -21,12 +21,24 @@ if TYPE_CHECKING:
     import transformers
 
 # %% auto #0
-__all__ = ['FEW_QUERIES', 'FEW_ROWS', 'SHORTLIST', 'attend_few', 'FewTokens', 'OutputLayer', 'decode_quickly']
+__all__ = ['FAST', 'FEW_QUERIES', 'FEW_ROWS', 'SHORTLIST', 'attend_few', 'FewTokens', 'OutputLayer', 'decode_quickly']
 
 # %% ../nbs/00e_decode.ipynb #a1c0de21
+FAST = {"nsz", "reassoc", "contract"}  # what sums may be put in another order for
 FEW_QUERIES = 8  # for which keys and values are read plainly
 
-@kernels.loop(fastmath=kernels.FAST)
+@kernels.loop(fastmath=FAST)
+def _exponentials(x):
+    "e to the power of each number, none above 0, in their place (fp32): a power of two, and a polynomial for the rest."
+    for i in range(len(x)):
+        t = max(x[i] * np.float32(1.44269504), np.float32(-126))
+        whole = np.floor(t + np.float32(0.5))
+        f = t - whole
+        p = np.float32(1.54035304e-4) * f + np.float32(1.33335581e-3)
+        p = ((p * f + np.float32(9.61812911e-3)) * f + np.float32(5.55041087e-2)) * f + np.float32(2.40226507e-1)
+        x[i] = ((p * f + np.float32(6.93147181e-1)) * f + np.float32(1)) * kernels.float_of(np.uint32(np.int32(whole) + np.int32(127)) << np.uint32(23))
+
+@kernels.loop(fastmath=FAST)
 def _weights(scores):
     "The softmax of fp32 numbers (N,), in their place."
     largest, total = np.float32(-3e38), np.float32(0)
@@ -34,13 +46,13 @@ def _weights(scores):
         largest = max(largest, scores[i])
     for i in range(len(scores)):
         scores[i] -= largest
-    kernels.exponentials(scores)
+    _exponentials(scores)
     for i in range(len(scores)):
         total += scores[i]
     for i in range(len(scores)):
         scores[i] /= total
 
-@kernels.loop(fastmath=kernels.FAST)
+@kernels.loop(fastmath=FAST)
 def _attend(
     queries,  # fp32 (R, D), scaled: the heads that share keys, and for each its M queries
     keys,
@@ -93,7 +105,7 @@ def attend_few(
     (b, _, m, d), mask = query.shape, attention_mask
     plain = key.dtype == value.dtype == torch.bfloat16 and not torch.is_grad_enabled() and (mask.dtype == torch.bool if mask is not None else m == 1)
     if b > 1 or m > FEW_QUERIES or not plain:
-        return attend(module, query, key, value, mask, scaling, softmax=kernels.softmax, **kwargs)
+        return attend(module, query, key, value, mask, scaling, **kwargs)
     queries = (query[0].float() * (d ** -0.5 if scaling is None else scaling)).contiguous()
     return torch.from_numpy(_look_back(queries.numpy(), key, value, mask)).transpose(0, 1)[None].to(query.dtype), None
 
@@ -107,7 +119,7 @@ def _look_back(queries: np.ndarray, key: torch.Tensor, value: torch.Tensor, mask
     return out
 
 # %% ../nbs/00e_decode.ipynb #a1c0de31
-@kernels.loop(fastmath=kernels.FAST)
+@kernels.loop(fastmath=FAST)
 def _normed(x, weight, epsilon, out):
     "x (M, K), each row scaled to a mean square of 1, times a weight (K,); all fp32."
     for m in range(x.shape[0]):
@@ -118,7 +130,7 @@ def _normed(x, weight, epsilon, out):
         for k in range(len(row)):
             out[m, k] = row[k] * scale * weight[k]
 
-@kernels.loop(fastmath=kernels.FAST)
+@kernels.loop(fastmath=FAST)
 def _turned(given, cosines, sines, scale, out):
     "Rotary position embedding (Su et al. 2021), halves together: given fp32 (M, H * D), cosines and sines (M, D), out (H, M, D)."
     d = cosines.shape[1]
@@ -130,13 +142,13 @@ def _turned(given, cosines, sines, scale, out):
                 y[k] = scale * (a * cosines[m, k] - b * sines[m, k])
                 y[d // 2 + k] = scale * (b * cosines[m, d // 2 + k] + a * sines[m, d // 2 + k])
 
-@kernels.loop(fastmath=kernels.FAST)
+@kernels.loop(fastmath=FAST)
 def _gated(gate, up):
     "gate / (1 + exp(-gate)) * up, both fp32 of one dimension, in the place of gate."
     powers = np.empty(len(gate), np.float32)
     for k in range(len(gate)):
         powers[k] = -abs(gate[k])
-    kernels.exponentials(powers)
+    _exponentials(powers)
     for k in range(len(gate)):
         share = np.float32(1) / (np.float32(1) + powers[k])  # of the sigmoid of |gate|
         gate[k] *= (share if gate[k] > 0 else powers[k] * share) * up[k]
@@ -184,7 +196,7 @@ def _norm(x: np.ndarray, norm: torch.nn.Module) -> np.ndarray:
 FEW_ROWS = 8  # up to which the matrix is read plainly
 SHORTLIST = 32  # tokens whose logits are exact where the others' are nearly so
 
-@kernels.loop(fastmath=kernels.FAST)
+@kernels.loop(fastmath=FAST)
 def _multiply(
     weights,  # bits of bf16 (N, K)
     rows,  # fp32 (M, K)

@@ -23,9 +23,9 @@ from numba.extending import intrinsic
 # %% auto #0
 __all__ = ['own', 'BYTES', 'WORDS', 'FLOATS', 'NUMBERS', 'FEATURES', 'PERMUTES', 'MULTIPLIES_BYTES', 'WIDE', 'ADDS_UP', 'BYTE',
            'WORD', 'PAIR', 'FLOAT', 'LONG', 'BYTES_32', 'WORDS_32', 'WORDS_16', 'LANES', 'BYTES_OF', 'WORDS_OF',
-           'PAIRS_OF', 'FLOATS_OF', 'FAST', 'compiled', 'loop', 'is_alone', 'in_parallel', 'taken', 'numbers_at',
-           'for_threads', 'together', 'float_of', 'bits_of', 'bf16_of', 'place', 'looked_up', 'bytes_looked_up',
-           'dot_bytes', 'everywhere', 'in_order', 'exponentials', 'softmax']
+           'PAIRS_OF', 'FLOATS_OF', 'compiled', 'loop', 'is_alone', 'in_parallel', 'taken', 'numbers_at', 'for_threads',
+           'together', 'float_of', 'bits_of', 'bf16_of', 'place', 'looked_up', 'bytes_looked_up', 'dot_bytes',
+           'everywhere', 'in_order']
 
 # %% ../nbs/00b_kernels.ipynb #970542bf
 def compiled(maker: Callable = njit, *given, **options) -> Callable[[Callable], Callable]:
@@ -187,69 +187,3 @@ def everywhere(builder, value, kind):
 def in_order(builder, a, b, order):
     "The elements of two vectors in another order."
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(PAIR, len(order)), order))
-
-# %% ../nbs/00b_kernels.ipynb #50f73a02
-FAST = {"nsz", "reassoc", "contract"}  # what sums may be put in another order for
-
-@loop(fastmath=FAST)
-def exponentials(x):
-    "e to the power of each number, none above 0, in their place (fp32): a power of two, and a polynomial for the rest."
-    for i in range(len(x)):
-        t = max(x[i] * np.float32(1.44269504), np.float32(-126))
-        whole = np.floor(t + np.float32(0.5))
-        f = t - whole
-        p = np.float32(1.54035304e-4) * f + np.float32(1.33335581e-3)
-        p = ((p * f + np.float32(9.61812911e-3)) * f + np.float32(5.55041087e-2)) * f + np.float32(2.40226507e-1)
-        x[i] = ((p * f + np.float32(6.93147181e-1)) * f + np.float32(1)) * float_of(np.uint32(np.int32(whole) + np.int32(127)) << np.uint32(23))
-
-@loop()
-def _largest(row):
-    "The largest of some numbers of bf16 (bits), as fp32. All but the sign of negative ones turned, bits of fp32 are integers in the order of the numbers: of those the largest is found for many at a time."
-    largest = np.int32(-(2**31))
-    for i in range(len(row)):
-        whole = np.int32(np.uint32(row[i]) << np.uint32(16))
-        largest = max(largest, np.int32(whole ^ np.int32(np.int32(whole >> np.int32(31)) & np.int32(0x7FFFFFFF))))
-    return float_of(np.uint32(np.int32(largest ^ np.int32(np.int32(largest >> np.int32(31)) & np.int32(0x7FFFFFFF)))))
-
-@loop(fastmath=FAST)
-def _softmax(scores, first, last):
-    "The softmax of rows of bits of bf16 (R, N), in their place."
-    powers = np.empty(scores.shape[1], np.float32)
-    for r in range(first, last):
-        row, total = scores[r], np.float32(0)
-        largest = _largest(row)
-        for i in range(len(row)):
-            powers[i] = float_of(np.uint32(row[i]) << np.uint32(16)) - largest
-        exponentials(powers)
-        for i in range(len(row)):
-            total += powers[i]
-        scale = np.float32(1) / total
-        for i in range(len(row)):
-            row[i] = bf16_of(powers[i] * scale)
-
-@cache
-def _rows():
-    "`_softmax` for threads: counter; address, R, N, rows a piece."
-    @for_threads
-    def work(numbers):
-        """Take pieces until there are none."""
-        t = carray(numbers, NUMBERS)
-        scores, size = numbers_at(t[1], WORDS, (t[2], t[3])), t[4]
-        while True:
-            first = taken(t) * size
-            if first >= len(scores):
-                break
-            _softmax(scores, first, min(first + size, len(scores)))
-
-    return work
-
-def softmax(
-    scores: torch.Tensor,  # bf16 (…, N), contiguous, on the CPU
-) -> torch.Tensor:  # the same
-    "The softmax of the last dimension, in its place; all threads at once."
-    if not (scores.is_contiguous() and scores.dtype == torch.bfloat16 and scores.device.type == "cpu"):
-        raise ValueError(f"Scores in bf16 that lie together on the CPU can be made into weights in their place, not {scores.dtype} on {scores.device}.")
-    n = scores.shape[-1]
-    rows = scores.numel() // n if n else 0
-    together(_rows(), scores.data_ptr(), rows, n, max(1, rows // (8 * torch.get_num_threads())))
-    return scores
