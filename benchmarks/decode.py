@@ -2,9 +2,10 @@
 
     python benchmarks/decode.py --threads 2
     python benchmarks/decode.py --context 300
+    NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma,+f16c,+bmi2,+ssse3 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/decode.py    # as on a CPU with AVX2 alone
 
 The weights are random; speed does not depend on what they are. 4-bit matrices are read by bitsandbytes' kernel and by this project's (`hubert_llama.nf4`), the latter also from codes that
-begin eight bytes beside a line of the CPU's cache, where safetensors puts them unasked. Attention is PyTorch's, that of `hubert_llama.attention`, and that of `hubert_llama.decode`, keys and values in a room
+begin eight bytes beside a line of the CPU's cache, where safetensors puts them unasked, or unpacked first (in fp32, as where a CPU has no units for bf16). Attention is PyTorch's, that of `hubert_llama.attention`, and that of `hubert_llama.decode`, keys and values in a room
 with space left; the output layer is PyTorch's, this project's, and its sketch with exact values for the likeliest tokens. Matrices are taken in turns, so that none is still in the cache.
 """
 
@@ -49,6 +50,7 @@ def few_tokens(context: int) -> tuple[dict[str, Callable[[], object]], dict[str,
         "8 matrices, bitsandbytes": lambda: [torch.ops.bitsandbytes.gemv_4bit(x, m.codes, [wide, width], scales, levels, BLOCK) for m, scales in zip(aligned, absmax)],
         "8 matrices, codes beside the lines": lambda: [m.few(x) for m in beside],
         "8 matrices, this project": lambda: [m.few(x) for m in aligned],
+        "8 matrices, unpacked first, fp32": lambda: [m.many(x.float()) for m in aligned],
         "attention of a layer, PyTorch": lambda: torch.nn.functional.scaled_dot_product_attention(query, key, key, enable_gqa=True),
         "attention of a layer, plain products": lambda: attend(module, query, key, key, None),
         "attention of a layer, this project": lambda: attend_few(module, query, key, key, None),
