@@ -206,7 +206,7 @@ def _to_bytes(
             for i in range(BLOCK):
                 size = max(size, bits[m, BLOCK * block + i] & np.uint32(0x7FFFFFFF))
             largest, finite = kernels.float_of(size), size < np.uint32(0x7F800000)
-            inverse = np.float32(127) / largest if finite and size >= np.uint32(0x01000000) else np.float32(0)  # of what is smaller nothing is left in fp32
+            inverse = np.float32(127) / largest if finite and size >= np.uint32(0x04000000) else np.float32(0)  # from 2**-119 on: of what is smaller the inverse may be none in fp32
             for i in range(BLOCK):
                 whole = np.int32(np.rint(x[i] * inverse)) if finite else np.int32(0)
                 y[i] = whole
@@ -289,12 +289,13 @@ def _multiply(
         while m < vectors:
             tile, sums[:] = _tile(vectors - m), 0
             for i in range(k // BLOCK):
+                code, scale, at, step = GROUP * BLOCK // 2 * i, GROUP * i, m * k + BLOCK * i, m * k // 32 + 2 * i
                 if tile == 4:
-                    _times_4(c, s, x, each, sums, _TABLE, GROUP * BLOCK // 2 * i, GROUP * i, m * k + BLOCK * i, m * k // 32 + 2 * i, k)
+                    _times_4(c, s, x, each, sums, _TABLE, code, scale, at, step, k)
                 elif tile == 2:
-                    _times_2(c, s, x, each, sums, _TABLE, GROUP * BLOCK // 2 * i, GROUP * i, m * k + BLOCK * i, m * k // 32 + 2 * i, k)
+                    _times_2(c, s, x, each, sums, _TABLE, code, scale, at, step, k)
                 else:
-                    _times_1(c, s, x, each, sums, _TABLE, GROUP * BLOCK // 2 * i, GROUP * i, m * k + BLOCK * i, m * k // 32 + 2 * i, k)
+                    _times_1(c, s, x, each, sums, _TABLE, code, scale, at, step, k)
             for i in range(tile):
                 for r in range(GROUP):
                     row = GROUP * n + _ROWS[r]

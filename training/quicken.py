@@ -16,7 +16,7 @@ class StridedConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int) -> torch.Tensor:
-        """x (B, T, C), weight (O, C, k), bias (O,) -> (B, T', O), all of one dtype; the stride is at most k, and so is k at most T."""
+        """x (B, T, C), weight (O, C, k), bias (O,) -> (B, T', O), all of one dtype; the stride is at most k, and k at most T."""
         out, channels, k = weight.shape
         if x.shape[1] < k:
             raise ValueError(f"{x.shape[1]} frames are fewer than the {k} of a window.")
@@ -44,7 +44,7 @@ class StridedConvolution(torch.autograd.Function):
             for first in range(0, k, stride):  # so many of each window's frames that no two windows share one
                 n = min(stride, k - first)
                 by_input.as_strided((*by_window.shape[:2], n, channels), (x.shape[1] * channels, stride * channels, channels, 1), first * channels).add_(by_window[:, :, first : first + n])
-        return by_input, by_weight.unflatten(1, (k, channels)).transpose(1, 2).contiguous(), gradient.sum((0, 1)), None
+        return by_input, by_weight.unflatten(1, (k, channels)).transpose(1, 2), gradient.sum((0, 1)), None
 
 
 def windows_of(x: torch.Tensor, k: int, stride: int) -> torch.Tensor:
