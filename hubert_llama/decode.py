@@ -248,7 +248,7 @@ class OutputLayer(torch.nn.Linear):
         rows = x.reshape(-1, self.in_features)
         if self.sketch is None and len(rows) <= FEW_ROWS:
             return self.exact(rows).view(*x.shape[:-1], self.out_features)
-        logits = super().forward(rows).float() if len(rows) > FEW_ROWS else self.sketch.few(rows)
+        logits = super().forward(rows).float() if len(rows) > FEW_ROWS else self.sketch.few(rows.float())
         best = logits.topk(min(SHORTLIST, self.out_features), sorted=False).indices  # (M, SHORTLIST)
         logits.scatter_(1, best, (self.weight[best].float() @ rows.float()[:, :, None])[..., 0])
         return logits.view(*x.shape[:-1], self.out_features)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['log', 'LEAST_FILLED', 'MAX_BATCH', 'DeviceConfig', 'choose_device', 'choose_dtype', 'cpu_multiplies_bf16', 'Encoding',
-           'plan_batches', 'SpeechEncoder', 'Stopped', 'quicken', 'plot_hidden_states', 'plot_emissions']
+__all__ = ['log', 'LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'DeviceConfig', 'choose_device', 'choose_dtype', 'cpu_multiplies_bf16',
+           'Encoding', 'plan_batches', 'SpeechEncoder', 'Stopped', 'quicken', 'plot_hidden_states', 'plot_emissions']
 
 # %% ../nbs/01_hubert.ipynb #9cb3777c
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class SpeechEncoder:
         with hub.explained(name):
             model = _load_model(folder, name, dtype).to(device).eval()
             if device.type == "cpu":
-                quicken(model)
+                quicken(model, as_bytes=config.dtype == "auto")
             return cls(model, _load_processor(folder, name), name)
 
     @property
@@ -272,11 +272,21 @@ def _FrameConvolutions() -> type:
 
     return FrameConvolutions
 
-def quicken(model) -> None:
+LARGE = 512  # width of a model from which its linear layers may be multiplied as bytes
+
+def quicken(
+    model,  # is changed
+    as_bytes: bool = False,  # let a large model's linear layers have weights of eight bits, where this CPU multiplies bytes faster: nearly the same
+) -> None:
     "Let a `HubertForCTC` on a CPU compute the same faster; from then on it is for inference alone."
     attend_quickly(model)
     if model.config.feat_extract_norm == "layer":
         model.hubert.feature_extractor = _FrameConvolutions()(model.hubert.feature_extractor)
+    if as_bytes and model.config.hidden_size >= LARGE:
+        from hubert_llama import int8
+
+        if int8.is_quicker(model.dtype):
+            int8.use_bytes(model)
 
 # %% ../nbs/01_hubert.ipynb #4ed13ee6
 def plot_hidden_states(

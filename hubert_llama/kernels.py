@@ -18,14 +18,14 @@ import torch
 from llvmlite import ir
 from numba import carray, cfunc, config, njit, types
 from numba.core.codegen import get_host_cpu_features
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 # %% auto #0
-__all__ = ['own', 'BYTES', 'WORDS', 'FLOATS', 'NUMBERS', 'FEATURES', 'PERMUTES', 'MULTIPLIES_BYTES', 'WIDE', 'ADDS_UP', 'BYTE',
-           'WORD', 'PAIR', 'FLOAT', 'LONG', 'BYTES_32', 'WORDS_32', 'WORDS_16', 'LANES', 'BYTES_OF', 'WORDS_OF',
+__all__ = ['own', 'BYTES', 'SIGNED', 'WORDS', 'FLOATS', 'NUMBERS', 'FEATURES', 'PERMUTES', 'MULTIPLIES_BYTES', 'WIDE', 'ADDS_UP',
+           'BYTE', 'WORD', 'PAIR', 'FLOAT', 'LONG', 'BYTES_32', 'WORDS_32', 'WORDS_16', 'LANES', 'BYTES_OF', 'WORDS_OF',
            'PAIRS_OF', 'FLOATS_OF', 'compiled', 'loop', 'is_alone', 'in_parallel', 'taken', 'numbers_at', 'for_threads',
-           'together', 'float_of', 'bits_of', 'bf16_of', 'place', 'looked_up', 'bytes_looked_up', 'dot_bytes',
-           'everywhere', 'in_order']
+           'together', 'float_of', 'bits_of', 'wide', 'bf16_of', 'kept_as', 'place', 'looked_up', 'bytes_looked_up',
+           'dot_bytes', 'everywhere', 'in_order']
 
 # %% ../nbs/00b_kernels.ipynb #970542bf
 def compiled(maker: Callable = njit, *given, **options) -> Callable[[Callable], Callable]:
@@ -90,14 +90,14 @@ def _pointer(typing_context, address, like):
     "An address as a pointer to what an array holds."
     return types.CPointer(like.dtype)(address, like), lambda context, builder, signature, args: builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
-BYTES, WORDS, FLOATS = (np.zeros(0, kind) for kind in (np.uint8, np.uint16, np.float32))  # what `numbers_at` finds: bits of bf16 are words
+BYTES, SIGNED, WORDS, FLOATS = (np.zeros(0, kind) for kind in (np.uint8, np.int8, np.uint16, np.float32))  # what `numbers_at` finds: bits of bf16 are words
 
 @njit
 def numbers_at(address, like, shape):
     "The array of a shape that lies at an address, of such numbers as another holds."
     return carray(_pointer(address, like), shape)
 
-NUMBERS = 24  # that a work gets: the counter, and what it is told
+NUMBERS = 32  # that a work gets: the counter, and what it is told
 
 def for_threads(function: Callable) -> Callable:
     "Compile a function of `NUMBERS` numbers (int64) that each of several threads is to call."
@@ -148,11 +148,28 @@ def bits_of(typing_context, number):
     "The 32 bits of a number of fp32."
     return types.uint32(types.float32), lambda context, builder, signature, args: builder.bitcast(args[0], PAIR)
 
+@intrinsic
+def wide(typing_context, bits):
+    "The 32 bits of a number whose bits these are, of fp32 or of bf16."
+    def make(context, builder, signature, args):
+        "The bits of bf16 are the upper half."
+        return args[0] if bits == types.uint32 else builder.shl(builder.zext(args[0], PAIR), ir.Constant(PAIR, 16))
+
+    return types.uint32(bits), make
+
 @loop()
 def bf16_of(x):
     "The bits of the bf16 number nearest to one of fp32, ties to even."
     bits = bits_of(x)
     return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+def kept_as(number, like):
+    "A number of fp32 as an array keeps it: of fp32, or the bits of bf16. For compiled functions."
+    raise NotImplementedError("Only compiled functions call this.")
+
+@overload(kept_as, inline="always")
+def _kept_as(number, like):
+    return (lambda number, like: number) if like.dtype == types.float32 else (lambda number, like: bf16_of(number))
 
 def place(builder, data, n, kind):
     "Where a vector lies, `n` elements (a number or a value) after a pointer."

@@ -29,9 +29,9 @@ from . import hub, kernels
 log = logging.getLogger(__name__)
 
 # %% auto #0
-__all__ = ['log', 'LEVELS', 'BLOCK', 'GROUP', 'PIECE', 'UNIT', 'CHUNK', 'NEVER', 'FORMAT', 'PARTS', 'ALIGNMENT', 'MAKING',
-           'ABANDONED', 'is_quantizable', 'quantize', 'dequantize', 'multiply_as_bytes', 'Linear4bit', 'has_kernel',
-           'many_rows', 'cache_folder', 'is_code_name', 'keep', 'load_llama']
+__all__ = ['log', 'LEVELS', 'BLOCK', 'GROUP', 'PIECE', 'UNIT', 'ORDER', 'CHUNK', 'NEVER', 'FORMAT', 'PARTS', 'ALIGNMENT',
+           'MAKING', 'ABANDONED', 'is_quantizable', 'quantize', 'dequantize', 'multiply_as_bytes', 'CodedLinear',
+           'Linear4bit', 'has_kernel', 'many_rows', 'cache_folder', 'is_code_name', 'keep', 'load_llama']
 
 # %% ../nbs/00c_nf4.ipynb #35241587
 LEVELS = np.array(  # quantiles of the normal distribution, scaled to 1, zero among them (QLoRA, appendix E)
@@ -188,34 +188,37 @@ PIECE = 1 << 20  # weights that a thread takes at a time: with more, one thread 
 UNIT = np.float32(124.1)  # the level 1 as a byte: of all up to 127 the one at which least is lost, levels counted as often as normally distributed weights have them
 _SIGNED = np.rint(LEVELS * UNIT).astype(np.int8).view(np.uint8)
 _TABLE = np.tile(_SIGNED + np.uint8(128) if kernels.ADDS_UP else _SIGNED, kernels.LANES // 4)  # as `kernels.dot_bytes` takes them
-_ROWS = np.arange(GROUP) if kernels.WIDE else np.array([16 * high + 4 * half + r + 4 * (r > 3) for high in range(2) for half in range(2) for r in range(8)])  # in the order in which registers hold them
+ORDER = np.arange(GROUP) if kernels.WIDE else np.array([16 * high + 4 * half + r + 4 * (r > 3) for high in range(2) for half in range(2) for r in range(8)])  # in the order in which registers hold them
 
 @kernels.loop(fastmath={"nsz", "reassoc", "contract"})
 def _to_bytes(
-    rows,  # fp32 (M, K)
+    rows,  # bits of fp32 or of bf16 (M, K)
     given,  # out, int8 (M, K)
-    steps,  # out, fp32 (M, K / 64, 2): of each block what a byte stands for, times what a level's byte does; and as the bits of an int32 what its sum begins with
+    steps,  # out, fp32 (M, K / 64, 2): of each block what a byte stands for; and as the bits of an int32 what its sum begins with
     first,
     last,  # of M
 ):
-    bits, begins = rows.view(np.uint32), steps.view(np.int32)
+    bits, begins = np.empty(BLOCK, np.uint32), steps.view(np.int32)
+    x = bits.view(np.float32)
     for m in range(first, last):
         for block in range(rows.shape[1] // BLOCK):
-            x, y = rows[m, BLOCK * block : BLOCK * (block + 1)], given[m, BLOCK * block : BLOCK * (block + 1)]
+            row, y = rows[m, BLOCK * block : BLOCK * (block + 1)], given[m, BLOCK * block : BLOCK * (block + 1)]
             size, total = np.uint32(0), np.int32(0)  # without their sign, bits are in the order of the numbers, those of what is none above all
             for i in range(BLOCK):
-                size = max(size, bits[m, BLOCK * block + i] & np.uint32(0x7FFFFFFF))
+                bits[i] = kernels.wide(row[i])
+            for i in range(BLOCK):
+                size = max(size, bits[i] & np.uint32(0x7FFFFFFF))
             largest, finite = kernels.float_of(size), size < np.uint32(0x7F800000)
             inverse = np.float32(127) / largest if finite and size >= np.uint32(0x04000000) else np.float32(0)  # from 2**-119 on: of what is smaller the inverse may be none in fp32
             for i in range(BLOCK):
                 whole = np.int32(np.rint(x[i] * inverse)) if finite else np.int32(0)
                 y[i] = whole
                 total += whole
-            steps[m, block, 0] = largest / (np.float32(127) * UNIT) if finite else np.float32(np.nan)
+            steps[m, block, 0] = largest / np.float32(127) if finite else np.float32(np.nan)
             begins[m, block, 1] = np.int32(-128) * total if kernels.ADDS_UP else np.int32(0)  # levels are 128 too large
 
 def _codes_of(builder, codes, n):
-    "The codes of four columns of 32 rows, `n` bytes after a pointer: registers of bytes, in which a row's four lie side by side, in the order of `_ROWS`."
+    "The codes of four columns of 32 rows, `n` bytes after a pointer: registers of bytes, in which a row's four lie side by side, in the order of `ORDER`."
     beside = [i // 2 + 16 * (i % 2) for i in range(32)]  # two columns of each row come first, then two more
     if kernels.WIDE:
         words = builder.load(kernels.place(builder, codes, n, kernels.WORDS_32), align=1)
@@ -227,12 +230,18 @@ def _codes_of(builder, codes, n):
     lowest = ir.Constant(kernels.BYTES_OF, [15] * kernels.BYTES_OF.count)
     return [builder.and_(builder.bitcast(words, kernels.BYTES_OF), lowest) for words in both + high]
 
-def _counted(builder, chains, codes, given, begins, table):
+def _bytes_of(builder, whole, codes, k, table):
+    "Registers of the bytes in four columns of 32 rows, from column `k` of a block on: looked up by their codes, or `whole`, as they are."
+    if whole:
+        return [builder.load(kernels.place(builder, codes, GROUP * k + 4 * kernels.LANES * h, kernels.BYTES_OF), align=1) for h in range(GROUP // kernels.LANES)]
+    return [kernels.bytes_looked_up(builder, table, four) for four in _codes_of(builder, codes, GROUP // 2 * k)]
+
+def _counted(builder, whole, chains, codes, given, begins, table):
     "The sums of a block's products of bytes, for each vector of `given` and each register of rows: int32."
     nothing = ir.Constant(kernels.PAIRS_OF, [0] * kernels.LANES)
     sums = [[[nothing if n else begin] * (GROUP // kernels.LANES) for begin in begins] for n in range(chains)]
     for k in range(0, BLOCK, 4):
-        levels = [kernels.bytes_looked_up(builder, table, four) for four in _codes_of(builder, codes, GROUP // 2 * k)]
+        levels = _bytes_of(builder, whole, codes, k, table)
         for own, vector in zip(sums[k // 4 % chains], given):
             x = builder.bitcast(kernels.everywhere(builder, builder.load(kernels.place(builder, vector, k, kernels.PAIR), align=4), kernels.PAIRS_OF), kernels.BYTES_OF)
             own[:] = [kernels.dot_bytes(builder, s, level, x) for s, level in zip(own, levels)]
@@ -242,7 +251,7 @@ def _block_times(m: int, chains: int):
     "A block of 64 columns of 32 rows times `m` vectors, added to their sums; in so many `chains` of sums, of which none waits for the one before."
     @intrinsic
     def times(typing_context, codes, scales, given, steps, sums, table, code, scale, at, step, vector):
-        """codes and scales uint8, from `code` and `scale` on; given int8, from `at` on, steps from `step` on, each vector `vector` bytes, and a 32nd of that steps, after the one before; sums fp32 (m, 32), in the order of `_ROWS`; table uint8."""
+        """codes uint8, two to a byte, or int8: whole bytes; and scales uint8, from `code` and `scale` on; given int8, from `at` on, steps from `step` on, each vector `vector` bytes, and a 32nd of that steps, after the one before; sums fp32 (m, 32), in the order of `ORDER`; table uint8."""
         def make(context, builder, signature, args):
             "The instructions."
             data = [context.make_array(kind)(context, builder, array).data for kind, array in zip(signature.args[:6], args)]
@@ -250,10 +259,10 @@ def _block_times(m: int, chains: int):
             after = [[builder.mul(each, ir.Constant(kernels.LONG, i)) for i in range(m)] for each in (args[10], builder.lshr(args[10], ir.Constant(kernels.LONG, 5)))]
             vectors, steps = ([builder.gep(builder.gep(where, [first]), [n]) for n in further] for where, first, further in zip(data[2:4], args[8:10], after))
             begins = [kernels.everywhere(builder, builder.load(kernels.place(builder, step, 1, kernels.PAIR), align=4), kernels.PAIRS_OF) for step in steps]
-            counted = _counted(builder, chains, codes, vectors, begins, builder.load(kernels.place(builder, data[5], 0, kernels.BYTES_OF), align=1))
+            counted = _counted(builder, signature.args[0].dtype == types.int8, chains, codes, vectors, begins, builder.load(kernels.place(builder, data[5], 0, kernels.BYTES_OF), align=1))
             whole = builder.load(kernels.place(builder, scales, 0, kernels.BYTES_32), align=1)
             for h in range(GROUP // kernels.LANES):
-                own = builder.uitofp(builder.zext(kernels.in_order(builder, whole, whole, _ROWS[kernels.LANES * h :][: kernels.LANES].tolist()), kernels.PAIRS_OF), kernels.FLOATS_OF)
+                own = builder.uitofp(builder.zext(kernels.in_order(builder, whole, whole, ORDER[kernels.LANES * h :][: kernels.LANES].tolist()), kernels.PAIRS_OF), kernels.FLOATS_OF)
                 for i, step in enumerate(steps):
                     place = kernels.place(builder, data[4], GROUP * i + kernels.LANES * h, kernels.FLOATS_OF)
                     factor = builder.fmul(own, kernels.everywhere(builder, builder.load(step, align=4), kernels.FLOATS_OF))
@@ -273,23 +282,27 @@ def _tile(left):
 
 @kernels.loop()
 def _multiply(
-    codes,  # (N / 32, 16 K)
+    codes,  # (N / 32, 16 K), or (N / 32, 32 K)
     scales,  # (N / 32, K / 2)
     units,  # fp32 (N,)
+    biases,  # fp32 (N,)
+    one,  # what 1 is as a byte
     given,
     steps,  # by `_to_bytes`
-    out,  # fp32 (M, N)
+    out,  # fp32 or bits of bf16 (M, N)
     first,
     last,  # groups of rows
 ):
     (vectors, k), sums = given.shape, np.empty(4 * GROUP, np.float32)
-    x, each = given.reshape(-1), steps.reshape(-1)
+    x, each, factors, shifts = given.reshape(-1), steps.reshape(-1), np.empty(GROUP, np.float32), np.empty(GROUP, np.float32)
     for n in range(first, last):
         c, s, m = codes[n], scales[n], 0
+        for r in range(GROUP):
+            factors[r], shifts[r] = units[GROUP * n + ORDER[r]] / one, biases[GROUP * n + ORDER[r]]
         while m < vectors:
             tile, sums[:] = _tile(vectors - m), 0
             for i in range(k // BLOCK):
-                code, scale, at, step = GROUP * BLOCK // 2 * i, GROUP * i, m * k + BLOCK * i, m * k // 32 + 2 * i
+                code, scale, at, step = len(c) // (k // BLOCK) * i, GROUP * i, m * k + BLOCK * i, m * k // 32 + 2 * i
                 if tile == 4:
                     _times_4(c, s, x, each, sums, _TABLE, code, scale, at, step, k)
                 elif tile == 2:
@@ -297,58 +310,73 @@ def _multiply(
                 else:
                     _times_1(c, s, x, each, sums, _TABLE, code, scale, at, step, k)
             for i in range(tile):
+                own = out[m + i, GROUP * n : GROUP * (n + 1)]
                 for r in range(GROUP):
-                    row = GROUP * n + _ROWS[r]
-                    out[m + i, row] = sums[GROUP * i + r] * units[row]
+                    own[r if kernels.WIDE else ORDER[r]] = kernels.kept_as(sums[GROUP * i + r] * factors[r] + shifts[r], own)
             m += tile
 
 @cache
 def _few_rows():
-    "Products by `_multiply` for threads: counter; bytes, steps, K, M, groups a piece, matrices (three at most), and of each codes, scales, units, out and N."
+    "Products by `_multiply` for threads: counter; bytes, steps, K, M, groups a piece, bits of a weight, bytes of what comes out, matrices (three at most), and of each codes, scales, units, biases, out and N."
     @kernels.for_threads
     def work(numbers):
         """Take pieces until there are none: of the first matrix, of the next."""
         t = carray(numbers, kernels.NUMBERS)
         k, m, size, piece, before = t[3], t[4], t[5], kernels.taken(t), 0
         given, steps = kernels.numbers_at(t[1], kernels.BYTES, (m, k)), kernels.numbers_at(t[2], kernels.FLOATS, (m, k // BLOCK, 2))
-        for i in range(t[6]):
-            at, n = 7 + 5 * i, t[11 + 5 * i]
+        for i in range(t[8]):
+            at, n = 9 + 6 * i, t[14 + 6 * i]
             groups = n // GROUP
-            codes, scales = kernels.numbers_at(t[at], kernels.BYTES, (groups, 16 * k)), kernels.numbers_at(t[at + 1], kernels.BYTES, (groups, k // 2))
-            units, out = kernels.numbers_at(t[at + 2], kernels.FLOATS, n), kernels.numbers_at(t[at + 3], kernels.FLOATS, (m, n))
+            codes, whole = kernels.numbers_at(t[at], kernels.BYTES, (groups, 16 * k)), kernels.numbers_at(t[at], kernels.SIGNED, (groups, 32 * k))
+            scales = kernels.numbers_at(t[at + 1], kernels.BYTES, (groups, k // 2))
+            units, biases = kernels.numbers_at(t[at + 2], kernels.FLOATS, n), kernels.numbers_at(t[at + 3], kernels.FLOATS, n)
+            out, short = kernels.numbers_at(t[at + 4], kernels.FLOATS, (m, n)), kernels.numbers_at(t[at + 4], kernels.WORDS, (m, n))
             while (piece - before) * size < groups:
                 first = (piece - before) * size
-                _multiply(codes, scales, units, given, steps, out, first, min(first + size, groups))
+                last = min(first + size, groups)
+                if t[6] == 4 and t[7] == 4:
+                    _multiply(codes, scales, units, biases, UNIT, given, steps, out, first, last)
+                elif t[6] == 4:
+                    _multiply(codes, scales, units, biases, UNIT, given, steps, short, first, last)
+                elif t[7] == 4:
+                    _multiply(whole, scales, units, biases, np.float32(127), given, steps, out, first, last)
+                else:
+                    _multiply(whole, scales, units, biases, np.float32(127), given, steps, short, first, last)
                 piece = kernels.taken(t)
             before += -(-groups // size)
 
     return work
 
 def multiply_as_bytes(
-    rows: np.ndarray,  # fp32 (M, K)
-    layers: Sequence[Linear4bit],  # at most three, of the same K; else `ValueError`
-) -> list[np.ndarray]:  # of each fp32 (M, N)
-    "Products of rows, rounded to bytes, with matrices whose levels are rounded to bytes; all threads at once."
+    rows: np.ndarray,  # fp32, or the bits of bf16 as uint16 (M, K)
+    layers: Sequence[CodedLinear],  # at most three, of the same K and of as many bits; else `ValueError`
+) -> list[np.ndarray]:  # of each (M, N), in the rows' kind
+    "Products of rows, rounded to bytes, with matrices whose levels are rounded to bytes, and their biases added; all threads at once."
     if not has_kernel():
         raise RuntimeError("This CPU has no instructions that multiply bytes (AVX2), or numba was told not to use them: there is no kernel for it, use `many`.")
-    (m, k), wanted = rows.shape, {layer.in_features for layer in layers}
-    if wanted != {k} or len(layers) > 3:
-        raise ValueError(f"Rows of {k} numbers times {len(layers)} matrices for rows of {sorted(wanted)}: up to three can be multiplied together, for rows of one length.")
+    (m, k), wanted, bits = rows.shape, {layer.in_features for layer in layers}, {layer.bits for layer in layers}
+    if wanted != {k} or len(bits) != 1 or len(layers) > 3:
+        raise ValueError(f"Rows of {k} numbers times {len(layers)} matrices for rows of {sorted(wanted)}, of {sorted(bits)} bits: up to three can be multiplied together, for rows of one length and of as many bits.")
     for layer in layers:
         layer.check()
-    given, steps, outs = np.empty((m, k), np.int8), np.empty((m, k // BLOCK, 2), np.float32), [np.empty((m, layer.out_features), np.float32) for layer in layers]
+    given, steps, outs = np.empty((m, k), np.int8), np.empty((m, k // BLOCK, 2), np.float32), [np.empty((m, layer.out_features), rows.dtype) for layer in layers]
+    numbers = rows.view(np.uint32) if rows.dtype == np.float32 else rows
     if m > 8:
-        kernels.in_parallel(lambda first, last: _to_bytes(rows, given, steps, first, last), m)
+        kernels.in_parallel(lambda first, last: _to_bytes(numbers, given, steps, first, last), m)
     else:
-        _to_bytes(rows, given, steps, 0, m)
-    each = [number for layer, out in zip(layers, outs) for number in (layer.codes.data_ptr(), layer.scales.data_ptr(), layer.units.data_ptr(), out.ctypes.data, layer.out_features)]
-    kernels.together(_few_rows(), given.ctypes.data, steps.ctypes.data, k, m, max(1, PIECE // (k * GROUP)), len(layers), *each)
+        _to_bytes(numbers, given, steps, 0, m)
+    biases = [torch.zeros(layer.out_features) if layer.bias is None else layer.bias.detach().float().contiguous() for layer in layers]
+    each = [number for layer, bias, out in zip(layers, biases, outs) for number in (layer.codes.data_ptr(), layer.scales.data_ptr(), layer.units.data_ptr(), bias.data_ptr(), out.ctypes.data, layer.out_features)]
+    kernels.together(_few_rows(), given.ctypes.data, steps.ctypes.data, k, m, max(1, PIECE // (k * GROUP * max(1, m // 8))), bits.pop(), outs[0].itemsize, len(layers), *each)
     return outs
 
 CHUNK = 1 << 21  # weights that a thread unpacks at a time: 4 MB, which a processor's cache still holds when they are multiplied
 
-class Linear4bit(torch.nn.Module):
-    "A linear layer of a quantised matrix. Rows are multiplied as bytes, or where unpacking the weights is quicker in bf16, or in fp32 where that comes in, since CPUs without bf16 units are slow at it."
+class CodedLinear(torch.nn.Module):
+    "A linear layer of a quantised matrix, for the CPU: a code for each weight, a scale for every 64 of a row, a unit for each row."
+
+    bits = 8  # of a code
+    kind = torch.int8  # that holds codes
 
     def __init__(
         self,
@@ -358,9 +386,9 @@ class Linear4bit(torch.nn.Module):
         bias: torch.nn.Parameter | None = None,  # (N,)
     ):
         super().__init__()
-        if (tuple(scales.shape), tuple(units.shape)) != ((codes.shape[0] // GROUP, 2 * codes.shape[1] // BLOCK, GROUP), (codes.shape[0],)):  # kernels read as far as they say
+        self.out_features, self.in_features, self.bias = codes.shape[0], 8 // self.bits * codes.shape[1], bias
+        if (tuple(scales.shape), tuple(units.shape)) != ((self.out_features // GROUP, self.in_features // BLOCK, GROUP), (self.out_features,)):  # kernels read as far as they say
             raise ValueError(f"Codes {tuple(codes.shape)}, scales {tuple(scales.shape)} and units {tuple(units.shape)} are not of the same matrix.")
-        self.out_features, self.in_features, self.bias = codes.shape[0], 2 * codes.shape[1], bias
         self.register_buffer("codes", codes, persistent=False)
         self.register_buffer("scales", scales, persistent=False)
         self.register_buffer("units", units, persistent=False)
@@ -368,30 +396,37 @@ class Linear4bit(torch.nn.Module):
     def check(self) -> None:
         "Whether the numbers are still what kernels read: a model that is cast or moved takes them along."
         kinds = [(x.dtype, x.device.type, x.is_contiguous()) for x in (self.codes, self.scales, self.units)]
-        if kinds != [(torch.uint8, "cpu", True), (torch.uint8, "cpu", True), (torch.float32, "cpu", True)]:
-            raise ValueError(f"Weights in four bits stay on the CPU as they are; these have become {kinds}. Load the model anew with the device and dtype that you want.")
+        if kinds != [(self.kind, "cpu", True), (torch.uint8, "cpu", True), (torch.float32, "cpu", True)]:
+            raise ValueError(f"Weights in {self.bits} bits stay on the CPU as they are; these have become {kinds}. Load the model anew with the device and dtype that you want.")
 
     def extra_repr(self) -> str:
         "What torch shows of the layer."
         return f"in_features={self.in_features}, out_features={self.out_features}"
 
+    def few(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 or fp32 (M, K) -> (M, N)
+        "As bytes: the largest of the 64 numbers that meet a scale becomes 127, the others are rounded to such steps. With the bias."
+        rows = rows.detach().cpu().contiguous()
+        if rows.dtype == torch.bfloat16:
+            return torch.from_numpy(multiply_as_bytes(rows.view(torch.uint16).numpy(), [self])[0]).view(torch.bfloat16)
+        return torch.from_numpy(multiply_as_bytes(rows.numpy(), [self])[0])
+
+class Linear4bit(CodedLinear):
+    "A linear layer of four bits. Rows are multiplied as bytes, or where unpacking the weights is quicker in bf16, or in fp32 where that comes in, since CPUs without bf16 units are slow at it."
+
+    bits, kind = 4, torch.uint8
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (…, K) -> (…, N)
         "The product, by whichever way is quicker for so many rows."
         rows = x.reshape(-1, self.in_features)
-        kind = torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32
-        y = self.few(rows) if rows.shape[0] < many_rows(kind) else self.many(rows.to(kind))
-        y = y.view(*x.shape[:-1], self.out_features).to(x.dtype)
-        return y if self.bias is None else y + self.bias
-
-    def few(self, rows: torch.Tensor) -> torch.Tensor:  # (M, K) -> fp32 (M, N)
-        "As bytes: the largest of the 64 numbers that meet a scale becomes 127, the others are rounded to such steps."
-        return torch.from_numpy(multiply_as_bytes(rows.detach().to("cpu", torch.float32).contiguous().numpy(), [self])[0])
+        rows = rows if rows.dtype == torch.bfloat16 else rows.float()
+        y = self.few(rows) if rows.shape[0] < many_rows(rows.dtype) else self.many(rows)
+        return y.view(*x.shape[:-1], self.out_features).to(x.dtype)
 
     def many(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 or fp32 (M, K) -> (M, N)
-        "By unpacking chunk after chunk, each thread its own part of the matrix; for inference."
+        "By unpacking chunk after chunk, each thread its own part of the matrix; for inference. With the bias."
         y = torch.empty(len(rows), self.out_features, dtype=rows.dtype)
         kernels.in_parallel(lambda first, last: self._unpacked(rows, y, GROUP * first, GROUP * last), self.out_features // GROUP)
-        return y
+        return y if self.bias is None else y.add_(self.bias.to(y.dtype))
 
     @torch.inference_mode()
     def _unpacked(self, rows: torch.Tensor, y: torch.Tensor, begin: int, end: int) -> None:

@@ -13,6 +13,7 @@ CPUS = {"any": ("sse4.2", "ssse3"), "AVX2": AVX2, "AVX2 that adds up": (*AVX2, "
 MULTIPLY = """
 import numpy as np, torch
 from hubert_llama import kernels
+from hubert_llama.int8 import Linear8bit, is_quicker
 from hubert_llama.nf4 import Linear4bit, dequantize, has_kernel, many_rows, quantize
 
 torch.manual_seed(0)
@@ -30,6 +31,19 @@ for m in (1, 2, 3, 5, 8, 21):
     if has_kernel():
         rows = torch.cat([layer.few(row[None]) for row in x])
         assert rows.equal(layer.few(x))  # a row's product does not depend on the others
+if has_kernel():
+    linear = torch.nn.Linear(448, 96).requires_grad_(False)
+    linear.weight[:] = weight
+    eight = Linear8bit.of(linear)
+    assert (Linear8bit(eight.codes, eight.scales, eight.units)(torch.eye(448)).T - weight).norm() < 0.006 * weight.norm()
+    for m in (1, 2, 3, 5, 8, 21):
+        x = torch.randn(m, 448)
+        assert (eight(x) - linear(x)).norm() < 0.012 * linear(x).norm(), m
+        short = eight(x.bfloat16())
+        assert short.dtype == torch.bfloat16 and short.equal(eight(x.bfloat16().float()).bfloat16())  # rounded as PyTorch rounds
+        layered = Linear4bit(layer.codes, layer.scales, layer.units, linear.bias)
+        assert (layered.few(x) - layer.few(x) - linear.bias).abs().max() < 1e-5
+assert is_quicker(torch.float32) in (False, has_kernel())
 assert (many_rows() > 0) == has_kernel()
 print(has_kernel(), kernels.ADDS_UP, kernels.LANES)
 """
