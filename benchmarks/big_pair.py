@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from timing import timed
+from timing import in_turns, timed
 
 CLIPS = Path(__file__).resolve().parent.parent / "nbs" / "clips"
 HEARD = "please explain to me once more in simple words how the green leaves of a plant make sugar out of light and water and air"
@@ -86,23 +86,28 @@ def median_of(work: Callable[[], object], repeats: int) -> list[float]:
 
 
 def time_hearing(folder: Path, repeats: int) -> dict:
-    """Seconds that 10 and 30 s of sound take in the service's encoder and in transformers as it comes, and how far their hidden states are apart."""
+    """Seconds that 10 and 30 s of sound take in the service's encoder, in the same with its dtype asked for (so that no matrix becomes bytes), and in transformers as it comes, in turns; and how far the hidden states are from the last one's."""
     import numpy as np
     import torch
     from transformers import HubertForCTC
 
     from hubert_llama.hubert import DeviceConfig, SpeechEncoder
+    from hubert_llama.int8 import Linear8bit
 
     ours, theirs = SpeechEncoder.from_pretrained(str(folder / "hubert"), DeviceConfig("cpu")), HubertForCTC.from_pretrained(folder / "hubert", dtype=torch.float32).eval()
-    figures = {"dtype": str(ours.dtype).removeprefix("torch.")}
+    dtype = str(ours.dtype).removeprefix("torch.")
+    plain = SpeechEncoder.from_pretrained(str(folder / "hubert"), DeviceConfig("cpu", dtype))
+    figures = {"dtype": dtype, "layers of bytes": sum(isinstance(m, Linear8bit) for m in ours.model.modules())}
     for seconds in (10, 30):
         sound = recording(seconds)
         values = torch.from_numpy((sound - sound.mean()) / np.sqrt(sound.var() + 1e-7))[None]
         with torch.inference_mode():
-            figures[f"{seconds} s, ours"] = median_of(lambda: ours.encode([sound]), repeats)
-            figures[f"{seconds} s, transformers"] = median_of(lambda: theirs(values), repeats)
-    a, b = ours.encode([sound], keep_hidden_states=True)[0].hidden_states, theirs.hubert(values).last_hidden_state.detach()
-    return {**figures, "relative error": float((a - b).norm() / b.norm())}
+            times = in_turns({"ours": lambda: ours.encode([sound]), "plain": lambda: plain.encode([sound]), "transformers": lambda: theirs(values)}, repeats)
+        figures |= {f"{seconds} s, {who}": [statistics.median(t), min(t), max(t)] for who, t in times.items()}
+    wanted = theirs.hubert(values).last_hidden_state.detach()
+    for name, encoder in (("relative error", ours), ("plain one", plain)):
+        figures[name] = float((encoder.encode([sound], keep_hidden_states=True)[0].hidden_states - wanted).norm() / wanted.norm())
+    return figures
 
 
 def recording(seconds: float):
@@ -271,11 +276,13 @@ def print_loading(args: argparse.Namespace) -> None:
 
 def print_hearing(f: dict) -> None:
     """HuBERT beside transformers' own."""
-    print(f"\n| sound | ours ({f['dtype']}), s | transformers fp32, s | ratio |\n|---|---|---|---|")
+    way = f"{f['dtype']}, {f['layers of bytes']} layers as bytes" if f["layers of bytes"] else f["dtype"]
+    print(f"\n| sound | ours ({way}), s | ours ({f['dtype']} asked for), s | transformers fp32, s | ratio |\n|---|---|---|---|---|")
     for seconds in (10, 30):
-        ours, theirs = (f[f"{seconds} s, {who}"] for who in ("ours", "transformers"))
-        print(f"| {seconds} s | {ours[0]:.2f} ({ours[1]:.2f}–{ours[2]:.2f}) | {theirs[0]:.2f} ({theirs[1]:.2f}–{theirs[2]:.2f}) | {theirs[0] / ours[0]:.1f} |")
-    print(f"\nRelative error of the hidden states: {f['relative error']:.4f}", flush=True)
+        ours, plain, theirs = (f[f"{seconds} s, {who}"] for who in ("ours", "plain", "transformers"))
+        cells = " | ".join(f"{t[0]:.2f} ({t[1]:.2f}–{t[2]:.2f})" for t in (ours, plain, theirs))
+        print(f"| {seconds} s | {cells} | {theirs[0] / ours[0]:.2f} |")
+    print(f"\nRelative error of the hidden states: {f['relative error']:.4f}, with the dtype asked for {f['plain one']:.4f}", flush=True)
 
 
 def print_whole(f: dict) -> None:

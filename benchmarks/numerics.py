@@ -15,12 +15,12 @@ WAYS = {"fp32": ("float32", False), "bf16": ("bfloat16", False), "bytes and fp32
 
 
 def recordings(manifest: Path, limit: int) -> list[tuple]:
-    """Waveforms and what is said in them; `limit` of them, evenly chosen."""
+    """Waveforms and what is said in them; at most `limit` of them, evenly chosen."""
     from hubert_llama.audio import load_audio
     from hubert_llama.evaluate import read_manifest
 
     spoken = [u for u in read_manifest(manifest) if u.text]
-    return [(load_audio(u.audio), u.text) for u in spoken[:: max(1, len(spoken) // limit)][:limit]]
+    return [(load_audio(u.audio), u.text) for u in spoken[:: -(-len(spoken) // limit)]]
 
 
 def encoder(name: str, dtype: str, as_bytes: bool):
@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--hubert", default="mini", help="hub id or folder (default: the bundled one)")
-    parser.add_argument("--limit", type=int, default=200, help="recordings, evenly chosen (default: 200)")
+    parser.add_argument("--limit", type=int, default=200, help="recordings at most, evenly chosen (default: 200)")
     args = parser.parse_args()
     from hubert_llama import hub, nf4
 

@@ -30,8 +30,8 @@ def quantize(
     largest = blocks.abs().amax(-1)  # (N, K / 64)
     units = largest.amax(-1) / 255
     scales = (largest / units[:, None].clamp_min(tiny)).ceil().clamp_max(255)
-    inverse = 127 / (scales * units[:, None]).clamp_min(tiny)
-    codes = (blocks * inverse[..., None]).round_().clamp_(-127, 127).to(torch.int8).view(n, k)
+    steps = scales * units[:, None] / 127
+    codes = (blocks / steps.clamp_min(tiny)[..., None]).round_().clamp_(-127, 127).to(torch.int8).view(n, k)
     if kernels.ADDS_UP:
         codes = codes.view(torch.uint8).bitwise_xor_(128).view(torch.int8)  # what 128 added is, as a byte without a sign
     codes = codes.view(n // GROUP, GROUP, k // 4, 4)[:, torch.from_numpy(ORDER)].transpose(1, 2)
@@ -50,8 +50,7 @@ class Linear8bit(CodedLinear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (…, K) -> (…, N)
         "The product, of rows rounded to bytes."
-        rows = x.reshape(-1, self.in_features)
-        return self.few(rows if rows.dtype == torch.bfloat16 else rows.float()).view(*x.shape[:-1], self.out_features).to(x.dtype)
+        return self.few(x.reshape(-1, self.in_features)).view(*x.shape[:-1], self.out_features).to(x.dtype)
 
 # %% ../nbs/00g_int8.ipynb #b17e0009
 LEAST = 1 << 19  # weights of a layer for which this is worth while
@@ -64,28 +63,28 @@ def is_quicker(
     "Whether this CPU multiplies many rows so much faster as bytes; tried out at the first call."
     if not has_kernel():
         return False
-    linear, rows = torch.nn.Linear(1024, 1024, dtype=dtype), torch.zeros(500, 1024, dtype=dtype)
-    eight = Linear8bit.of(linear)
+    weight, rows = torch.zeros(4096, 1024, dtype=dtype), torch.zeros(500, 1024, dtype=dtype)
+    eight = Linear8bit(*quantize(weight))
 
-    def seconds(way: Callable) -> float:
+    def seconds(way: Callable, *more: torch.Tensor) -> float:
         "What a run takes."
         start = time.perf_counter()
-        way(rows)
+        way(rows, *more)
         return time.perf_counter() - start
 
     with torch.inference_mode():
-        times = [(seconds(linear), seconds(eight)) for _ in range(12)]  # in turns, as something else may be running
+        times = [(seconds(torch.nn.functional.linear, weight), seconds(eight)) for _ in range(8)]  # in turns, as something else may be running
     gain = min(a for a, _ in times) / min(b for _, b in times)
     log.info("8 bit: bytes are multiplied %.1f times as fast as %s", gain, str(dtype).removeprefix("torch."))
     return gain >= GAIN
 
 def use_bytes(
-    model: torch.nn.Module,  # is changed: its linear layers of at least `LEAST` weights
+    model: torch.nn.Module,  # is changed: the linear layers in it of so many weights
     least: int = LEAST,
 ) -> int:  # how many layers it has so now
     "Let a model on a CPU multiply by weights of eight bits; from then on it is for inference alone."
-    large = [(name, m) for name, m in model.named_modules() if type(m) is torch.nn.Linear and m.weight.numel() >= least and is_quantizable(m.weight.shape)]
-    for name, linear in large:
+    large = [name for name, m in model.named_modules() if name and type(m) is torch.nn.Linear and m.weight.numel() >= least and is_quantizable(m.weight.shape)]
+    for name in large:  # one is gone before the next is made
         parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, Linear8bit.of(linear))
+        setattr(model.get_submodule(parent), leaf, Linear8bit.of(model.get_submodule(name)))
     return len(large)

@@ -184,7 +184,7 @@ def dequantize(
     return rows
 
 # %% ../nbs/00c_nf4.ipynb #15fe20ea
-PIECE = 1 << 20  # weights that a thread takes at a time: with more, one thread waits for the other at the end; with fewer, memory is read less evenly
+PIECE = 1 << 20  # weights that a thread takes at a time, of up to eight rows; times more rows, as many fewer: with more, one thread waits for the other at the end; with fewer, memory is read less evenly
 UNIT = np.float32(124.1)  # the level 1 as a byte: of all up to 127 the one at which least is lost, levels counted as often as normally distributed weights have them
 _SIGNED = np.rint(LEVELS * UNIT).astype(np.int8).view(np.uint8)
 _TABLE = np.tile(_SIGNED + np.uint8(128) if kernels.ADDS_UP else _SIGNED, kernels.LANES // 4)  # as `kernels.dot_bytes` takes them
@@ -281,6 +281,11 @@ def _tile(left):
     return 4 if kernels.WIDE and left >= 4 else min(left, 2)
 
 @kernels.loop()
+def _put_sums(sums, factors, shifts, out):
+    for r in range(GROUP):
+        out[r if kernels.WIDE else ORDER[r]] = kernels.kept_as(sums[r] * factors[r] + shifts[r], out)
+
+@kernels.loop()
 def _multiply(
     codes,  # (N / 32, 16 K), or (N / 32, 32 K)
     scales,  # (N / 32, K / 2)
@@ -310,38 +315,32 @@ def _multiply(
                 else:
                     _times_1(c, s, x, each, sums, _TABLE, code, scale, at, step, k)
             for i in range(tile):
-                own = out[m + i, GROUP * n : GROUP * (n + 1)]
-                for r in range(GROUP):
-                    own[r if kernels.WIDE else ORDER[r]] = kernels.kept_as(sums[GROUP * i + r] * factors[r] + shifts[r], own)
+                _put_sums(sums[GROUP * i :], factors, shifts, out[m + i, GROUP * n : GROUP * (n + 1)])
             m += tile
 
 @cache
-def _few_rows():
-    "Products by `_multiply` for threads: counter; bytes, steps, K, M, groups a piece, bits of a weight, bytes of what comes out, matrices (three at most), and of each codes, scales, units, biases, out and N."
+def _few_rows(
+    bits: int,  # of a weight: 4 or 8
+    short: bool,  # whether what comes out is bf16
+):
+    "Products by `_multiply` for threads: counter; bytes, steps, K, M, groups a piece, matrices (three at most), and of each codes, scales, units, biases, out and N."
+    kind, one, kept = kernels.BYTES if bits == 4 else kernels.SIGNED, UNIT if bits == 4 else np.float32(127), kernels.WORDS if short else kernels.FLOATS
+
     @kernels.for_threads
     def work(numbers):
         """Take pieces until there are none: of the first matrix, of the next."""
         t = carray(numbers, kernels.NUMBERS)
         k, m, size, piece, before = t[3], t[4], t[5], kernels.taken(t), 0
         given, steps = kernels.numbers_at(t[1], kernels.BYTES, (m, k)), kernels.numbers_at(t[2], kernels.FLOATS, (m, k // BLOCK, 2))
-        for i in range(t[8]):
-            at, n = 9 + 6 * i, t[14 + 6 * i]
+        for i in range(t[6]):
+            at, n = 7 + 6 * i, t[12 + 6 * i]
             groups = n // GROUP
-            codes, whole = kernels.numbers_at(t[at], kernels.BYTES, (groups, 16 * k)), kernels.numbers_at(t[at], kernels.SIGNED, (groups, 32 * k))
-            scales = kernels.numbers_at(t[at + 1], kernels.BYTES, (groups, k // 2))
+            codes, scales = kernels.numbers_at(t[at], kind, (groups, 4 * bits * k)), kernels.numbers_at(t[at + 1], kernels.BYTES, (groups, k // 2))
             units, biases = kernels.numbers_at(t[at + 2], kernels.FLOATS, n), kernels.numbers_at(t[at + 3], kernels.FLOATS, n)
-            out, short = kernels.numbers_at(t[at + 4], kernels.FLOATS, (m, n)), kernels.numbers_at(t[at + 4], kernels.WORDS, (m, n))
+            out = kernels.numbers_at(t[at + 4], kept, (m, n))
             while (piece - before) * size < groups:
                 first = (piece - before) * size
-                last = min(first + size, groups)
-                if t[6] == 4 and t[7] == 4:
-                    _multiply(codes, scales, units, biases, UNIT, given, steps, out, first, last)
-                elif t[6] == 4:
-                    _multiply(codes, scales, units, biases, UNIT, given, steps, short, first, last)
-                elif t[7] == 4:
-                    _multiply(whole, scales, units, biases, np.float32(127), given, steps, out, first, last)
-                else:
-                    _multiply(whole, scales, units, biases, np.float32(127), given, steps, short, first, last)
+                _multiply(codes, scales, units, biases, one, given, steps, out, first, min(first + size, groups))
                 piece = kernels.taken(t)
             before += -(-groups // size)
 
@@ -353,7 +352,9 @@ def multiply_as_bytes(
 ) -> list[np.ndarray]:  # of each (M, N), in the rows' kind
     "Products of rows, rounded to bytes, with matrices whose levels are rounded to bytes, and their biases added; all threads at once."
     if not has_kernel():
-        raise RuntimeError("This CPU has no instructions that multiply bytes (AVX2), or numba was told not to use them: there is no kernel for it, use `many`.")
+        raise RuntimeError("This CPU has no instructions that multiply bytes (AVX2), or numba was told not to use them: there is no kernel for it. Weights in four bits can be unpacked (`many`); keep others whole.")
+    if rows.dtype not in (np.float32, np.uint16):
+        raise TypeError(f"Rows of {rows.dtype}: float32 is multiplied, and bf16 given as its bits (uint16).")
     (m, k), wanted, bits = rows.shape, {layer.in_features for layer in layers}, {layer.bits for layer in layers}
     if wanted != {k} or len(bits) != 1 or len(layers) > 3:
         raise ValueError(f"Rows of {k} numbers times {len(layers)} matrices for rows of {sorted(wanted)}, of {sorted(bits)} bits: up to three can be multiplied together, for rows of one length and of as many bits.")
@@ -367,7 +368,7 @@ def multiply_as_bytes(
         _to_bytes(numbers, given, steps, 0, m)
     biases = [torch.zeros(layer.out_features) if layer.bias is None else layer.bias.detach().float().contiguous() for layer in layers]
     each = [number for layer, bias, out in zip(layers, biases, outs) for number in (layer.codes.data_ptr(), layer.scales.data_ptr(), layer.units.data_ptr(), bias.data_ptr(), out.ctypes.data, layer.out_features)]
-    kernels.together(_few_rows(), given.ctypes.data, steps.ctypes.data, k, m, max(1, PIECE // (k * GROUP * max(1, m // 8))), bits.pop(), outs[0].itemsize, len(layers), *each)
+    kernels.together(_few_rows(bits.pop(), rows.dtype == np.uint16), given.ctypes.data, steps.ctypes.data, k, m, max(1, PIECE // (k * GROUP * max(1, m // 8))), len(layers), *each)
     return outs
 
 CHUNK = 1 << 21  # weights that a thread unpacks at a time: 4 MB, which a processor's cache still holds when they are multiplied
@@ -380,15 +381,17 @@ class CodedLinear(torch.nn.Module):
 
     def __init__(
         self,
-        codes: torch.Tensor,
-        scales: torch.Tensor,
-        units: torch.Tensor,
+        codes: torch.Tensor,  # (N, K x bits / 8)
+        scales: torch.Tensor,  # uint8 (N / 32, K / 64, 32)
+        units: torch.Tensor,  # fp32 (N,)
         bias: torch.nn.Parameter | None = None,  # (N,)
     ):
         super().__init__()
         self.out_features, self.in_features, self.bias = codes.shape[0], 8 // self.bits * codes.shape[1], bias
         if (tuple(scales.shape), tuple(units.shape)) != ((self.out_features // GROUP, self.in_features // BLOCK, GROUP), (self.out_features,)):  # kernels read as far as they say
             raise ValueError(f"Codes {tuple(codes.shape)}, scales {tuple(scales.shape)} and units {tuple(units.shape)} are not of the same matrix.")
+        if not is_quantizable((self.out_features, self.in_features)) or bias is not None and tuple(bias.shape) != (self.out_features,):
+            raise ValueError(f"A matrix ({self.out_features}, {self.in_features}) with a bias {bias if bias is None else tuple(bias.shape)}: rows go by {GROUP} and columns by {BLOCK}, and a bias has a number for each row.")
         self.register_buffer("codes", codes, persistent=False)
         self.register_buffer("scales", scales, persistent=False)
         self.register_buffer("units", units, persistent=False)
@@ -403,12 +406,12 @@ class CodedLinear(torch.nn.Module):
         "What torch shows of the layer."
         return f"in_features={self.in_features}, out_features={self.out_features}"
 
-    def few(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 or fp32 (M, K) -> (M, N)
+    def few(self, rows: torch.Tensor) -> torch.Tensor:  # (M, K) -> (M, N) in bf16 if the rows are, else in fp32
         "As bytes: the largest of the 64 numbers that meet a scale becomes 127, the others are rounded to such steps. With the bias."
         rows = rows.detach().cpu().contiguous()
         if rows.dtype == torch.bfloat16:
             return torch.from_numpy(multiply_as_bytes(rows.view(torch.uint16).numpy(), [self])[0]).view(torch.bfloat16)
-        return torch.from_numpy(multiply_as_bytes(rows.numpy(), [self])[0])
+        return torch.from_numpy(multiply_as_bytes(rows.float().numpy(), [self])[0])
 
 class Linear4bit(CodedLinear):
     "A linear layer of four bits. Rows are multiplied as bytes, or where unpacking the weights is quicker in bf16, or in fp32 where that comes in, since CPUs without bf16 units are slow at it."
@@ -426,7 +429,7 @@ class Linear4bit(CodedLinear):
         "By unpacking chunk after chunk, each thread its own part of the matrix; for inference. With the bias."
         y = torch.empty(len(rows), self.out_features, dtype=rows.dtype)
         kernels.in_parallel(lambda first, last: self._unpacked(rows, y, GROUP * first, GROUP * last), self.out_features // GROUP)
-        return y if self.bias is None else y.add_(self.bias.to(y.dtype))
+        return y if self.bias is None else y.add_(self.bias.detach().to(y.dtype))
 
     @torch.inference_mode()
     def _unpacked(self, rows: torch.Tensor, y: torch.Tensor, begin: int, end: int) -> None:

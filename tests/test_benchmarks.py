@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -33,6 +35,19 @@ def test_batching_is_measured():
     *_, row = benchmark("batching.py", "--requests", "2", "--repeats", "1", "--seconds", "1")
     n, apart, first, together, ratio = cells(row)
     assert n == "2" and abs(float(apart.split()[0]) / float(together.split()[0]) / float(ratio) - 1) < 0.2 and abs(2 * float(first) - float(apart.split()[0])) < 0.005
+
+
+def test_what_bytes_cost_the_letters_is_counted(tmp_path):
+    from hubert_llama.nf4 import has_kernel
+
+    if not has_kernel():
+        pytest.skip("this CPU has no instructions that multiply bytes")
+    said = {"gravity": "can you explain gravity", "sum": "what is seven plus eight"}
+    lines = [json.dumps({"audio": str(ROOT / "nbs" / "clips" / f"{name}.ogg"), "text": text}) for name, text in said.items()]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(lines))
+    rows = [cells(line) for line in benchmark("numerics.py", tmp_path / "manifest.jsonl")[-4:]]
+    assert [row[0] for row in rows] == ["fp32", "bf16", "bytes and fp32", "bytes and bf16"] and rows[0][3:] == ["2", "0.0000"]
+    assert all(0 < float(row[4]) < 0.05 and float(row[1]) < 60 for row in rows[1:]), rows
 
 
 def test_readmes_ratios_follow_from_their_figures(tmp_path):
