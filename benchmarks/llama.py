@@ -60,6 +60,15 @@ def time_layer(rows: list[int], repeats: int) -> dict[str, dict[int, list[float]
     return seconds
 
 
+def bare_bytes(m: int, repeats: int) -> list[float]:
+    """Seconds in which oneDNN multiplies bytes of the layer's seven shapes, without any scales: about as fast as this CPU multiplies at all, except with AMX."""
+    seconds = [0.0] * repeats
+    for n, k in SHAPES.values():
+        rows, weight = (torch.randint(-127, 128, shape, dtype=torch.int8) for shape in ((m, k), (n, k)))
+        seconds = [a + b for a, b in zip(seconds, timed(lambda rows=rows, weight=weight: torch._int_mm(rows, weight.t()), repeats), strict=True)]
+    return seconds
+
+
 def tokens_a_second(layer: list[float], head: float, m: int) -> str:
     """Of the whole model, from one layer's times and the output layer's: median and least to most."""
     rates = [m / (LAYERS * seconds + head) for seconds in layer]
@@ -100,6 +109,7 @@ def main() -> None:
     for name, times in layers.items():
         print(f"| {name}, tokens a second | " + " | ".join(tokens_a_second(times[m], head[1], m) for m in rows) + " |")
     print("| ours to bitsandbytes, turn by turn | " + " | ".join(f"{statistics.median(b / a for a, b in zip(layers['ours'][m], layers['bitsandbytes'][m], strict=True)):.1f}" for m in rows) + " |")
+    print(f"\nBytes without scales, by oneDNN, {rows[-1]} rows: {tokens_a_second(bare_bytes(rows[-1], args.repeats), head[1], rows[-1])} tokens a second.")
     print("\n" + choosing({m: statistics.median(times) for m, times in layers["ours"].items()}, head))
 
 
