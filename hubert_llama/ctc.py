@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['LOSS_BYTES', 'MAX_COST', 'letters', 'spell', 'letter_columns', 'log_likelihoods', 'Change', 'judge', 'edit_distance',
-           'plot_costs', 'align', 'Word', 'SignWeights', 'Calibration', 'log_odds', 'agreements', 'time_words',
-           'plot_words']
+__all__ = ['LOSS_BYTES', 'MAX_COST', 'TOUCHING', 'EARLIER', 'PAUSE', 'letters', 'spell', 'letter_columns', 'log_likelihoods',
+           'Change', 'judge', 'edit_distance', 'plot_costs', 'align', 'Word', 'SignWeights', 'Calibration', 'log_odds',
+           'agreements', 'time_words', 'plot_words']
 
 # %% ../nbs/01a_ctc.ipynb #8779f312
 def letters(text: str) -> str:
@@ -201,6 +201,7 @@ class Calibration:
     llama: str = ""  # the `hub.fingerprint` of the language model whose opinions `with_sense` was fitted to
     lead: float = 0.04  # seconds that a word begins before its first letter's mark
     tail: float = 0.06  # seconds that a word ends after its last letter's mark
+    gap: float | None = None  # seconds that a word begins before the mark of the gap in front of it, where there is one; None: that mark is no help
 
     @classmethod
     def from_folder(cls, folder: str | PathLike[str]) -> Calibration | None:
@@ -208,7 +209,7 @@ class Calibration:
         try:
             told = dict(json.loads((Path(folder) / "calibration.json").read_text(encoding="utf-8")))
             weights = {name: SignWeights(**{sign: float(value) for sign, value in told[name].items()}) for name in ("of_sound", "with_sense") if name in told}
-            return cls(**weights, **{name: type(getattr(cls, name))(told[name]) for name in ("llama", "lead", "tail") if name in told})
+            return cls(**weights, **{name: kind(told[name]) for name, kind in (("llama", str), ("lead", float), ("tail", float), ("gap", float)) if name in told})
         except (OSError, ValueError, TypeError, AttributeError):
             return None
 
@@ -243,6 +244,37 @@ def agreements(
             found[a : a + size] += share
     return found.clip(0, 1).tolist()
 
+TOUCHING = 0.2  # seconds from where a word seems to end to where the next one seems to begin: with less they are said in one breath, and
+EARLIER = 0.03  # seconds sooner than it seems the next one begins,
+PAUSE = 0.01  # seconds after the end of the first
+
+def _middle(frame: int) -> float:
+    "Of a frame, in seconds."
+    return (frame * FRAME_STRIDE + FRAME_LENGTH / 2) / SAMPLING_RATE
+
+def _spans(
+    frames: Sequence[tuple[int, int]],  # of each symbol, as `align` gives them
+    lengths: Sequence[int],  # of the words, in letters
+    calibration: Calibration,
+    last: float,  # seconds, where the sound ends
+) -> list[tuple[float, float]]:
+    "Where words begin and end, in seconds, by the marks of their letters and of the gaps between them."
+    firsts = [sum(lengths[:i]) + i for i in range(len(lengths))]  # symbols
+    ends = [_middle(frames[first + n - 1][1] - 1) + calibration.tail for first, n in zip(firsts, lengths)]
+    if calibration.gap is None:
+        starts = [_middle(frames[first][0]) - calibration.lead for first in firsts]
+    else:
+        starts = [_middle(frames[first - 1][0]) - calibration.gap if first else _middle(frames[0][0]) - calibration.lead for first in firsts]
+        for i, end in enumerate(ends[:-1]):
+            if starts[i + 1] - end < TOUCHING:
+                starts[i + 1] -= EARLIER
+                ends[i] = starts[i + 1] - PAUSE
+    spans = []
+    for start, end in zip(starts, ends):
+        start = max(start, spans[-1][1] if spans else 0.0)
+        spans.append((start, max(start, min(end, last))))
+    return spans
+
 def time_words(
     emissions: np.ndarray,  # log-probabilities (T, V)
     transcript: str,  # in any case and with any punctuation
@@ -260,16 +292,14 @@ def time_words(
     frames = align(emissions, symbols, blank) if symbols else None
     if not frames:
         return []
-    words, at, agreed = [], 0, agreements(text, readings)
-    calibration, length = calibration or Calibration(), (len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH
+    calibration, words, at = calibration or Calibration(), [], 0
+    spans = _spans(frames, [len(letters(token)) for token in shown], calibration, ((len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH) / SAMPLING_RATE)
     marks = np.array([emissions[a:b, s].max() for (a, b), s in zip(frames, symbols)])  # of the letters and of the gaps between words
     evidence = log_likelihoods(emissions, [text], labels, blank)[0] / sum(c != " " for c in text) if calibration.of_sound or calibration.with_sense else 0.0
-    for token, share in zip(shown, agreed):
+    for token, share, (start, end) in zip(shown, agreements(text, readings), spans):
         n = len(letters(token))
         sound = float(marks[at : at + n].mean())
-        start, end = (((f * FRAME_STRIDE) + FRAME_LENGTH / 2) / SAMPLING_RATE for f in (frames[at][0], frames[at + n - 1][1] - 1))
-        start, end = max(start - calibration.lead, words[-1].end if words else 0.0), min(end + calibration.tail, length / SAMPLING_RATE)
-        words.append(Word(token.strip(".,;:!?…\"()"), start, max(start, end), calibration(sound, evidence, share, sense)))
+        words.append(Word(token.strip(".,;:!?…\"()"), start, end, calibration(sound, evidence, share, sense)))
         at += n + 1
     return [Word(w.word, round(offset + w.start, 3), round(offset + w.end, 3), round(w.confidence, 3)) for w in words]
 

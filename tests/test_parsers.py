@@ -82,11 +82,11 @@ def test_an_alignment_is_in_order_and_as_likely_as_none_other(text, frames):
 
 
 @quick
-@given(st.text(), st.integers(1, 40), st.lists(st.tuples(st.text(), st.floats(-99, 99)), max_size=3), st.none() | st.floats(-99, 0))
-def test_any_transcript_is_timed_or_left_alone(transcript, frames, readings, sense):
+@given(st.text(), st.integers(1, 40), st.lists(st.tuples(st.text(), st.floats(-99, 99)), max_size=3), st.none() | st.floats(-99, 0), st.none() | st.floats(-0.5, 0.5))
+def test_any_transcript_is_timed_or_left_alone(transcript, frames, readings, sense, gap):
     emissions = np.log(np.random.default_rng(frames).dirichlet(np.ones(len(LABELS)), size=frames)).astype(np.float32)
     weights = SignWeights(0.5, 1.0, 1.0, 1.0, 1.0)
-    words = time_words(emissions, transcript, LABELS, readings, Calibration(weights, weights, lead=0.04), 3.0, sense)
+    words = time_words(emissions, transcript, LABELS, readings, Calibration(weights, weights, lead=0.04, gap=gap), 3.0, sense)
     assert all(3 - 0.04 <= w.start <= w.end and 0 <= w.confidence <= 1 for w in words) and all(a.end <= b.start for a, b in zip(words, words[1:], strict=False))
 
 

@@ -309,12 +309,12 @@ def test_confidence_is_fitted_on_recordings(tmp_path):
     rows = [{"audio": str(CLIPS / f"{name}.ogg"), "text": text} for name, text in (*TEXTS.items(), ("gravity", "something else entirely"))]
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
     llama, times = TRAINING.parent / "hubert_llama" / "mini" / "llama", Calibration.from_folder(hubert)
-    before = times.lead, times.tail
+    before = times.lead, times.tail, times.gap
     told = script("calibrate.py", tmp_path / "m.jsonl", "--hubert", hubert, "--llama", llama)
     fitted = json.loads((hubert / "calibration.json").read_text())
     assert fitted["fitted_on_words"] > 5 and "llama_weight 0.6, lm_discount 0.6" in told and "nats a word" in told
     calibration = Calibration.from_folder(hubert)
-    assert set(fitted) == {"lead", "tail", "of_sound", "with_sense", "llama", "fitted_on_words"} and calibration.beside(hub.fingerprint(llama)).with_sense and (calibration.lead, calibration.tail) == before
+    assert set(fitted) == {"lead", "tail", "gap", "of_sound", "with_sense", "llama", "fitted_on_words"} and calibration.beside(hub.fingerprint(llama)).with_sense and (calibration.lead, calibration.tail, calibration.gap) == before
     told = script("calibrate.py", tmp_path / "m.jsonl", "--hubert", hubert, "--snr", "5")
     assert "search: " in told and json.loads((hubert / "calibration.json").read_text()) == fitted  # in noise it only tells
     (tmp_path / "m.jsonl").write_text(json.dumps(rows[3]))

@@ -117,7 +117,7 @@ def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: li
 def write(fitted: dict, path: Path) -> None:
     """Put what was fitted into a HuBERT's file, which keeps what it says of times."""
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(json.dumps({**{name: before[name] for name in ("lead", "tail") if name in before}, **fitted}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**{name: before[name] for name in ("lead", "tail", "gap") if name in before}, **fitted}, indent=1) + "\n", encoding="utf-8")
     print(f"{path}: {Calibration.from_folder(path.parent)}, {fitted['fitted_on_words']} words")
 
 
