@@ -242,7 +242,7 @@ def harm_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
     together = {"clean and people together": of_each["clean"] + of_each[PEOPLE]} if PEOPLE in of_each else {}
     for name, counted in (of_each | together).items():
         harm = bootstrap([(e.harmful, e.words) for e in counted], lambda s: share(*s))
-        yield Bar(f"{name}: harmful edits", "reported" if name in together else "at most 1 % of words", shown(harm), f"{sum(e.harmful for e in counted)} of {sum(e.words for e in counted)} words", name in together or harm[0] <= 1)
+        yield Bar(f"{name}: harmful edits", "at most 1 % of words", shown(harm), f"{sum(e.harmful for e in counted)} of {sum(e.words for e in counted)} words", harm[0] <= 1)
     rows = [row for name in READ for row in corpus_rows(name, by[name])]
     worse = [f"{row['corpus']}, {row['condition']}" for row in rows if row["worse"]]
     yield Bar("corpora whose transcripts are worse than the letters, beyond the interval", "none", ", ".join(worse) or "none", f"{len(rows)} corpora and conditions", not worse)
