@@ -4,6 +4,7 @@
     python benchmarks/server.py --runs 5 --profile llama3.2-1b
     python benchmarks/server.py --runs 2 --profile llama3-8b --hubert /tmp/full-size/hubert --llama /tmp/full-size/llama
     python benchmarks/server.py --wait 5             # ask for the models after five seconds
+    python benchmarks/server.py --busy 2             # while two other processes compute all the time
 
 Prints, over some starts of the real server: the time from starting the process to the first accepted
 connection, to models loaded and to the first answer; the delay of `pong` while models load and while a request runs; the
@@ -21,6 +22,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -134,20 +137,33 @@ def one_run(options: list[str], wait: float) -> dict[str, list[float]]:
         server.wait(10)
 
 
+@contextmanager
+def at_work(n: int) -> Iterator[None]:
+    """While so many processes compute."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(n)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+
+
 def main() -> None:
     """Run and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="how many starts (default: %(default)s)")
     parser.add_argument("--profile", default="mini")
     parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="between the start and load_models; Heilion takes 2 (default: %(default)g)")
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="processes that compute meanwhile, as other programs on the machine may (default: none)")
     parser.add_argument("--hubert", help="another HuBERT: hub id or folder")
     parser.add_argument("--llama", help="another Llama: hub id or folder")
     args = parser.parse_args()
     options = [x for name in ("profile", "hubert", "llama") if getattr(args, name) for x in (f"--{name}", getattr(args, name))]
     table: dict[str, list[float]] = {}
-    for _ in range(args.runs):
-        for name, values in {**one_run(options, args.wait), **time_loading(options)}.items():
-            table.setdefault(name, []).extend(values)
+    with at_work(args.busy):
+        for _ in range(args.runs):
+            for name, values in {**one_run(options, args.wait), **time_loading(options)}.items():
+                table.setdefault(name, []).extend(values)
     print(f"{args.runs} starts, load_models after {args.wait:g} s, profile {args.profile}; {platform.machine()}, {psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}, Python {platform.python_version()}\n")
     print("| | median | 99 % | largest | n |\n|---|---|---|---|---|")
     for name, values in table.items():

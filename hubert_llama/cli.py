@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from . import __version__
-from .worker import add_model_options, config_from, told
+from .worker import add_model_options, config_from, give_way, settle_threads, told
 
 if TYPE_CHECKING:
     from hubert_llama.evaluate import Outcome, Utterance
@@ -63,7 +63,9 @@ def _load(args: argparse.Namespace, progress: ProgressLine, greedy: bool = False
     try:
         audio = AudioConfig(max_duration=c.max_duration, roots=c.audio_root)
         config = PipelineConfig(audio, DeviceConfig(c.device, c.dtype), sampling=Sampling() if greedy else None)
-        return SpeechUnderstanding.from_pretrained(c.profile, c.hubert, c.llama, c.load_in_4bit, config, progress)
+        pipeline = SpeechUnderstanding.from_pretrained(c.profile, c.hubert, c.llama, c.load_in_4bit, config, progress)
+        settle_threads(pipeline)
+        return pipeline
     except Exception as e:
         progress.clear()
         print(f"hubert-llama: {told(e, 'The models could not be loaded')}", file=sys.stderr)
@@ -117,7 +119,8 @@ def _show_json(event, path: str, progress: ProgressLine) -> None:
         print(json.dumps({"success": True, "audio_path": path, **event.to_dict()}), flush=True)
 
 def _quiet_libraries() -> None:
-    "No bars or advice of libraries between question and answer."
+    "No bars or advice of libraries between question and answer, and no cores kept from others."
+    give_way()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from transformers.utils.logging import disable_progress_bar
@@ -151,7 +154,7 @@ def evaluate(args: argparse.Namespace) -> int:
         Path(args.out, "report.md").write_text("\n".join([figures.to_markdown(), "", *(f"- {line}" for line in worst)]) + "\n", encoding="utf-8")
         Path(args.out, "report.html").write_text(to_html(outcomes, figures, f"{Path(args.manifest).name}, {args.profile}", worst), encoding="utf-8")
     print(json.dumps(asdict(figures)) if args.json else "\n".join([*worst, "", figures.to_markdown()]), flush=True)
-    return 0
+    return int(figures.errors > 0)
 
 def _run(args: argparse.Namespace, utterances: Sequence[Utterance]) -> list[Outcome] | None:
     "The outcomes, read from --out where they are there already and kept there as they come; None where the models cannot be loaded."

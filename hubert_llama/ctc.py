@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['LOSS_BYTES', 'MAX_COST', 'TOUCHING', 'EARLIER', 'PAUSE', 'letters', 'spell', 'letter_columns', 'log_likelihoods',
-           'Change', 'judge', 'edit_distance', 'plot_costs', 'align', 'Word', 'SignWeights', 'Calibration', 'log_odds',
-           'agreements', 'time_words', 'plot_words']
+__all__ = ['LOSS_BYTES', 'MAX_COST', 'TOUCHING', 'EARLIER', 'PAUSE', 'LONGEST_LEAD', 'letters', 'spell', 'letter_columns',
+           'log_likelihoods', 'Change', 'judge', 'edit_distance', 'plot_costs', 'align', 'Word', 'SignWeights',
+           'Calibration', 'log_odds', 'agreements', 'time_words', 'plot_words']
 
 # %% ../nbs/01a_ctc.ipynb #8779f312
 def letters(text: str) -> str:
@@ -209,7 +209,7 @@ class Calibration:
         try:
             told = dict(json.loads((Path(folder) / "calibration.json").read_text(encoding="utf-8")))
             weights = {name: SignWeights(**{sign: float(value) for sign, value in told[name].items()}) for name in ("of_sound", "with_sense") if name in told}
-            return cls(**weights, **{name: kind(told[name]) for name, kind in (("llama", str), ("lead", float), ("tail", float), ("gap", float)) if name in told})
+            return cls(**weights, **{name: kind(told[name]) for name, kind in (("llama", str), ("lead", float), ("tail", float), ("gap", float)) if told.get(name) is not None})
         except (OSError, ValueError, TypeError, AttributeError):
             return None
 
@@ -247,6 +247,7 @@ def agreements(
 TOUCHING = 0.2  # seconds from where a word seems to end to where the next one seems to begin: with less they are said in one breath, and
 EARLIER = 0.03  # seconds sooner than it seems the next one begins,
 PAUSE = 0.01  # seconds after the end of the first
+LONGEST_LEAD = 0.4  # seconds before its first letter's mark that a word begins at the most: a gap that was marked before says nothing about it
 
 def _middle(frame: int) -> float:
     "Of a frame, in seconds."
@@ -264,7 +265,7 @@ def _spans(
     if calibration.gap is None:
         starts = [_middle(frames[first][0]) - calibration.lead for first in firsts]
     else:
-        starts = [_middle(frames[first - 1][0]) - calibration.gap if first else _middle(frames[0][0]) - calibration.lead for first in firsts]
+        starts = [max(_middle(frames[first - 1][0]) - calibration.gap, _middle(frames[first][0]) - LONGEST_LEAD) if first else _middle(frames[0][0]) - calibration.lead for first in firsts]
         for i, end in enumerate(ends[:-1]):
             if starts[i + 1] - end < TOUCHING:
                 starts[i + 1] -= EARLIER
@@ -295,9 +296,10 @@ def time_words(
     calibration, words, at = calibration or Calibration(), [], 0
     spans = _spans(frames, [len(letters(token)) for token in shown], calibration, ((len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH) / SAMPLING_RATE)
     marks = np.array([emissions[a:b, s].max() for (a, b), s in zip(frames, symbols)])  # of the letters and of the gaps between words
+    agreed = iter(agreements(text, readings))  # of the words, of which a token such as “U.S.” has several
     evidence = log_likelihoods(emissions, [text], labels, blank)[0] / sum(c != " " for c in text) if calibration.of_sound or calibration.with_sense else 0.0
-    for token, share, (start, end) in zip(shown, agreements(text, readings), spans):
-        n = len(letters(token))
+    for token, (start, end) in zip(shown, spans):
+        n, share = len(letters(token)), min(next(agreed) for _ in letters(token).split())
         sound = float(marks[at : at + n].mean())
         words.append(Word(token.strip(".,;:!?…\"()"), start, end, calibration(sound, evidence, share, sense)))
         at += n + 1

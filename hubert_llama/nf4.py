@@ -298,12 +298,11 @@ def _multiply(
     first,
     last,  # groups of rows
 ):
-    (vectors, k), sums = given.shape, np.empty(4 * GROUP, np.float32)
-    x, each, factors, shifts = given.reshape(-1), steps.reshape(-1), np.empty(GROUP, np.float32), np.empty(GROUP, np.float32)
+    (vectors, k), x, each = given.shape, given.reshape(-1), steps.reshape(-1)
+    sums, factors, shifts = np.empty(4 * GROUP, np.float32), np.empty(GROUP, np.float32), np.empty(GROUP, np.float32)
     for n in range(first, last):
-        c, s, m = codes[n], scales[n], 0
-        for r in range(GROUP):
-            factors[r], shifts[r] = units[GROUP * n + ORDER[r]] / one, biases[GROUP * n + ORDER[r]]
+        c, s, m, rows = codes[n], scales[n], 0, GROUP * n + ORDER
+        factors[:], shifts[:] = units[rows] / one, biases[rows]
         while m < vectors:
             tile, sums[:] = _tile(vectors - m), 0
             for i in range(k // BLOCK):

@@ -116,7 +116,7 @@ def _checked(data: dict[str, Any], request_id: str | int | None, config: ServerC
         raise RequestError(f"Unknown message type {json.dumps(kind)[:60]}: use ping, load_models, transcribe or session.update.")
     path, context, timeout, stream = data.get("audio_path"), data.get("context"), data.get("timeout"), data.get("stream", False)
     if kind == "transcribe" and (not isinstance(path, str) or not path):
-        raise RequestError("Field audio_path is missing: name a recording by its path, as a string.")
+        raise RequestError("Field audio_path is missing, or no string: name a recording by its path.")
     if context is not None and not isinstance(context, str):
         raise RequestError("Field context must be a string.")
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= config.max_timeout):

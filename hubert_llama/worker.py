@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from hubert_llama.pipeline import SpeechUnderstanding
 
 # %% auto #0
-__all__ = ['log', 'Send', 'MAX_UNDER_WAY', 'WorkerConfig', 'add_model_options', 'config_from', 'argv_from', 'parser', 'Worker',
-           'told', 'take_stdout', 'sender', 'read_requests', 'import_ahead', 'main']
+__all__ = ['log', 'Send', 'SMALL', 'MAX_UNDER_WAY', 'WorkerConfig', 'give_way', 'settle_threads', 'add_model_options',
+           'config_from', 'argv_from', 'parser', 'Worker', 'told', 'take_stdout', 'sender', 'read_requests',
+           'import_ahead', 'main']
 
 # %% ../nbs/03a_worker.ipynb #9cb3777c
 log = logging.getLogger("hubert_llama.worker")
@@ -43,6 +44,20 @@ class WorkerConfig:
     max_duration: float = 3600.0  # seconds
 
 Send = Callable[[dict], None]
+
+SMALL = 50_000_000  # weights of a pair up to which one thread is as quick as several
+
+def give_way() -> None:
+    "Before torch is imported: let its threads sleep soon when they wait for each other, instead of keeping the cores from whatever else runs (GNU's OpenMP, which PyTorch brings on Linux, waits a hundred thousand turns and more)."
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+def settle_threads(pipeline: SpeechUnderstanding) -> None:
+    "Let a small pair on a CPU compute with one thread, unless OMP_NUM_THREADS says with how many: a second one gains nothing, and each waits for the other wherever something else runs."
+    import torch
+
+    weights = sum(p.numel() for model in (pipeline.encoder.model, pipeline.llama.model) for p in model.parameters())
+    if pipeline.encoder.device.type == "cpu" and weights <= SMALL and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 def add_model_options(p: argparse.ArgumentParser) -> None:
     "The options that choose models and limit recordings, for every command line that has them."
@@ -149,6 +164,7 @@ class Worker:
             self.pipeline = SpeechUnderstanding.from_pretrained(
                 c.profile, c.hubert, c.llama, c.load_in_4bit, PipelineConfig(audio, DeviceConfig(c.device, c.dtype)),
                 lambda stage, fraction, message: self.send({**progress, "stage": stage, "fraction": fraction, "message": message}))
+            settle_threads(self.pipeline)
             log.info("models loaded: %s", self.describe())
         return self.pipeline
 
@@ -261,6 +277,7 @@ def main(argv: list[str] | None = None) -> None:
     send = sender(take_stdout())
     send({"event": "started", "pid": os.getpid()})
     logging.basicConfig(level=args.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    give_way()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")  # kernels for every length ever seen would take hundreds of megabytes
     requests: queue.Queue[dict] = queue.Queue()
