@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import accumulate
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -260,7 +261,7 @@ def _spans(
     last: float,  # seconds, where the sound ends
 ) -> list[tuple[float, float]]:
     "Where words begin and end, in seconds, by the marks of their letters and of the gaps between them."
-    firsts = [sum(lengths[:i]) + i for i in range(len(lengths))]  # symbols
+    firsts = list(accumulate((n + 1 for n in lengths[:-1]), initial=0))  # symbols
     ends = [_middle(frames[first + n - 1][1] - 1) + calibration.tail for first, n in zip(firsts, lengths)]
     if calibration.gap is None:
         starts = [_middle(frames[first][0]) - calibration.lead for first in firsts]

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -40,6 +38,8 @@ def quantize(
 class Linear8bit(CodedLinear):
     "A linear layer of eight bits on a CPU that multiplies bytes (AVX2 at least); for inference."
 
+    bits, kind = 8, torch.int8
+
     @classmethod
     def of(
         cls,
@@ -47,10 +47,6 @@ class Linear8bit(CodedLinear):
     ) -> Linear8bit:
         "The same layer with its weights rounded to bytes."
         return cls(*quantize(linear.weight), linear.bias)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (…, K) -> (…, N)
-        "The product, of rows rounded to bytes."
-        return self.few(x.reshape(-1, self.in_features)).view(*x.shape[:-1], self.out_features).to(x.dtype)
 
 # %% ../nbs/00g_int8.ipynb #b17e0009
 LEAST = 1 << 19  # weights of a layer for which this is worth while
@@ -65,16 +61,9 @@ def is_quicker(
         return False
     weight, rows = torch.zeros(4096, 1024, dtype=dtype), torch.zeros(500, 1024, dtype=dtype)
     eight = Linear8bit(*quantize(weight))
-
-    def seconds(way: Callable, *more: torch.Tensor) -> float:
-        "What a run takes."
-        start = time.perf_counter()
-        way(rows, *more)
-        return time.perf_counter() - start
-
     with torch.inference_mode():
-        times = [(seconds(torch.nn.functional.linear, weight), seconds(eight)) for _ in range(8)]  # in turns, as something else may be running
-    gain = min(a for a, _ in times) / min(b for _, b in times)
+        whole, as_bytes = kernels.least_seconds(lambda: torch.nn.functional.linear(rows, weight), lambda: eight(rows), rounds=8)
+    gain = whole / as_bytes
     log.info("8 bit: bytes are multiplied %.1f times as fast as %s", gain, str(dtype).removeprefix("torch."))
     return gain >= GAIN
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,8 +25,8 @@ from numba.extending import intrinsic, overload
 __all__ = ['own', 'BYTES', 'SIGNED', 'WORDS', 'FLOATS', 'NUMBERS', 'FEATURES', 'PERMUTES', 'MULTIPLIES_BYTES', 'WIDE', 'ADDS_UP',
            'BYTE', 'WORD', 'PAIR', 'FLOAT', 'LONG', 'BYTES_32', 'WORDS_32', 'WORDS_16', 'LANES', 'BYTES_OF', 'WORDS_OF',
            'PAIRS_OF', 'FLOATS_OF', 'compiled', 'loop', 'is_alone', 'in_parallel', 'taken', 'numbers_at', 'for_threads',
-           'together', 'float_of', 'bits_of', 'wide', 'bf16_of', 'kept_as', 'place', 'looked_up', 'bytes_looked_up',
-           'dot_bytes', 'everywhere', 'in_order']
+           'together', 'least_seconds', 'float_of', 'bits_of', 'wide', 'bf16_of', 'kept_as', 'place', 'looked_up',
+           'bytes_looked_up', 'dot_bytes', 'everywhere', 'in_order']
 
 # %% ../nbs/00b_kernels.ipynb #970542bf
 def compiled(maker: Callable = njit, *given, **options) -> Callable[[Callable], Callable]:
@@ -125,6 +126,17 @@ def together(
         parallel(work.address, numbers, threads, 0)
     else:
         in_parallel(lambda first, last: work.ctypes(numbers), threads)
+
+# %% ../nbs/00b_kernels.ipynb #5ec00002
+def least_seconds(*ways: Callable[[], object], rounds: int = 5) -> list[float]:
+    "The least time of each way of doing something, tried in turns, as something else may be running."
+    times: list[list[float]] = [[] for _ in ways]
+    for _ in range(rounds):
+        for way, took in zip(ways, times):
+            start = time.perf_counter()
+            way()
+            took.append(time.perf_counter() - start)
+    return [min(took) for took in times]
 
 # %% ../nbs/00b_kernels.ipynb #2ff857cd
 FEATURES = get_host_cpu_features().split(",") if config.CPU_FEATURES is None else config.CPU_FEATURES.split(",")  # those that numba compiles for

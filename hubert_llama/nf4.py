@@ -375,8 +375,8 @@ CHUNK = 1 << 21  # weights that a thread unpacks at a time: 4 MB, which a proces
 class CodedLinear(torch.nn.Module):
     "A linear layer of a quantised matrix, for the CPU: a code for each weight, a scale for every 64 of a row, a unit for each row."
 
-    bits = 8  # of a code
-    kind = torch.int8  # that holds codes
+    bits: int  # of a code
+    kind: torch.dtype  # that holds codes
 
     def __init__(
         self,
@@ -405,6 +405,14 @@ class CodedLinear(torch.nn.Module):
         "What torch shows of the layer."
         return f"in_features={self.in_features}, out_features={self.out_features}"
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (…, K) -> (…, N)
+        "The product, with the bias."
+        return self.product(x.reshape(-1, self.in_features)).view(*x.shape[:-1], self.out_features).to(x.dtype)
+
+    def product(self, rows: torch.Tensor) -> torch.Tensor:  # (M, K) -> (M, N)
+        "As `few` makes it, where there is no other way."
+        return self.few(rows)
+
     def few(self, rows: torch.Tensor) -> torch.Tensor:  # (M, K) -> (M, N) in bf16 if the rows are, else in fp32
         "As bytes: the largest of the 64 numbers that meet a scale becomes 127, the others are rounded to such steps. With the bias."
         rows = rows.detach().cpu().contiguous()
@@ -417,12 +425,10 @@ class Linear4bit(CodedLinear):
 
     bits, kind = 4, torch.uint8
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (…, K) -> (…, N)
-        "The product, by whichever way is quicker for so many rows."
-        rows = x.reshape(-1, self.in_features)
+    def product(self, rows: torch.Tensor) -> torch.Tensor:  # (M, K) -> (M, N)
+        "By whichever way is quicker for so many rows."
         rows = rows if rows.dtype == torch.bfloat16 else rows.float()
-        y = self.few(rows) if rows.shape[0] < many_rows(rows.dtype) else self.many(rows)
-        return y.view(*x.shape[:-1], self.out_features).to(x.dtype)
+        return self.few(rows) if len(rows) < many_rows(rows.dtype) else self.many(rows)
 
     def many(self, rows: torch.Tensor) -> torch.Tensor:  # bf16 or fp32 (M, K) -> (M, N)
         "By unpacking chunk after chunk, each thread its own part of the matrix; for inference. With the bias."
@@ -460,19 +466,11 @@ def _try_out(dtype: torch.dtype, shape: tuple[int, int] = (1024, 4096), longest:
     "The least power of two of rows for which unpacking first is quicker; `NEVER` where it is not for the `longest`."
     layer = Linear4bit(torch.zeros(shape[0], shape[1] // 2, dtype=torch.uint8), torch.zeros(shape[0] // GROUP, shape[1] // BLOCK, GROUP, dtype=torch.uint8), torch.zeros(shape[0], dtype=torch.float32))
 
-    def seconds(way: Callable, rows: torch.Tensor) -> float:
-        "The least time of some runs."
-        way(rows)
-        starts = [time.perf_counter()]
-        for _ in range(3):
-            way(rows)
-            starts.append(time.perf_counter())
-        return min(b - a for a, b in zip(starts, starts[1:]))
-
     def unpacking_wins(n: int) -> bool:
         "With so many rows."
         rows = torch.zeros(n, shape[1], dtype=dtype)
-        return seconds(layer.many, rows) < seconds(layer.few, rows)
+        many, few = kernels.least_seconds(lambda: layer.many(rows), lambda: layer.few(rows))
+        return many < few
 
     if not unpacking_wins(longest):
         return NEVER
