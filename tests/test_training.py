@@ -26,6 +26,11 @@ def script(name: str, *args: str) -> str:
     return done.stdout
 
 
+def noise_rows(rng: np.random.Generator, samples: dict[str, int]) -> list[tuple]:
+    """Noise of so many samples for each text, that no teacher has heard."""
+    return [(rng.standard_normal(n).astype(np.float32), text, None) for text, n in samples.items()]
+
+
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory) -> Path:
     from speech import to_int16, write_part
@@ -76,7 +81,7 @@ def test_the_learners_loss_is_the_models_own_and_a_share_of_the_phonemes():
     s = Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64, mask_time_prob=0.0, phoneme_layer=1, phoneme_weight=0.5)
     torch.manual_seed(0)
     learner, rng = Learner(HubertForCTC(make_config(s)), s).eval(), np.random.default_rng(0)
-    batch = collate([rng.standard_normal(n).astype(np.float32) for n in (32_000, 20_000, 16_000)], ["what is gravity", "a cat", ""], 2.0)
+    batch = collate(noise_rows(rng, {"what is gravity": 32_000, "a cat": 20_000, "": 16_000}), 2.0, replace(s, phoneme_weight=0.0))
     with torch.inference_mode():
         letters = learner(batch)
         ours = learner.model(batch.input_values, attention_mask=batch.attention_mask, labels=batch.labels).loss
@@ -99,7 +104,7 @@ def test_a_clip_masked_twice_costs_what_both_cost_and_how_far_they_are_apart():
     once, rng = Learner(HubertForCTC(make_config(s)), s), np.random.default_rng(0)
     twice = Learner(HubertForCTC(make_config(s)), replace(s, consistency=0.2))
     twice.load_state_dict(once.state_dict())
-    batch = replace(collate([rng.standard_normal(n).astype(np.float32) for n in (32_000, 20_000)], ["what is gravity", ""], 2.0), phonemes=torch.tensor([[3, 4, 5], [-100, -100, -100]]))
+    batch = replace(collate(noise_rows(rng, {"what is gravity": 32_000, "": 20_000}), 2.0, replace(s, phoneme_weight=0.0)), phonemes=torch.tensor([[3, 4, 5], [-100, -100, -100]]))
     assert abs(float(twice(batch) - once(batch))) > 1e-3
     once.model.config.mask_time_prob = twice.model.config.mask_time_prob = 0.0
     assert torch.allclose(once(batch), twice(batch), rtol=1e-4)  # without masks both are heard alike
@@ -108,6 +113,67 @@ def test_a_clip_masked_twice_costs_what_both_cost_and_how_far_they_are_apart():
     by_hand = sum((x * (x / y).log()).sum() for x, y in ((p, q), (q, p))) / 2 / 3
     assert disagreement(logits, lengths, letters) == pytest.approx(float(by_hand), rel=1e-4)
     assert disagreement(torch.cat([logits[:1]] * 2), lengths, letters) == 0
+
+
+def test_the_teachers_states_are_where_a_change_has_put_what_they_are_of():
+    import torch
+    from speech import Augmentation, Clip, augment_in_time
+    from teacher import CENTER, STRIDE, WIDTH, frames, states_at
+    from train_hubert import HubertForCTC, Settings, changed, make_config, model_frames
+
+    samples = (np.random.default_rng(0).standard_normal(32_000) * 3000).astype(np.int16)
+    ramp = np.repeat((STRIDE * np.arange(frames(32_000)) + CENTER)[:, None], WIDTH, 1).astype(np.float16)  # each state says where it is
+    a = Augmentation(speed=1, speed_range=(1.25, 1.25), reverb=0, lowpass=0, codec=0, equalizer=0, noise=0, silence=0.5)
+    row, factor, before = augment_in_time(samples, np.random.default_rng(6), a)
+    assert factor == 1.25 and before > 1000 and abs(len(row) - 32_000 / 1.25 - 2 * before) < 16_000
+    heard, text, states = changed(Clip(samples, "a cat", "noise", ramp), np.random.default_rng(6), a, taught=True)
+    assert np.array_equal(heard, row) and len(states) == model_frames(len(row)) == HubertForCTC(make_config(Settings(hidden_size=32, layers=1, heads=2)))._get_feat_extract_output_lengths(torch.tensor(len(row)))
+    places = (320 * np.arange(len(states)) + 200 - before) * 1.25
+    said = ~np.isnan(states[:, 0])
+    assert 60 < said.sum() < len(states) and np.abs(states[said, 0] - places[said]).max() < STRIDE / 2 + 16  # float16 keeps places within 16
+    assert np.isnan(states[places < 0]).all() and np.isnan(states[places > 32_000]).all()
+    assert np.allclose(states_at(ramp, np.array([CENTER + STRIDE / 4])), CENTER + STRIDE / 4, atol=1)
+    assert changed(Clip(samples, "a cat", "noise"), np.random.default_rng(6), a, taught=True)[2] is None
+
+
+def test_what_the_teacher_says_is_learned_where_it_says_something():
+    import torch
+    from teacher import WIDTH
+    from train_hubert import TaughtHead
+
+    torch.manual_seed(0)
+    head = TaughtHead(8)
+    head.mean.fill_(3.0)
+    head.deviation.fill_(2.0)
+    torch.nn.init.zeros_(head.linear.weight)
+    torch.nn.init.zeros_(head.linear.bias)
+    states, taught = torch.randn(2, 5, 8, requires_grad=True), torch.randn(2, 5, WIDTH) * 2 + 3
+    assert head(states, taught).item() == pytest.approx(1, rel=0.1)
+    taught[0] = np.nan
+    assert head(states, taught).item() == pytest.approx(((taught[1] - 3) / 2).square().mean().item(), rel=1e-5)
+    nothing = head(states, torch.full_like(taught, np.nan))
+    nothing.backward()
+    assert nothing == 0 and states.grad.abs().max() == 0
+
+
+def test_hubert_learns_from_a_teacher_and_goes_on(parts, tmp_path):
+    import shutil
+
+    from speech import read_part
+    from teacher import WIDTH, frames
+
+    shutil.copytree(parts, tmp_path / "parts")
+    small = [*SMALL, "--work-dir", tmp_path / "parts", "--teacher-weight", "1", "--teacher-layer", "1"]
+    done = subprocess.run([sys.executable, TRAINING / "train_hubert.py", *small, "--minutes", "0.01"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and "training/teacher.py" in done.stderr
+    rows = np.concatenate([np.random.default_rng(0).standard_normal((frames(len(c.samples)), WIDTH)) for c in read_part(parts, "train-synthetic")])
+    (tmp_path / "parts" / "train-synthetic.taught").write_bytes(rows.astype(np.float16).tobytes())
+    for minutes in ("0.02", "0.04"):
+        script("train_hubert.py", *small, "--minutes", minutes, "--out", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "training_args.json").read_text())["settings"]["teacher_weight"] == 1
+    (tmp_path / "parts" / "train-synthetic.taught").write_bytes(rows[1:].astype(np.float16).tobytes())
+    done = subprocess.run([sys.executable, TRAINING / "train_hubert.py", *small, "--minutes", "0.05"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and "not of these clips" in done.stderr
 
 
 def test_words_that_sound_alike_have_the_same_phonemes():
@@ -394,9 +460,9 @@ def test_batches_learned_together_are_the_mean_of_each():
         def step(self, lr):
             self.seen = [p.grad.clone() for p in learner.parameters()]
 
-    s = Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64, mask_time_prob=0.0, clip_norm=1e9)
+    s = Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64, mask_time_prob=0.0, clip_norm=1e9, phoneme_weight=0.0)
     learner, rng, noting = Learner(HubertForCTC(make_config(s)), s), np.random.default_rng(0), Noting()
-    batches = [collate([rng.standard_normal(n).astype(np.float32)], [text], 2.0) for n, text in ((32_000, "what is gravity"), (20_000, "a cat"))]
+    batches = [collate(noise_rows(rng, {text: n}), 2.0, s) for n, text in ((32_000, "what is gravity"), (20_000, "a cat"))]
     (one, first), (two, second) = (gradients(learner, list(learner.parameters()), batch) for batch in batches)
     with ThreadPoolExecutor(2) as pool:
         loss = step(learner, noting, batches, 1e-3, s, pool)

@@ -332,6 +332,7 @@ class Clip:
     samples: np.ndarray  # int16 (n,), a view into the part's file
     text: str
     voice: str
+    taught: np.ndarray | None = None  # float16 (frames, 288), the states that training/teacher.py has written, a view into its file
 
     @property
     def seconds(self) -> float:
@@ -393,9 +394,15 @@ class Augmentation:
 
 def augment(samples: np.ndarray, rng: np.random.Generator, a: Augmentation) -> np.ndarray:
     """A changed copy of a clip: int16 (n,) -> float32 (m,)."""
-    x = samples.astype(np.float32) / 32768
+    return augment_in_time(samples, rng, a)[0]
+
+
+def augment_in_time(samples: np.ndarray, rng: np.random.Generator, a: Augmentation) -> tuple[np.ndarray, float, int]:
+    """A changed copy of a clip, how many times as fast it is, and how many samples of silence stand before it."""
+    x, factor = samples.astype(np.float32) / 32768, 1.0
     if rng.random() < a.speed:
-        x = change_speed(x, rng.uniform(*a.speed_range))
+        factor = rng.uniform(*a.speed_range)
+        x = change_speed(x, factor)
     room = rng.random()
     if room < a.reverb:
         x = add_reverb(x, rng, rng.uniform(*a.reverb_seconds))
@@ -405,8 +412,9 @@ def augment(samples: np.ndarray, rng: np.random.Generator, a: Augmentation) -> n
         x = telephone(x)
     if rng.random() < a.equalizer:
         x = equalize(x, rng.uniform(-a.equalizer_range, a.equalizer_range, 8))
-    x = np.pad(x, [int(rng.uniform(0, a.silence) * SAMPLING_RATE) for _ in range(2)])
-    return add_noise(x, rng, rng.uniform(*a.snr_range)) if rng.random() < a.noise else x
+    before, after = (int(rng.uniform(0, a.silence) * SAMPLING_RATE) for _ in range(2))
+    x = np.pad(x, (before, after))
+    return add_noise(x, rng, rng.uniform(*a.snr_range)) if rng.random() < a.noise else x, factor, before
 
 
 def change_speed(x: np.ndarray, factor: float) -> np.ndarray:

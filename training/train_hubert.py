@@ -27,7 +27,8 @@ from optimizer import MuonAdamW, learn
 from phonemes import IDS as PHONEME_IDS
 from phonemes import phonemes
 from quicken import RowsEncoder, quicken
-from speech import Augmentation, Clip, augment, parts, read_part
+from speech import Augmentation, Clip, augment, augment_in_time, parts, read_part
+from teacher import WIDTH, states_at, with_states
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from hubert_llama.audio import SAMPLING_RATE
@@ -65,6 +66,8 @@ class Settings:
     clip_norm: float = 1.0
     phoneme_weight: float = 0.3  # of the loss of the phonemes, which a middle layer learns to hear; 0: none
     phoneme_layer: int = 4
+    teacher_weight: float = 0.0  # of how far a layer is from the states that training/teacher.py has written beside the clips
+    teacher_layer: int = 6
     consistency: float = 0.0  # weight of how far two maskings of a clip are heard differently; 0: each clip is masked once
     freeze_convolutions: bool = False  # once they have learned: a step then takes a third less time
     # data
@@ -134,9 +137,11 @@ class Batch:
     attention_mask: torch.Tensor  # int64 (B, n)
     labels: torch.Tensor  # int64 (B, letters), -100 after the end
     phonemes: torch.Tensor | None  # int64 (B, phonemes), -100 after the end
+    taught: torch.Tensor | None  # float32 (B, T, 288), the teacher's states at the model's frames, NaN where there are none
     seconds: float  # of audio, without padding
 
 
+MADE = ("train-synthetic", "train-vocoded")  # how the names of parts begin that nobody spoke
 NEURAL = {"kokoro": 0.7, "hibari": 0.18, "piper": 0.12}  # Kokoro has many speakers, the others one each
 
 
@@ -144,10 +149,11 @@ def load_clips(folder: Path, s: Settings) -> dict[str, list[Clip]]:
     """The training clips, of each corpus of recordings ("real NAME"), by espeak-ng, by each neural and by other synthesisers, that are neither too long nor too short for their letters."""
     clips: dict[str, list[Clip]] = {kind: [] for kind in ("espeak", "other", *NEURAL)}
     for name in parts(folder, "train-"):
-        for c in read_part(folder, name):
+        for c in with_states(folder, name, read_part(folder, name)):
             if c.text and 0.03 * len(c.text) < c.seconds < s.longest_seconds:
                 engine = c.voice.split()[0]
-                kind = f"real {c.voice}" if name == "train-real" else engine if engine in clips else "other"
+                made = engine if engine in clips else "other"
+                kind = made if name.startswith(MADE) else f"real {c.voice}"
                 clips.setdefault(kind, []).append(c)
     if not any(clips.values()):
         raise SystemExit(f"No training parts in {folder}: make them with training/speech.py --work-dir {folder}.")
@@ -181,29 +187,53 @@ def draw_clip(clips: dict[str, list[Clip]], easy: bool, s: Settings, rng: random
             return clip
 
 
-def collate(rows: list[np.ndarray], texts: list[str], seconds: float, with_phonemes: bool = False) -> Batch:
-    """Waveforms normalised and padded to so many seconds, with their letters, and their phonemes where they are wanted."""
+Row = tuple[np.ndarray, str, np.ndarray | None]  # a waveform, its words, the teacher's states at the model's frames
+
+
+def model_frames(samples: int) -> int:
+    """How many frames the model makes of so many samples, by its seven convolutions."""
+    for kernel, stride in zip((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2), strict=True):
+        samples = (samples - kernel) // stride + 1
+    return samples
+
+
+def collate(rows: list[Row], seconds: float, s: Settings) -> Batch:
+    """Waveforms normalised and padded to so many seconds, with their letters, and their phonemes and the teacher's states where these are wanted."""
     n = int(seconds * SAMPLING_RATE)
     values, mask = np.zeros((len(rows), n), np.float32), np.zeros((len(rows), n), np.int64)
-    for i, row in enumerate(rows):
+    taught = np.full((len(rows), model_frames(n), WIDTH), np.nan, np.float32) if s.teacher_weight else None
+    for i, (row, _, states) in enumerate(rows):
         values[i, : len(row)] = (row - row.mean()) / np.sqrt(row.var() + 1e-7)
         mask[i, : len(row)] = 1
-    return Batch(torch.from_numpy(values), torch.from_numpy(mask), padded(map(encode, texts)), padded(map(encode_phonemes, texts)) if with_phonemes else None, sum(map(len, rows)) / SAMPLING_RATE)
+        if taught is not None and states is not None:
+            taught[i, : len(states)] = states
+    texts = [text for _, text, _ in rows]
+    return Batch(torch.from_numpy(values), torch.from_numpy(mask), padded(map(encode, texts)), padded(map(encode_phonemes, texts)) if s.phoneme_weight else None,
+                 None if taught is None else torch.from_numpy(taught), sum(len(row) for row, _, _ in rows) / SAMPLING_RATE)
+
+
+def changed(clip: Clip, rng: np.random.Generator, a: Augmentation, taught: bool) -> Row:
+    """A clip changed on the fly; the teacher heard it as it was, and its states are where the change has put what they are of."""
+    row, factor, before = augment_in_time(clip.samples, rng, a)
+    if not taught or clip.taught is None:
+        return row, clip.text, None
+    middles = 320 * np.arange(model_frames(len(row))) + 200  # of the 400 samples that a frame sees
+    return row, clip.text, states_at(clip.taught, (middles - before) * factor)
 
 
 def make_batches(clips: dict[str, list[Clip]], s: Settings, seed: int, easy: Callable[[], bool]) -> Iterator[Batch]:
     """Batches for ever: clips are drawn and changed one by one, and wait in the bucket of their length until it is full."""
     rng, noise = random.Random(seed), np.random.default_rng(seed)
-    waiting: dict[float, list[tuple[np.ndarray, str]]] = {seconds: [] for seconds in s.buckets}
+    waiting: dict[float, list[Row]] = {seconds: [] for seconds in s.buckets}
     while True:
         clip = draw_noise(noise) if rng.random() < s.voiceless and not easy() else draw_clip(clips, easy(), s, rng)
-        row = augment(clip.samples, noise, NO_AUGMENTATION if easy() else s.augmentation)
-        seconds = next((b for b in s.buckets if len(row) <= b * SAMPLING_RATE), None)
+        row = changed(clip, noise, NO_AUGMENTATION if easy() else s.augmentation, s.teacher_weight > 0)
+        seconds = next((b for b in s.buckets if len(row[0]) <= b * SAMPLING_RATE), None)
         if seconds is None:
             continue
-        waiting[seconds].append((row, clip.text))
+        waiting[seconds].append(row)
         if len(waiting[seconds]) == max(1, int(s.batch_seconds / seconds)):
-            yield collate(*map(list, zip(*waiting[seconds], strict=True)), seconds, s.phoneme_weight > 0)
+            yield collate(waiting[seconds], seconds, s)
             waiting[seconds] = []
 
 
@@ -230,13 +260,13 @@ class State:
     audio: float = 0.0  # seconds of speech learned from
     log: list[dict] = field(default_factory=list)
 
-    def count(self, audio: float, losses: deque[float], seconds: float, s: Settings) -> None:
+    def count(self, audio: float, losses: deque[float], seconds: float, s: Settings, apart: deque[float]) -> None:
         """Take note of a step over so many seconds of audio; every hundred, log it."""
         self.step, self.audio, self.spent = self.step + 1, self.audio + audio, self.spent + seconds
         recent = list(losses)[-50:]
         self.easy = self.easy and not (len(recent) == 50 and np.mean(recent) < s.easy_until)
         if self.step % 100 == 0:
-            row = {"step": self.step, "minutes": round(self.spent / 60, 2), "hours": round(self.audio / 3600, 3), "loss": round(float(np.mean(losses)), 4), "lr": round(lr_at(self.spent / (s.minutes * 60), self.step, s), 7)}
+            row = {"step": self.step, "minutes": round(self.spent / 60, 2), "hours": round(self.audio / 3600, 3), "loss": round(float(np.mean(losses)), 4), "lr": round(lr_at(self.spent / (s.minutes * 60), self.step, s), 7), **({"apart": round(float(np.mean(apart)), 4)} if apart else {})}
             self.log.append(row)
             print(row, f"{self.audio / self.spent:.1f} x real time", flush=True)
 
@@ -253,22 +283,55 @@ class Learner(torch.nn.Module):
     def __init__(self, model: HubertForCTC, s: Settings):
         super().__init__()
         self.model, self.layer, self.weight, self.consistency = model, s.phoneme_layer, s.phoneme_weight, s.consistency
+        self.apart: deque[float] = deque(maxlen=200)  # from the teacher, of late
         if s.consistency:  # once the convolutions, which see no mask, are through
             model.hubert.feature_projection.register_forward_hook(lambda module, inputs, features: features.repeat(2, 1, 1))
         self.phonemes = torch.nn.Sequential(torch.nn.LayerNorm(s.hidden_size), torch.nn.Linear(s.hidden_size, 1 + len(PHONEME_IDS)))
+        self.taught, self.taught_layer, self.taught_weight = TaughtHead(s.hidden_size), s.teacher_layer, s.teacher_weight
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """The loss of a batch: of its letters, and shares of how far two maskings are apart and of its phonemes'."""
         maskings = 2 if self.consistency else 1  # of each clip
         mask, labels, phonemes = (rows if rows is None else rows.to(self.model.device).repeat(maskings, 1) for rows in (batch.attention_mask, batch.labels, batch.phonemes))
-        heard = self.model.hubert(batch.input_values.to(self.model.device), attention_mask=mask, output_hidden_states=phonemes is not None)
+        heard = self.model.hubert(batch.input_values.to(self.model.device), attention_mask=mask, output_hidden_states=phonemes is not None or batch.taught is not None)
         lengths, logits = self.model._get_feat_extract_output_lengths(mask.sum(1)), self.model.lm_head(heard.last_hidden_state)
         loss = ctc_loss(logits, lengths, labels)
         if self.consistency:
             loss = loss + self.consistency * disagreement(logits, lengths, (labels >= 0).sum(1))
         if phonemes is not None:
             loss = loss + self.weight * ctc_loss(self.phonemes(heard.hidden_states[self.layer]), lengths, phonemes)
+        if batch.taught is not None:
+            apart = self.taught(heard.hidden_states[self.taught_layer], batch.taught.to(self.model.device).repeat(maskings, 1, 1))
+            self.apart.append(apart.item())
+            loss = loss + self.taught_weight * apart
         return loss
+
+
+class TaughtHead(torch.nn.Module):
+    """What a middle layer's states say that the teacher's are, each of whose dimensions is taken in its own measure.
+
+    H.-J. Chang and others, 2022, "DistilHuBERT: Speech representation learning by layer-wise distillation of hidden-unit BERT".
+    """
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.norm, self.linear = torch.nn.LayerNorm(hidden_size), torch.nn.Linear(hidden_size, WIDTH)
+        self.register_buffer("mean", torch.zeros(WIDTH))
+        self.register_buffer("deviation", torch.ones(WIDTH))
+
+    def measure(self, clips: Iterable[Clip]) -> None:
+        """Take the measure of the teacher's dimensions from some clips."""
+        rows = torch.from_numpy(np.concatenate([np.asarray(c.taught, np.float32) for c in clips if c.taught is not None]))
+        self.mean.copy_(rows.mean(0))
+        self.deviation.copy_(rows.std(0))
+
+    def forward(self, states: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+        """The mean square error, of states (B, T, D) and the teacher's (B, T, 288), NaN where it says nothing; 1 is what the mean alone would have."""
+        said = ~taught[..., 0].isnan()  # (B, T)
+        if not said.any():
+            return states.sum() * 0
+        wanted = (taught[said] - self.mean) / self.deviation
+        return (self.linear(self.norm(states[said])).float() - wanted).square().mean()
 
 
 def disagreement(logits: torch.Tensor, lengths: torch.Tensor, letters: torch.Tensor) -> torch.Tensor:
@@ -289,7 +352,7 @@ def ctc_loss(logits: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) 
 
 def save_checkpoint(path: Path, learner: Learner, optimizer: MuonAdamW, state: State) -> None:
     """Write the checkpoint whole or not at all."""
-    torch.save({"model": learner.model.state_dict(), "phonemes": learner.phonemes.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, path.with_suffix(".tmp"))
+    torch.save({"model": learner.model.state_dict(), "phonemes": learner.phonemes.state_dict(), "taught": learner.taught.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
 
 
@@ -299,6 +362,7 @@ def load_checkpoint(path: Path, model: HubertForCTC, learner: Learner | None = N
     model.load_state_dict(saved["model"])
     if learner is not None:
         learner.phonemes.load_state_dict(saved["phonemes"])
+        learner.taught.load_state_dict(saved["taught"])
     if optimizer is not None:
         optimizer.load_state_dict(saved["optimizer"])
     return State(**json.loads(saved["state"]))
@@ -358,7 +422,10 @@ def begin(s: Settings, init_from: Path | None, checkpoint: Path, pool: ThreadPoo
         quicken(model)
     learner = Learner(model, s).to(model.device)
     if init_from and init_from.is_file():
-        learner.phonemes.load_state_dict(torch.load(init_from, map_location=model.device, weights_only=True, mmap=True)["phonemes"])  # of the file only these are read
+        saved = torch.load(init_from, map_location=model.device, weights_only=True, mmap=True)  # of the file only the heads are read
+        learner.phonemes.load_state_dict(saved["phonemes"])
+        if "taught" in saved:
+            learner.taught.load_state_dict(saved["taught"])
     optimizer = MuonAdamW(learner, model.hubert.encoder.layers, s.weight_decay, pool, s.together, s.matrix_lr)
     state = load_checkpoint(checkpoint, model, learner, optimizer) if checkpoint.exists() else State()
     if s.freeze_convolutions:
@@ -377,6 +444,11 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
     clips, tests = load_clips(folder, s), load_tests(folder, at_most=20)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, clips: { {k: len(v) for k, v in clips.items()} }", flush=True)
 
+    if s.teacher_weight and not state.step:
+        taught = [c for of_kind in clips.values() for c in random.Random(s.seed).sample(of_kind, min(200, len(of_kind))) if c.taught is not None]
+        if not taught:
+            raise SystemExit(f"--teacher-weight: no part in {folder} has a teacher's states. Write them with training/teacher.py --work-dir {folder}.")
+        learner.taught.measure(taught)
     stream, losses = batches(clips, s, s.seed + state.step, easy=lambda: state.easy), deque(maxlen=100)
     last = saved = measured = time.monotonic()
     while (phase := state.spent / (s.minutes * 60)) < 1:
@@ -384,7 +456,7 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
         drawn = [next(stream) for _ in range(s.together)]
         losses.append(step(learner, optimizer, drawn, lr_at(phase, state.step, s), s, pool))
         now = time.monotonic()
-        state.count(sum(b.seconds for b in drawn), losses, min(now - last, PAUSE), s)
+        state.count(sum(b.seconds for b in drawn), losses, min(now - last, PAUSE), s, learner.apart)
         last = now
         if now - measured > 400:
             state.log[-1:] = [{**row, "wer": quick_wer(model, tests)} for row in state.log[-1:]]
