@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import CLIPS
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hubert_llama.audio import SAMPLING_RATE, load_audio
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
@@ -174,6 +176,55 @@ def test_hubert_learns_from_a_teacher_and_goes_on(parts, tmp_path):
     (tmp_path / "parts" / "train-synthetic.taught").write_bytes(rows[1:].astype(np.float16).tobytes())
     done = subprocess.run([sys.executable, TRAINING / "train_hubert.py", *small, "--minutes", "0.05"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 1 and "not of these clips" in done.stderr
+
+
+class PackedBits:
+    """RNC's order: 16-bit words that fill from the lowest bit on, and literal bytes behind the word that is being filled."""
+
+    def __init__(self):
+        self.items, self.word = [], None
+
+    def put(self, value: int, n: int) -> None:
+        for i in range(n):
+            if self.word is None or len(self.word) == 16:
+                self.word = []
+                self.items.append(self.word)
+            self.word.append(value >> i & 1)
+
+    def put_number(self, value: int) -> None:
+        leaf = value.bit_length()  # sixteen leaves of four bits each
+        self.put(int(f"{leaf:04b}"[::-1], 2), 4)
+        if leaf > 1:
+            self.put(value - (1 << (leaf - 1)), leaf - 1)
+
+    def bytes(self) -> bytes:
+        return b"".join(item if isinstance(item, bytes) else sum(bit << i for i, bit in enumerate(item)).to_bytes(2, "little") for item in self.items) + bytes(8)
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.lists(st.tuples(st.binary(max_size=40), st.integers(1, 60), st.integers(2, 300)), min_size=1, max_size=30))
+def test_a_games_sound_is_unpacked_as_it_was_packed(steps):
+    from games import unpack
+
+    packed, out = PackedBits(), bytearray()
+    packed.put(0, 2)
+    for _ in range(3):
+        packed.put(16, 5)
+        for _ in range(16):
+            packed.put(4, 4)
+    packed.put(len(steps), 16)
+    for i, (literals, back, n) in enumerate(steps):
+        literals = literals or b"x" * (i == 0)  # a copy needs something before it
+        packed.put_number(len(literals))
+        packed.items.append(literals)
+        out += literals
+        if i + 1 < len(steps):
+            back = min(back, len(out))
+            packed.put_number(back - 1)
+            packed.put_number(n - 2)
+            for _ in range(n):
+                out.append(out[-back])
+    assert unpack(np.frombuffer(packed.bytes(), np.uint8), len(out), 1).tobytes() == bytes(out)
 
 
 def test_words_that_sound_alike_have_the_same_phonemes():

@@ -327,11 +327,10 @@ class TaughtHead(torch.nn.Module):
 
     def forward(self, states: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
         """The mean square error, of states (B, T, D) and the teacher's (B, T, 288), NaN where it says nothing; 1 is what the mean alone would have."""
-        said = ~taught[..., 0].isnan()  # (B, T)
-        if not said.any():
-            return states.sum() * 0
-        wanted = (taught[said] - self.mean) / self.deviation
-        return (self.linear(self.norm(states[said])).float() - wanted).square().mean()
+        said = ~taught[..., :1].isnan()  # (B, T, 1)
+        wanted = (taught.nan_to_num() - self.mean) / self.deviation
+        apart = (self.linear(self.norm(states)).float() - wanted).square() * said  # whole, not those frames alone: sizes that never come again would not be given back
+        return apart.sum() / (said.sum() * WIDTH).clamp(min=1)
 
 
 def disagreement(logits: torch.Tensor, lengths: torch.Tensor, letters: torch.Tensor) -> torch.Tensor:
