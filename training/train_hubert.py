@@ -443,7 +443,7 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
     clips, tests = load_clips(folder, s), load_tests(folder, at_most=20)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, clips: { {k: len(v) for k, v in clips.items()} }", flush=True)
 
-    if s.teacher_weight and not state.step:
+    if s.teacher_weight and not learner.taught.mean.any():
         taught = [c for of_kind in clips.values() for c in random.Random(s.seed).sample(of_kind, min(200, len(of_kind))) if c.taught is not None]
         if not taught:
             raise SystemExit(f"--teacher-weight: no part in {folder} has a teacher's states. Write them with training/teacher.py --work-dir {folder}.")
