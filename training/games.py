@@ -25,7 +25,7 @@ SKY_SPEECH = range(50_000, 55_000)  # numbers of its files that hold speech
 
 
 def queen_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The speech of Flight of the Amazon Queen: (name, MP3) of its container's table, big-endian."""
+    """The sounds of Flight of the Amazon Queen, nearly all of them lines: (name, MP3) of its container's table, big-endian."""
     with open(path, "rb") as file:
         kind, packed, n = struct.unpack(">4s8xBH", file.read(15))
         if kind != b"QTBL" or packed != 1:

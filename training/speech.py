@@ -343,6 +343,7 @@ class Clip:
 def write_part(folder: Path, name: str, clips: Iterable[tuple[np.ndarray, str, str]]) -> None:
     """Append clips to a file, and where they lie to another."""
     at = 0
+    (folder / f"{name}.taught").unlink(missing_ok=True)  # the teacher's states of the clips before
     with open(folder / f"{name}.pcm", "wb") as pcm, open(folder / f"{name}.jsonl", "w", encoding="utf-8") as index:
         for samples, text, voice in clips:
             pcm.write(samples.tobytes())
@@ -552,7 +553,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--work-dir", type=Path, required=True, help="folder for the audio; never commit it")
     synthetic = parser.add_argument_group("synthetic speech")
     synthetic.add_argument("--utterances", type=int, default=24_000, help="sentences to speak for training; 24,000 are about 15 hours; 0 for none")
-    synthetic.add_argument("--part", default="synthetic", help="name of the training part: train-NAME")
+    synthetic.add_argument("--part", default="synthetic", help="name of the training part: train-NAME; it begins with synthetic")
     synthetic.add_argument("--only", choices=[*neural.VOICES], default="", help="speak them by this neural synthesiser (training/neural.py says what it needs); by default by espeak-ng, Pico, flite and festival")
     synthetic.add_argument("--prose", type=Path, nargs="+", default=[], metavar="FILE", help="speak sentences of at most 16 words of these plain texts, none of the students'")
     synthetic.add_argument("--seed", type=int, default=1, help="another seed gives other sentences and voices")
@@ -567,6 +568,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Write the training and test parts into the work folder."""
     args = parse_args()
+    if not args.part.startswith("synthetic"):
+        raise SystemExit(f"--part {args.part}: a part of synthetic speech has a name that begins with synthetic, since all others are taken for recordings of people.")
     args.work_dir.mkdir(parents=True, exist_ok=True)
     sentences = load_sentences()
     for name in TESTS:

@@ -1,6 +1,6 @@
 """What a teacher makes of speech, for HuBERT-mini to learn from: transcripts of recordings that have none, and the states of its encoder.
 
-    pip install moonshine-voice==0.0.44
+    pip install moonshine-voice==0.0.44 onnxruntime
     python training/teacher.py --recordings build/games --work-dir build/speech --part games
     python training/teacher.py --work-dir build/speech
     python training/train_hubert.py --work-dir build/speech --teacher-weight 1 ...
@@ -46,25 +46,29 @@ def frames(samples: int) -> int:
     return max(0, n)
 
 
-@cache
-def session(part: str):
-    """The teacher's "encoder" or "decoder_merged", on one thread."""
-    import onnxruntime
-
+def weights() -> Path:
+    """The folder of the teacher's weights."""
     found = find_spec("moonshine_voice")
     folder = Path(found.submodule_search_locations[0]) / "assets" / "tiny-en" if found else Path()
-    if not (folder / "encoder_model.ort").exists():
-        raise SystemExit("The teacher's weights are not there. Install the version that holds them: pip install moonshine-voice==0.0.44")
+    if not (folder / "encoder_model.ort").exists() or not find_spec("onnxruntime"):
+        raise SystemExit("The teacher is not there. Install the version that holds its weights, and what runs them: pip install moonshine-voice==0.0.44 onnxruntime")
+    return folder
+
+
+@cache
+def session(name: str):
+    """The teacher's "encoder_model" or "decoder_model_merged", on one thread."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    name = {"encoder": "encoder_model.ort", "decoder": "decoder_model_merged.ort", "tokens": "tokenizer.bin"}[part]
-    return folder / name if part == "tokens" else onnxruntime.InferenceSession(str(folder / name), options)
+    return onnxruntime.InferenceSession(str(weights() / f"{name}.ort"), options)
 
 
 @cache
 def tokens() -> list[bytes]:
     """The teacher's tokens: each behind its length, one byte or, from 128 on, two."""
-    data, at, found = session("tokens").read_bytes(), 0, []
+    data, at, found = (weights() / "tokenizer.bin").read_bytes(), 0, []
     while at < len(data):
         n, at = data[at], at + 1
         if n >= 128:
@@ -79,12 +83,12 @@ def encode(samples: np.ndarray) -> np.ndarray:
     if len(samples) < SHORTEST:
         return np.zeros((frames(len(samples)), WIDTH), np.float32)
     x = samples.astype(np.float32)[None] / 32768
-    return session("encoder").run(None, {"input_values": x, "attention_mask": np.ones(x.shape, np.int64)})[0][0]
+    return session("encoder_model").run(None, {"input_values": x, "attention_mask": np.ones(x.shape, np.int64)})[0][0]
 
 
 def decode(states: np.ndarray, samples: int) -> tuple[str, float]:
     """The likeliest tokens of a clip of so many samples, one by one, as text, and their mean log-probability."""
-    decoder = session("decoder")
+    decoder = session("decoder_model_merged")
     past = {i.name: np.zeros((1, 8, 0, 36), np.float32) for i in decoder.get_inputs() if i.name.startswith("past")}
     names = [o.name.replace("present", "past_key_values") for o in decoder.get_outputs()[1:]]
     heard = np.ones((1, samples), np.int64)
@@ -111,8 +115,8 @@ def with_states(folder: Path, name: str, clips: list[Clip]) -> list[Clip]:
         return clips
     rows = np.memmap(path, np.float16, "r").reshape(-1, WIDTH)
     ends = np.cumsum([frames(len(clip.samples)) for clip in clips])
-    if ends[-1] != len(rows):
-        raise SystemExit(f"{path} is not of these clips: it holds {len(rows)} states, they have {ends[-1]}. Delete it and run training/teacher.py again.")
+    if sum(frames(len(clip.samples)) for clip in clips) != len(rows):
+        raise SystemExit(f"{path} is not of these clips: it holds {len(rows)} states, they have others. Delete it and run training/teacher.py again.")
     return [replace(clip, taught=rows[end - frames(len(clip.samples)) : end]) for clip, end in zip(clips, ends, strict=True)]
 
 
@@ -130,8 +134,12 @@ def states_at(taught: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def understood(path: Path) -> tuple[np.ndarray, str, str] | None:
-    """A recording as a clip of its folder's voice, with what the teacher understands of it; None where that is nothing, unsure, or no words."""
-    x, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    """A recording as a clip of its folder's voice, with what the teacher understands of it; None where that is nothing, unsure, or no words, or where it cannot be read."""
+    try:
+        x, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as e:
+        tqdm.write(f"{path}: {e}")
+        return None
     samples = to_int16(soxr.resample(x.mean(1), rate, SAMPLING_RATE))
     seconds = len(samples) / SAMPLING_RATE
     if not 0.5 < seconds < 20:
@@ -143,13 +151,18 @@ def understood(path: Path) -> tuple[np.ndarray, str, str] | None:
     return samples, " ".join(words), path.parent.name
 
 
-def transcribe(folder: Path) -> Iterator[tuple[np.ndarray, str, str]]:
-    """What the teacher understands of the recordings in a folder and those below it."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".wav", ".mp3", ".ogg", ".opus", ".flac"))
+def recordings_in(folder: Path) -> list[Path]:
+    """The sound files in a folder and those below it."""
+    paths = sorted(path for path in folder.resolve().rglob("*") if path.suffix.lower() in (".wav", ".mp3", ".ogg", ".opus", ".flac"))
     if not paths:
         raise SystemExit(f"No recordings in {folder}.")
+    return paths
+
+
+def transcribe(paths: list[Path]) -> Iterator[tuple[np.ndarray, str, str]]:
+    """What the teacher understands of recordings."""
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
-        for clip in tqdm(pool.imap(understood, paths, chunksize=20), total=len(paths), desc=folder.name, unit=" recordings"):
+        for clip in tqdm(pool.imap(understood, paths, chunksize=20), total=len(paths), unit=" recordings"):
             if clip is not None:
                 yield clip
 
@@ -176,11 +189,15 @@ def main() -> None:
     """Write a part of recordings, or the states of every training part that has none."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of training/speech.py's parts")
-    parser.add_argument("--recordings", type=Path, help="folder of recordings to transcribe")
-    parser.add_argument("--part", default="recordings", help="name of the part that they become: train-NAME")
+    parser.add_argument("--recordings", type=Path, help="folder of recordings to transcribe; each folder in it counts as a corpus when clips are drawn")
+    parser.add_argument("--part", default="recordings", help="name of the part that they become: train-NAME; it does not begin with synthetic")
     args = parser.parse_args()
+    weights()  # a process of the pool that found none would leave this one waiting
+    args.work_dir.mkdir(parents=True, exist_ok=True)
+    if args.part.startswith("synthetic"):
+        raise SystemExit(f"--part {args.part}: that would be taken for synthetic speech.")
     if args.recordings:
-        write_part(args.work_dir, f"train-{args.part}", transcribe(args.recordings))
+        write_part(args.work_dir, f"train-{args.part}", transcribe(recordings_in(args.recordings)))
         return
     for name in parts(args.work_dir, "train-"):
         if not (args.work_dir / f"{name}.taught").exists():

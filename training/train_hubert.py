@@ -259,6 +259,7 @@ class State:
     easy: bool = True  # until the loss falls below `easy_until`
     audio: float = 0.0  # seconds of speech learned from
     log: list[dict] = field(default_factory=list)
+    settings: dict = field(default_factory=dict)  # those it had last
 
     def count(self, audio: float, losses: deque[float], seconds: float, s: Settings, apart: deque[float]) -> None:
         """Take note of a step over so many seconds of audio; every hundred, log it."""
@@ -278,7 +279,7 @@ def lr_at(phase: float, step: int, s: Settings) -> float:
 
 
 class Learner(torch.nn.Module):
-    """The model and what only training needs: a head for the phonemes, on a middle layer, and clips that are masked twice."""
+    """The model and what only training needs: heads for the phonemes and the teacher's states, on middle layers, and clips that are masked twice."""
 
     def __init__(self, model: HubertForCTC, s: Settings):
         super().__init__()
@@ -290,7 +291,7 @@ class Learner(torch.nn.Module):
         self.taught, self.taught_layer, self.taught_weight = TaughtHead(s.hidden_size), s.teacher_layer, s.teacher_weight
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The loss of a batch: of its letters, and shares of how far two maskings are apart and of its phonemes'."""
+        """The loss of a batch: of its letters, and shares of how far two maskings are apart, of its phonemes', and of how far a layer is from the teacher."""
         maskings = 2 if self.consistency else 1  # of each clip
         mask, labels, phonemes = (rows if rows is None else rows.to(self.model.device).repeat(maskings, 1) for rows in (batch.attention_mask, batch.labels, batch.phonemes))
         heard = self.model.hubert(batch.input_values.to(self.model.device), attention_mask=mask, output_hidden_states=phonemes is not None or batch.taught is not None)
@@ -302,7 +303,8 @@ class Learner(torch.nn.Module):
             loss = loss + self.weight * ctc_loss(self.phonemes(heard.hidden_states[self.layer]), lengths, phonemes)
         if batch.taught is not None:
             apart = self.taught(heard.hidden_states[self.taught_layer], batch.taught.to(self.model.device).repeat(maskings, 1, 1))
-            self.apart.append(apart.item())
+            if not batch.taught.isnan().all():
+                self.apart.append(apart.item())
             loss = loss + self.taught_weight * apart
         return loss
 
@@ -358,6 +360,8 @@ def save_checkpoint(path: Path, learner: Learner, optimizer: MuonAdamW, state: S
 def load_checkpoint(path: Path, model: HubertForCTC, learner: Learner | None = None, optimizer: MuonAdamW | None = None) -> State:
     """Put a checkpoint's weights into the model, and what training needs besides into the learner and the optimizer."""
     saved = torch.load(path, map_location=model.device, weights_only=True)
+    if optimizer is not None and "taught" not in saved:
+        raise SystemExit(f"{path} was written before there were teachers. Begin a new training with --init-from {path}, and another --checkpoint.")
     model.load_state_dict(saved["model"])
     if learner is not None:
         learner.phonemes.load_state_dict(saved["phonemes"])
@@ -437,7 +441,7 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
     torch.manual_seed(s.seed)
     pool = ThreadPoolExecutor(s.together, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),))
     learner, optimizer, state = begin(s, init_from, checkpoint, pool)
-    model = learner.model
+    model, state.settings = learner.model, asdict(s)
     if compiled:
         compile_parts(model)
     clips, tests = load_clips(folder, s), load_tests(folder, at_most=20)
@@ -561,7 +565,7 @@ def export(model: HubertForCTC, state: State, s: Settings, out: Path, more: dict
     model.config.mask_time_prob = s.mask_time_prob
     model.to(torch.bfloat16).save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)  # written for the owner alone, but it goes into a package
-    told = {"settings": asdict(s), "steps": state.step, "hours_of_speech_seen": round(state.audio / 3600, 2), "minutes_spent": round(state.spent / 60, 1), "torch": torch.__version__, **(more or {})}
+    told = {"settings": state.settings or asdict(s), "steps": state.step, "hours_of_speech_seen": round(state.audio / 3600, 2), "minutes_spent": round(state.spent / 60, 1), "torch": torch.__version__, **(more or {})}
     (out / "training_args.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in state.log), encoding="utf-8")
 
