@@ -12,7 +12,7 @@ from conftest import CLIPS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubert_llama.audio import SAMPLING_RATE, load_audio
+from hubert_llama.audio import SAMPLING_RATE, n_frames, load_audio
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.llama import ChatLlama, Sampling, complete
 
@@ -120,21 +120,21 @@ def test_a_clip_masked_twice_costs_what_both_cost_and_how_far_they_are_apart():
 def test_the_teachers_states_are_where_a_change_has_put_what_they_are_of():
     import torch
     from speech import Augmentation, Clip, augment_in_time
-    from teacher import CENTER, STRIDE, WIDTH, frames, states_at
-    from train_hubert import HubertForCTC, Settings, changed, make_config, model_frames
+    from teacher import LENGTH, STRIDE, WIDTH, frames, states_at
+    from train_hubert import HubertForCTC, Settings, changed, make_config
 
     samples = (np.random.default_rng(0).standard_normal(32_000) * 3000).astype(np.int16)
-    ramp = np.repeat((STRIDE * np.arange(frames(32_000)) + CENTER)[:, None], WIDTH, 1).astype(np.float16)  # each state says where it is
+    ramp = np.repeat((STRIDE * np.arange(frames(32_000)) + LENGTH // 2)[:, None], WIDTH, 1).astype(np.float16)  # each state says where it is
     a = Augmentation(speed=1, speed_range=(1.25, 1.25), reverb=0, lowpass=0, codec=0, equalizer=0, noise=0, silence=0.5)
     row, factor, before = augment_in_time(samples, np.random.default_rng(6), a)
     assert factor == 1.25 and before > 1000 and abs(len(row) - 32_000 / 1.25 - 2 * before) < 16_000
     heard, text, states = changed(Clip(samples, "a cat", "noise", ramp), np.random.default_rng(6), a, taught=True)
-    assert np.array_equal(heard, row) and len(states) == model_frames(len(row)) == HubertForCTC(make_config(Settings(hidden_size=32, layers=1, heads=2)))._get_feat_extract_output_lengths(torch.tensor(len(row)))
+    assert text == "a cat" and np.array_equal(heard, row) and len(states) == n_frames(len(row)) == HubertForCTC(make_config(Settings(hidden_size=32, layers=1, heads=2)))._get_feat_extract_output_lengths(torch.tensor(len(row)))
     places = (320 * np.arange(len(states)) + 200 - before) * 1.25
     said = ~np.isnan(states[:, 0])
     assert 60 < said.sum() < len(states) and np.abs(states[said, 0] - places[said]).max() < STRIDE / 2 + 16  # float16 keeps places within 16
     assert np.isnan(states[places < 0]).all() and np.isnan(states[places > 32_000]).all()
-    assert np.allclose(states_at(ramp, np.array([CENTER + STRIDE / 4])), CENTER + STRIDE / 4, atol=1)
+    assert np.allclose(states_at(ramp, np.array([LENGTH // 2 + STRIDE / 4])), LENGTH // 2 + STRIDE / 4, atol=1)
     assert changed(Clip(samples, "a cat", "noise"), np.random.default_rng(6), a, taught=True)[2] is None
 
 
@@ -176,6 +176,21 @@ def test_hubert_learns_from_a_teacher_and_goes_on(parts, tmp_path):
     (tmp_path / "parts" / "train-synthetic.taught").write_bytes(rows[1:].astype(np.float16).tobytes())
     done = subprocess.run([sys.executable, TRAINING / "train_hubert.py", *small, "--minutes", "0.05"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 1 and "not of these clips" in done.stderr
+
+
+def test_without_the_teacher_or_the_games_one_is_told_what_to_install(tmp_path, monkeypatch):
+    import teacher
+
+    monkeypatch.setattr(teacher, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="pip install moonshine-voice"):
+        teacher.weights()
+    done = subprocess.run([sys.executable, TRAINING / "games.py", tmp_path / "out", "--games", tmp_path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "apt-get install" in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_part_of_synthetic_speech_is_named_so(tmp_path):
+    done = subprocess.run([sys.executable, TRAINING / "speech.py", "--work-dir", tmp_path / "parts", "--part", "kokoro"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "begins with synthetic" in done.stderr and not (tmp_path / "parts").exists()
 
 
 class PackedBits:

@@ -137,6 +137,9 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder for the sound files, one folder in it for each game")
     parser.add_argument("--games", type=Path, default=GAMES, help="where Debian's packages keep them (default: %(default)s)")
     args = parser.parse_args()
+    for package in ("flight-of-the-amazon-queen", "beneath-a-steel-sky"):
+        if not (args.games / package).is_dir():
+            raise SystemExit(f"{args.games / package} is not there. Install Debian's package: sudo apt-get install {package}")
     for name in ("queen", "sky"):
         (args.out / name).mkdir(parents=True, exist_ok=True)
     for name, mp3 in tqdm(queen_files(args.games / "flight-of-the-amazon-queen" / "queen.1c"), desc="Flight of the Amazon Queen", unit=" lines"):

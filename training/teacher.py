@@ -6,7 +6,7 @@
     python training/train_hubert.py --work-dir build/speech --teacher-weight 1 ...
 
 The teacher is Moonshine tiny (N. Jeffries and others, 2024, "Moonshine: Speech recognition for live transcription and
-voice commands"; MIT): its makers' package, in this version, holds the weights, an encoder of HuBERT-mini's own size
+voice commands"; MIT): its makers' package, in this version, holds the weights, an encoder of 13 MB
 that learned from 200,000 hours. The first command writes train-games with what it understands of the recordings under
 a folder; the second writes beside every training part that has none NAME.taught, its encoder's last states of every
 clip: float16 rows of 288, clip after clip, 41.67 a second. Nothing of the teacher is needed afterwards.
@@ -24,26 +24,21 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from speech import Clip, parts, read_part, to_int16, write_part
+from speech import Clip, parts, plain, read_part, to_int16, write_part
 from tqdm import tqdm
 
 from hubert_llama.audio import SAMPLING_RATE
 
-STRIDE = 384  # samples from one of the encoder's states to the next
-CENTER = 447  # of the samples that the first one sees
+STRIDE, LENGTH = 384, 895  # samples from one of the encoder's states to the next, and that one sees: convolutions of 127, 7 and 3 at strides of 64, 3 and 2
 WIDTH = 288
-SHORTEST = 895  # samples that one state sees
 BEGIN, END = 1, 2  # tokens
 SUREST = -0.45  # nats a token: what is understood less surely is left out
 PROCESSES = 2
 
 
 def frames(samples: int) -> int:
-    """How many states the encoder makes of so many samples: three convolutions, of 127, 7 and 3 at strides of 64, 3 and 2."""
-    n = samples
-    for kernel, stride in ((127, 64), (7, 3), (3, 2)):
-        n = (n - kernel) // stride + 1
-    return max(0, n)
+    """How many states the encoder makes of so many samples."""
+    return max(0, (samples - LENGTH) // STRIDE + 1)
 
 
 def weights() -> Path:
@@ -80,8 +75,8 @@ def tokens() -> list[bytes]:
 
 def encode(samples: np.ndarray) -> np.ndarray:
     """The encoder's last states of a clip: int16 (n,) -> float32 (frames(n), 288)."""
-    if len(samples) < SHORTEST:
-        return np.zeros((frames(len(samples)), WIDTH), np.float32)
+    if len(samples) < LENGTH:
+        return np.zeros((0, WIDTH), np.float32)
     x = samples.astype(np.float32)[None] / 32768
     return session("encoder_model").run(None, {"input_values": x, "attention_mask": np.ones(x.shape, np.int64)})[0][0]
 
@@ -114,15 +109,15 @@ def with_states(folder: Path, name: str, clips: list[Clip]) -> list[Clip]:
     if not path.exists():
         return clips
     rows = np.memmap(path, np.float16, "r").reshape(-1, WIDTH)
-    ends = np.cumsum([frames(len(clip.samples)) for clip in clips])
-    if sum(frames(len(clip.samples)) for clip in clips) != len(rows):
-        raise SystemExit(f"{path} is not of these clips: it holds {len(rows)} states, they have others. Delete it and run training/teacher.py again.")
-    return [replace(clip, taught=rows[end - frames(len(clip.samples)) : end]) for clip, end in zip(clips, ends, strict=True)]
+    ends = np.cumsum([0, *(frames(len(clip.samples)) for clip in clips)])
+    if ends[-1] != len(rows):
+        raise SystemExit(f"{path} is not of these clips: it holds {len(rows)} states, they have {ends[-1]}. Delete it and run training/teacher.py again.")
+    return [replace(clip, taught=rows[start:end]) for clip, start, end in zip(clips, ends[:-1], ends[1:], strict=True)]
 
 
 def states_at(taught: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """The teacher's states (F, 288) at places of its clip, (T,) in samples, in between as lines: float32 (T, 288), NaN outside."""
-    at = (samples - CENTER) / STRIDE
+    at = (samples - LENGTH // 2) / STRIDE
     below = at.clip(0, max(0, len(taught) - 1)).astype(np.int64)
     above = np.minimum(below + 1, len(taught) - 1)
     share = (at - below).clip(0, 1)[:, None]
@@ -135,7 +130,7 @@ def states_at(taught: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 def understood(path: Path) -> tuple[np.ndarray, str, str] | None:
     """A recording as a clip of its folder's voice, with what the teacher understands of it; None where that is nothing, unsure, or no words, or where it cannot be read."""
-    try:
+    try:  # the service's own reader refuses an MP3 file that is some samples shorter than it says
         x, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as e:
         tqdm.write(f"{path}: {e}")
@@ -145,10 +140,9 @@ def understood(path: Path) -> tuple[np.ndarray, str, str] | None:
     if not 0.5 < seconds < 20:
         return None
     text, sure = decode(encode(samples), len(samples))
-    words = re.sub(r"[^a-z' ]", " ", text.lower().replace("’", "'").replace("-", " ")).split()
-    if sure < SUREST or not words or re.search(r"[0-9$%&]", text):
+    if sure < SUREST or not plain(text) or re.search(r"[0-9$%&]", text):
         return None
-    return samples, " ".join(words), path.parent.name
+    return samples, plain(text), path.parent.name
 
 
 def recordings_in(folder: Path) -> list[Path]:

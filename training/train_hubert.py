@@ -31,7 +31,7 @@ from speech import Augmentation, Clip, augment, augment_in_time, parts, read_par
 from teacher import WIDTH, states_at, with_states
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
-from hubert_llama.audio import SAMPLING_RATE
+from hubert_llama.audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE, n_frames
 from hubert_llama.ctc import edit_distance
 from hubert_llama.pipeline import PipelineConfig, weighed_again
 from hubert_llama.search import BeamSearch
@@ -190,18 +190,11 @@ def draw_clip(clips: dict[str, list[Clip]], easy: bool, s: Settings, rng: random
 Row = tuple[np.ndarray, str, np.ndarray | None]  # a waveform, its words, the teacher's states at the model's frames
 
 
-def model_frames(samples: int) -> int:
-    """How many frames the model makes of so many samples, by its seven convolutions."""
-    for kernel, stride in zip((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2), strict=True):
-        samples = (samples - kernel) // stride + 1
-    return samples
-
-
 def collate(rows: list[Row], seconds: float, s: Settings) -> Batch:
     """Waveforms normalised and padded to so many seconds, with their letters, and their phonemes and the teacher's states where these are wanted."""
     n = int(seconds * SAMPLING_RATE)
     values, mask = np.zeros((len(rows), n), np.float32), np.zeros((len(rows), n), np.int64)
-    taught = np.full((len(rows), model_frames(n), WIDTH), np.nan, np.float32) if s.teacher_weight else None
+    taught = np.full((len(rows), n_frames(n), WIDTH), np.nan, np.float32) if s.teacher_weight else None
     for i, (row, _, states) in enumerate(rows):
         values[i, : len(row)] = (row - row.mean()) / np.sqrt(row.var() + 1e-7)
         mask[i, : len(row)] = 1
@@ -217,7 +210,7 @@ def changed(clip: Clip, rng: np.random.Generator, a: Augmentation, taught: bool)
     row, factor, before = augment_in_time(clip.samples, rng, a)
     if not taught or clip.taught is None:
         return row, clip.text, None
-    middles = 320 * np.arange(model_frames(len(row))) + 200  # of the 400 samples that a frame sees
+    middles = FRAME_STRIDE * np.arange(n_frames(len(row))) + FRAME_LENGTH // 2
     return row, clip.text, states_at(clip.taught, (middles - before) * factor)
 
 
@@ -303,7 +296,7 @@ class Learner(torch.nn.Module):
             loss = loss + self.weight * ctc_loss(self.phonemes(heard.hidden_states[self.layer]), lengths, phonemes)
         if batch.taught is not None:
             apart = self.taught(heard.hidden_states[self.taught_layer], batch.taught.to(self.model.device).repeat(maskings, 1, 1))
-            if not batch.taught.isnan().all():
+            if not batch.taught[..., 0].isnan().all():
                 self.apart.append(apart.item())
             loss = loss + self.taught_weight * apart
         return loss
@@ -321,9 +314,14 @@ class TaughtHead(torch.nn.Module):
         self.register_buffer("mean", torch.zeros(WIDTH))
         self.register_buffer("deviation", torch.ones(WIDTH))
 
-    def measure(self, clips: Iterable[Clip]) -> None:
-        """Take the measure of the teacher's dimensions from some clips."""
-        rows = torch.from_numpy(np.concatenate([np.asarray(c.taught, np.float32) for c in clips if c.taught is not None]))
+    def measure(self, clips: dict[str, list[Clip]], seed: int) -> None:
+        """Take the measure of the teacher's dimensions from at most 200 clips of each kind, unless that has been done."""
+        if self.mean.any():
+            return
+        taught = [c.taught for of_kind in clips.values() for c in random.Random(seed).sample(of_kind, min(200, len(of_kind))) if c.taught is not None]
+        if not taught:
+            raise SystemExit("--teacher-weight: no training part in --work-dir has a teacher's states. Write them with training/teacher.py.")
+        rows = torch.from_numpy(np.concatenate(taught).astype(np.float32))
         self.mean.copy_(rows.mean(0))
         self.deviation.copy_(rows.std(0))
 
@@ -446,12 +444,8 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
         compile_parts(model)
     clips, tests = load_clips(folder, s), load_tests(folder, at_most=20)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, clips: { {k: len(v) for k, v in clips.items()} }", flush=True)
-
-    if s.teacher_weight and not learner.taught.mean.any():
-        taught = [c for of_kind in clips.values() for c in random.Random(s.seed).sample(of_kind, min(200, len(of_kind))) if c.taught is not None]
-        if not taught:
-            raise SystemExit(f"--teacher-weight: no part in {folder} has a teacher's states. Write them with training/teacher.py --work-dir {folder}.")
-        learner.taught.measure(taught)
+    if s.teacher_weight:
+        learner.taught.measure(clips, s.seed)
     stream, losses = batches(clips, s, s.seed + state.step, easy=lambda: state.easy), deque(maxlen=100)
     last = saved = measured = time.monotonic()
     while (phase := state.spent / (s.minutes * 60)) < 1:
