@@ -12,7 +12,7 @@ from conftest import CLIPS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubert_llama.audio import SAMPLING_RATE, n_frames, load_audio
+from hubert_llama.audio import SAMPLING_RATE, load_audio, n_frames
 from hubert_llama.hubert import DeviceConfig, SpeechEncoder
 from hubert_llama.llama import ChatLlama, Sampling, complete
 
