@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -195,7 +196,8 @@ class SpeechEncoder:
         emissions: np.ndarray,  # (T, V)
     ) -> str:
         "The greedy reading: the best symbol of each frame, repeats merged, blanks and control symbols dropped."
-        return self.processor.tokenizer.decode(emissions.argmax(axis=-1).tolist(), skip_special_tokens=True).strip()
+        merged = [symbol for symbol, _ in groupby(emissions.argmax(axis=-1).tolist())]  # here: the tokenizer would drop blanks first, and then merge the two letters that a blank keeps apart
+        return " ".join(self.processor.tokenizer.decode(merged, skip_special_tokens=True, group_tokens=False).split())
 
 class Stopped(Exception):
     "Work was given up because `should_stop` said so."
