@@ -24,8 +24,10 @@ def save_hubert(folder: Path, safe: bool = True, **config) -> Path:
     small = dict(vocab_size=32, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, conv_dim=[16] * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4)
     model = transformers.HubertForCTC(transformers.HubertConfig(**{**small, "conv_bias": True, "feat_extract_norm": "layer", "do_stable_layer_norm": True, **config}))
     model.save_pretrained(folder)
-    if not safe:  # facebook/hubert-large-ls960-ft has pytorch_model.bin
-        torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    if not safe:  # facebook/hubert-large-ls960-ft has pytorch_model.bin, and in it the names that PyTorch's weight norm had then
+        then = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
+        weights = {next((name.replace(new, old) for new, old in then.items() if new in name), name): weight for name, weight in model.state_dict().items()}
+        torch.save(weights, folder / "pytorch_model.bin")
         (folder / "model.safetensors").unlink()
     # the files as the hub has them, written by hand since transformers 5 saves a processor_config.json instead
     (folder / "vocab.json").write_text(json.dumps({s: i for i, s in enumerate(SYMBOLS)}))

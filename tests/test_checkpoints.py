@@ -23,6 +23,10 @@ def test_hubert_in_the_layout_of_facebook_hubert_large_ls960_ft(tmp_path):
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "preprocessor_config.json", "pytorch_model.bin", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"]
     encoder = SpeechEncoder.from_pretrained(str(folder), FP32)
     assert encoder.masked and encoder.labels[4] == "|" and encoder.labels[0] == "<pad>"
+    norms = [encoder.model.hubert.encoder.pos_conv_embed.conv.get_parameter(f"parametrizations.weight.original{i}") for i in (0, 1)]
+    saved = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    assert all(torch.equal(norm, saved[f"hubert.encoder.pos_conv_embed.conv.weight_{old}"]) for norm, old in zip(norms, "gv"))
+    assert encoder.read(np.eye(32)[[encoder.labels.index(symbol) for symbol in ["T", "E", "L", "L", "<pad>", "L", "|", "<pad>", "|", "M", "E", "E"]]]) == "TELL ME"
     clips = [np.random.default_rng(i).standard_normal(n).astype(np.float32) for i, n in enumerate((480_000, 16_000))]
     long, short = encoder.encode(clips)
     assert long.shape == (1, 1499, 64) and short.shape == (1, n_frames(16_000), 64)
