@@ -122,6 +122,8 @@ class SpeechEncoder:
     ):
         self.model, self.processor, self.name = model, processor, name
         self.device, self.dtype = model.device, model.dtype
+        blank = model.config.pad_token_id or 0
+        self.columns = [blank, *(i for i in range(model.config.vocab_size) if i != blank)]  # of the emissions: the blank is the first, wherever the checkpoint has it
         # with group norm, padding changes a clip's statistics, mask or not: such models get batches of equal lengths
         self.masked = bool(processor.feature_extractor.return_attention_mask) and model.config.feat_extract_norm == "layer"
 
@@ -144,9 +146,8 @@ class SpeechEncoder:
 
     @property
     def labels(self) -> list[str]:
-        "The symbol of each emission column."
-        tokenizer = self.processor.tokenizer
-        return tokenizer.convert_ids_to_tokens(list(range(self.model.config.vocab_size)))
+        "The symbol of each emission column, the blank first."
+        return self.processor.tokenizer.convert_ids_to_tokens(self.columns)
 
     @property
     def hidden_size(self) -> int:
@@ -185,7 +186,7 @@ class SpeechEncoder:
         mask = inputs.attention_mask.to(self.device) if self.masked else None  # (B, samples)
         with torch.inference_mode():
             hidden = self.model.hubert(input_values, attention_mask=mask).last_hidden_state  # (B, T, D)
-            emissions = self.model.lm_head(hidden).float().log_softmax(dim=-1).cpu()  # (B, T, V)
+            emissions = self.model.lm_head(hidden).float().log_softmax(dim=-1).cpu()[..., self.columns]  # (B, T, V)
         for i, waveform in enumerate(waveforms):
             T = n_frames(len(waveform))
             states = hidden[i : i + 1, :T].float().cpu() if keep else None  # (1, T, D)
@@ -196,7 +197,7 @@ class SpeechEncoder:
         emissions: np.ndarray,  # (T, V)
     ) -> str:
         "The greedy reading: the best symbol of each frame, repeats merged, blanks and control symbols dropped."
-        merged = [symbol for symbol, _ in groupby(emissions.argmax(axis=-1).tolist())]  # here: the tokenizer would drop blanks first, and then merge the two letters that a blank keeps apart
+        merged = [self.columns[column] for column, _ in groupby(emissions.argmax(axis=-1).tolist())]  # here: the tokenizer would drop blanks first, and then merge the two letters that a blank keeps apart
         return " ".join(self.processor.tokenizer.decode(merged, skip_special_tokens=True, group_tokens=False).split())
 
 class Stopped(Exception):
