@@ -181,7 +181,7 @@ class BeamSearch:
     def from_pretrained(
         cls,
         name: str,  # of the HuBERT: hub id or folder
-        labels: Sequence[str],
+        labels: Sequence[str],  # the symbol of each column of the emissions, the blank first
         config: BeamConfig = BeamConfig(),
     ) -> BeamSearch | LetterSearch | None:
         "The search that a HuBERT's folder allows: over the words of its language model, or over letters where it has none; None where flashlight-text is not installed."
@@ -192,7 +192,7 @@ class BeamSearch:
             log.warning("flashlight-text is not installed: %s is read greedily%s, and Llama has no readings to choose among", name, ", with more errors" if found else "")
             return None
         if not found:
-            return LetterSearch(labels) if "|" in labels and len(labels[0]) > 1 else None  # column 0 must be the blank
+            return LetterSearch(labels) if "|" in labels else None
         search = cls(labels, LanguageModel.from_arpa(found[-1]), config)
         search._trie(())
         return search

@@ -25,8 +25,7 @@ def save_hubert(folder: Path, safe: bool = True, **config) -> Path:
     model = transformers.HubertForCTC(transformers.HubertConfig(**{**small, "conv_bias": True, "feat_extract_norm": "layer", "do_stable_layer_norm": True, **config}))
     model.save_pretrained(folder)
     if not safe:  # facebook/hubert-large-ls960-ft has pytorch_model.bin, and in it the names that PyTorch's weight norm had then
-        then = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
-        weights = {next((name.replace(new, old) for new, old in then.items() if new in name), name): weight for name, weight in model.state_dict().items()}
+        weights = {name.replace("parametrizations.weight.original0", "weight_g").replace("parametrizations.weight.original1", "weight_v"): weight for name, weight in model.state_dict().items()}
         torch.save(weights, folder / "pytorch_model.bin")
         (folder / "model.safetensors").unlink()
     # the files as the hub has them, written by hand since transformers 5 saves a processor_config.json instead

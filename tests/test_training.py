@@ -117,6 +117,16 @@ def test_a_clip_masked_twice_costs_what_both_cost_and_how_far_they_are_apart():
     assert disagreement(torch.cat([logits[:1]] * 2), lengths, letters) == 0
 
 
+def test_the_service_reads_frames_as_training_does(tiny_hubert):
+    from train_hubert import SYMBOLS, greedy_text
+
+    encoder = SpeechEncoder.from_pretrained(str(tiny_hubert), DeviceConfig("cpu", "float32"))
+    assert encoder.labels == SYMBOLS and greedy_text([SYMBOLS.index(symbol) for symbol in ["T", "E", "L", "L", "<pad>", "L"]]) == "tell"
+    for seed in range(50):
+        ids = np.random.default_rng(seed).integers(0, 8, 60)  # blanks, marks, spaces and three letters, often twice in a row
+        assert encoder.read(np.eye(32)[ids]).lower() == greedy_text(ids.tolist())
+
+
 def test_the_teachers_states_are_where_a_change_has_put_what_they_are_of():
     import torch
     from speech import Augmentation, Clip, augment_in_time
