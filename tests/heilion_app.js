@@ -137,6 +137,7 @@ async function main() {
   const { transcribe } = await import(pathToFileURL(path.join(folder, 'sttManager.mjs')));
   const settings = { sttProvider: 'hubert-llama', activeCourseId: 3, selectedPersona: 'Virgo', difficulty: 'medium' };
   say('heard', await transcribe(clip('gravity'), settings));
+  say('silence', await transcribe(path.join(folder, 'silence.wav'), settings));
 
   for (const file of fs.readdirSync(folder).filter((name) => name.startsWith('recorded.'))) { // as MediaRecorder makes them
     const saved = await handlers['save-audio-blob'](Array.from(fs.readFileSync(path.join(folder, file))), path.extname(file).slice(1));

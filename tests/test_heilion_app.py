@@ -17,7 +17,9 @@ import venv
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from conftest import CLIPS
 from test_heilion import alive, free_port, heilion, is_free  # noqa: F401  (heilion is a fixture)
 from websockets.sync.client import connect
@@ -159,7 +161,7 @@ def added(file: str) -> list[str]:
 def test_the_patch_is_one_that_git_reads_and_starts_and_stops_the_sidecar():
     done = subprocess.run(["git", "apply", "--numstat", str(PATCH)], capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done.stderr
-    assert [line.split("\t")[2] for line in done.stdout.splitlines()] == ["main.js", "main/sidecarManager.js"]
+    assert [line.split("\t")[2] for line in done.stdout.splitlines()] == ["main.js", "main/sidecarManager.js", "src/utils/sttManager.js"]
     assert added("main.js") == ["hubertLlamaAvailable = startHubertLlamaSidecar();", "stopHubertLlamaSidecar();"]
     commit = re.search(r"\b[0-9a-f]{40}\b", PATCH.read_text(encoding="utf-8"))[0]
     assert commit[:7] in README
@@ -194,12 +196,14 @@ def app(request, sources, tmp_path) -> tuple[Path, int, bool]:
     checkout, with_ws = sources
     folder, port = tmp_path / "app", free_port()
     shutil.copytree(checkout / "main", folder / "main")
-    shutil.copy(checkout / "main.js", folder)
-    shutil.copy(checkout / "src" / "utils" / "sttManager.js", folder / "sttManager.mjs")
+    (folder / "src" / "utils").mkdir(parents=True)
+    for name in ("main.js", "src/utils/sttManager.js"):
+        shutil.copy(checkout / name, folder / name)
     (folder / "node_modules").symlink_to(with_ws / "node_modules")
     installed(folder)
     if request.param == "patched":
         subprocess.run(["git", "apply", PATCH], cwd=folder, check=True)
+    (folder / "src" / "utils" / "sttManager.js").rename(folder / "sttManager.mjs")  # for Node; the app bundles it
     manager = folder / "main" / "sidecarManager.js"
     before = manager.read_text(encoding="utf-8")
     assert before.count("hubertLlamaPort = 8766;") == 1
@@ -292,11 +296,13 @@ def test_main_starts_it_answers_a_recording_and_stops_it(app):
         opus = ["-ac", "1", "-ar", "48000", "-c:a", "libopus", "-f", "webm", "-live", "1", "pipe:1"]
         webm = subprocess.run([ffmpeg, "-v", "error", "-i", CLIPS / "gravity.ogg", *opus], capture_output=True, check=True).stdout
         (folder / "recorded.webm").write_bytes(webm)
+    soundfile.write(folder / "silence.wav", np.zeros(32000), 16000)
     _, steps = play(folder, "main")
     assert steps["models loaded"][0]["ok"] and "gravity" in steps["heard"][0]["transcript"].lower()
     for step in steps["recorded"]:
         assert step["filePath"].endswith(".wav") and "gravity" in step["transcript"].lower()
     assert len(steps["recorded"]) == bool(ffmpeg)
+    assert not steps["silence"][0]["success"] and steps["silence"][0]["error"].startswith("I could not hear a question.")
     assert steps["server ended"][0]["code"] == 0 and is_free(port)  # at before-quit
     console = [step["text"] for step in steps["console"] if step["text"].startswith("HuBERT+Llama sidecar")]
     assert len([text for text in console if not text.startswith("HuBERT+Llama sidecar error")]) == 2  # it listens; it ended
