@@ -1,5 +1,5 @@
-// Heilion's own code, from its repository: main/sidecarManager.js by itself, or main.js with Electron and the packages that
-// have nothing to do with speech replaced by stubs. Prints one line of JSON per step; tests/test_heilion_app.py reads them.
+// Heilion's own code, from its repository: main/sidecarManager.js by itself, or main.js with stubs for Electron and the
+// packages that have nothing to do with speech. Prints one line of JSON per step; tests/test_heilion_app.py reads them.
 //
 //   node heilion_app.js APP_FOLDER CLIPS_FOLDER SCENARIO      (in APP_FOLDER: node_modules/ws and the drop-in)
 
@@ -53,7 +53,8 @@ async function sidecar() {
   if (scenario === 'die') { say('dying'); process.kill(process.pid, 'SIGKILL'); }
 
   say('available', await app.checkHubertLlamaAvailable());
-  for (const name of fs.readdirSync(clips).map((file) => path.parse(file).name).sort()) say('heard', { name, ...await hear(name) });
+  const names = fs.readdirSync(clips).map((file) => path.parse(file).name).sort();
+  for (const name of names) say('heard', { name, ...await hear(name) });
   say('wrong path', await app.transcribeWithHubertLlama('/nowhere/heilion_recording_1.wav'));
   say('after it', await hear('gravity'));
 
@@ -111,8 +112,13 @@ const anything = new Proxy(function () {}, { // whatever is asked of it is there
 function stubElectron() {
   const handlers = {};
   const app = Object.assign(new EventEmitter(), {
-    isPackaged: false, setName() {}, setAboutPanelOptions() {}, getVersion: () => '1', getPath: () => folder, whenReady: () => Promise.resolve(),
-    quit() { app.emit('before-quit'); },
+    isPackaged: false,
+    setName() {},
+    setAboutPanelOptions() {},
+    getVersion: () => '1',
+    getPath: () => folder,
+    whenReady: () => Promise.resolve(),
+    quit: () => app.emit('before-quit'),
   });
   const ipcMain = { handle: (name, handler) => { handlers[name] = (...args) => handler({}, ...args); }, on() {} };
   const electron = new Proxy({ app, ipcMain }, { get: (known, name) => known[name] || anything });
@@ -139,8 +145,10 @@ async function main() {
   say('heard', await transcribe(clip('gravity'), settings));
   say('silence', await transcribe(path.join(folder, 'silence.wav'), settings));
 
-  for (const file of fs.readdirSync(folder).filter((name) => name.startsWith('recorded.'))) { // as MediaRecorder makes them
-    const saved = await handlers['save-audio-blob'](Array.from(fs.readFileSync(path.join(folder, file))), path.extname(file).slice(1));
+  const recordings = fs.readdirSync(folder).filter((name) => name.startsWith('recorded.')); // as MediaRecorder makes them
+  for (const file of recordings) {
+    const blob = Array.from(fs.readFileSync(path.join(folder, file)));
+    const saved = await handlers['save-audio-blob'](blob, path.extname(file).slice(1));
     say('recorded', { file, ...saved, ...await transcribe(saved.filePath, settings) });
     fs.rmSync(saved.filePath, { force: true });
   }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Heilion's sidecar: finds the Python that has hubert_llama, and becomes its server.
 
-Heilion runs `python3 hubert_llama_service.py 8766`, and that python3 is seldom the one that the package is installed for.
-This file needs Python 3.7 and nothing else.
+Heilion runs `python3 hubert_llama_service.py 8766`, and that python3 is seldom the one that has the package.
+This file itself needs Python 3.7 and nothing else.
 
     HUBERT_LLAMA_PYTHON   the Python to use, for example /home/me/hubert_llama/.venv/bin/python
     HUBERT_LLAMA_ARGS     options for the server, for example "--profile llama3.2-1b"
@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 PORT = "8766"  # where Heilion looks for its sidecar
-IMPORTS = "import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, ('hubert_llama.server', 'websockets', 'torch'))))"
+NEEDED = ("hubert_llama.server", "websockets", "torch")
+IMPORTS = f"import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, {NEEDED})))"  # finds, but does not load
 IN_VENV = "Scripts/python.exe" if os.name == "nt" else "bin/python"
 HELP = """hubert_llama: no Python was found that has the package. Looked at:
 {tried}
@@ -36,16 +37,25 @@ def has_package(
 
 
 def environments() -> "list[Path]":
-    """Where a .venv may be: in the sidecar's or the app's folder, beside the app, or in a clone there; in the clone, if this is a link."""
+    """Pythons of a .venv in the sidecar's or the app's folder, beside the app, in a clone there, or in the clone linked to."""
     here, linked = Path(__file__).absolute().parent, Path(__file__).resolve().parent
     folders = [here, here.parent, here.parent.parent, here.parent.parent / "hubert_llama", linked.parent.parent]
     return [folder / ".venv" / IN_VENV for folder in folders]
 
 
 def candidates() -> "list[str]":
-    """Pythons to try: the one that runs this, then the one that the user names or else those of the environments nearby."""
+    """Pythons to try: the one that runs this, then the one that the user names, or else those of environments nearby."""
     named = os.environ.get("HUBERT_LLAMA_PYTHON")
-    return [sys.executable, *([os.path.expanduser(named)] if named else map(str, filter(Path.exists, environments())))]
+    others = [os.path.expanduser(named)] if named else [str(path) for path in environments() if path.exists()]
+    return list(dict.fromkeys([sys.executable, *others]))
+
+
+def options() -> "list[str]":
+    """What the user sets for the server; ends with a message where that cannot be read."""
+    try:
+        return shlex.split(os.environ.get("HUBERT_LLAMA_ARGS", ""))
+    except ValueError as e:
+        sys.exit(f"hubert_llama: HUBERT_LLAMA_ARGS cannot be read: {e}. Write it as in a shell.")
 
 
 def become(command: "list[str]") -> int:
@@ -57,13 +67,11 @@ def become(command: "list[str]") -> int:
 
 def main() -> int:
     """Start the server with the port (and options) given; the exit code."""
-    tried = list(dict.fromkeys(candidates()))
-    python = next(filter(has_package, tried), None)
+    python = next(filter(has_package, candidates()), None)
     if python is None:
-        sys.stderr.write(HELP.format(tried="\n".join(f"  {path}" for path in tried), venv=f".venv/{IN_VENV}"))
+        sys.stderr.write(HELP.format(tried="\n".join(f"  {path}" for path in candidates()), venv=f".venv/{IN_VENV}"))
         return 1
-    options = shlex.split(os.environ.get("HUBERT_LLAMA_ARGS", ""))
-    return become([python, "-m", "hubert_llama.server", *(sys.argv[1:] or [PORT]), *options])
+    return become([python, "-m", "hubert_llama.server", *(sys.argv[1:] or [PORT]), *options()])
 
 
 if __name__ == "__main__":
