@@ -145,7 +145,7 @@ async function main() {
   say('heard', await transcribe(clip('gravity'), settings));
   say('silence', await transcribe(path.join(folder, 'silence.wav'), settings));
 
-  const recordings = fs.readdirSync(folder).filter((name) => name.startsWith('recorded.')); // as MediaRecorder makes them
+  const recordings = fs.readdirSync(folder).filter((name) => name.startsWith('recorded.')); // by MediaRecorder
   for (const file of recordings) {
     const blob = Array.from(fs.readFileSync(path.join(folder, file)));
     const saved = await handlers['save-audio-blob'](blob, path.extname(file).slice(1));

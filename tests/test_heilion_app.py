@@ -1,4 +1,4 @@
-"""What integrations/heilion brings, the drop-in and the patch; and Heilion's own code with them, where a checkout is named.
+"""What integrations/heilion brings, the drop-in and the patch; and Heilion's own code with both, where it is at hand.
 
 HEILION_APP=/path/to/heilion pytest tests/test_heilion_app.py
 """
@@ -64,8 +64,8 @@ def installed(app: Path) -> Path:
 
 
 def drop_in(python: Path | str, *args: str, file: Path = DROP_IN, **variables: str) -> subprocess.CompletedProcess:
-    env = environment(**variables)
-    return subprocess.run([python, file, *args], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    options = {"env": environment(**variables), "stdin": subprocess.DEVNULL, "timeout": 60}
+    return subprocess.run([python, file, *args], capture_output=True, text=True, **options)
 
 
 @posix

@@ -37,14 +37,14 @@ def has_package(
 
 
 def environments() -> "list[Path]":
-    """Pythons of a .venv in the sidecar's or the app's folder, beside the app, in a clone there, or in the clone linked to."""
+    """Pythons of a .venv in the sidecar's folder, the app's, beside it, in a clone there, or in the clone linked to."""
     here, linked = Path(__file__).absolute().parent, Path(__file__).resolve().parent
     folders = [here, here.parent, here.parent.parent, here.parent.parent / "hubert_llama", linked.parent.parent]
     return [folder / ".venv" / IN_VENV for folder in folders]
 
 
 def candidates() -> "list[str]":
-    """Pythons to try: the one that runs this, then the one that the user names, or else those of environments nearby."""
+    """Pythons to try: the one that runs this, then the one that the user names, else those of environments nearby."""
     named = os.environ.get("HUBERT_LLAMA_PYTHON")
     others = [os.path.expanduser(named)] if named else [str(path) for path in environments() if path.exists()]
     return list(dict.fromkeys([sys.executable, *others]))
