@@ -375,8 +375,10 @@ async def test_too_many_requests_are_refused_in_order():
 
 async def raw_socket(service) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A WebSocket of which nothing is read after its handshake."""
-    plain = socket.create_connection(("127.0.0.1", service.port))
-    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # little that the system takes on its behalf
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # little that the system takes on its behalf
+    plain.connect(("127.0.0.1", service.port))
+    plain.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=plain)
     lines = (f"Host: localhost:{service.port}", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
     writer.write(("GET / HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode())
