@@ -102,7 +102,7 @@ def _ask_one(pipeline, path: str, args: argparse.Namespace, progress: ProgressLi
     return 0
 
 def _show_text(event, path: str, progress: ProgressLine, notices: set[str]) -> None:
-    "An event for a reader: the transcript, then the answer as it comes, then what they should know; a notice only once."
+    "An event for a reader: the transcript, then the answer as it comes, then what they should know, once."
     from hubert_llama.pipeline import Heard, Progress, ResponseDelta, Transcript
 
     if isinstance(event, Progress):

@@ -63,7 +63,8 @@ class ServerConfig:
     max_jobs: int = 64  # requests waiting, together
     max_unanswered: int = 2048  # replies waiting for their turn, per connection; beyond it the socket is closed
     max_message: int = 256 * 1024  # characters or bytes of a context, and of all the rest of a message
-    max_fragment: int = 1024 * 1024  # bytes of one frame, beyond which the socket is closed at once; and characters of a message
+    max_fragment: int = 7 * 256 * 1024  # bytes of a frame, beyond which the socket is closed; characters of a message:
+    # enough for a context of `max_message` letters that are all written as escapes (\\u044f), and for the rest
     max_fragments: int = 64  # frames of one message
     send_timeout: float = 10.0  # seconds a client has to take a message
     worker: tuple[str, ...] = (sys.executable, "-m", "hubert_llama.worker")  # the command that starts the worker
@@ -87,7 +88,7 @@ class Request:
     audio_path: str = ""
     context: str | None = ""  # None: a session keeps the one it has
     timeout: float | None = None  # seconds
-    stream: bool | None = None  # whether to tell what is known before all is; None: progress to who waits for the models
+    stream: bool | None = None  # whether to tell what is known before all is; None: only how the models come along
     remember: int | None = None  # turns that a session keeps
 
 def parse_request(
@@ -99,7 +100,12 @@ def parse_request(
         raise RequestError("Binary frame: send JSON as text.")
     if len(text) > config.max_fragment:
         raise RequestError(_too_large(config))
+    context = None
     try:
+        if len(text) > config.max_message:
+            text, context = _set_aside(text)
+        if len(text) > config.max_message:
+            raise RequestError(_too_large(config))
         data = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as e:
         raise RequestError(f"Not JSON: {str(e)[:100]}.") from e
@@ -107,24 +113,29 @@ def parse_request(
         raise RequestError('Not a JSON object: send for example {"type": "ping"}.')
     request_id = request_id_of(data)
     try:
-        if len(text) > config.max_message:
-            _check_size(data, config)
-        return _checked(data, request_id, config)
+        return _checked(_put_back(data, context, config), request_id, config)
     except RequestError as e:
         raise RequestError(str(e), request_id) from None
-
-def _check_size(data: dict[str, Any], config: ServerConfig) -> None:
-    "Of a large message, which part of it is too large, if one is: the context or the rest."
-    context, most = data.get("context"), config.max_message
-    if isinstance(context, str) and len(context) > most:
-        raise RequestError(f"Field context is too long: {len(context):,} characters, at most {most:,} are taken. "
-                           "Send the part of the course that the question is about.")
-    if len(json.dumps({**data, "context": None})) > most:
-        raise RequestError(_too_large(config))
 
 def _too_large(config: ServerConfig) -> str:
     return (f"Message too large: a context may have {config.max_message:,} characters, and the rest of a message as many. "
             "Send recordings as a path, not in the message.")
+
+def _set_aside(text: str) -> tuple[str, str | None]:
+    "A message with a mark in its context's place, and the context: a long string is read in no time, a long list is not."
+    if (start := re.search(r'"context"\s*:\s*"', text)) is None:
+        return text, None
+    context, end = json.decoder.scanstring(text, start.end(), True)
+    return f"{text[:start.end()]}\\u0000{text[end - 1:]}", context
+
+def _put_back(data: dict[str, Any], context: str | None, config: ServerConfig) -> dict[str, Any]:
+    "The message with its context, unless that is too long or was not the message's own."
+    if context is None or data.get("context") != "\0":
+        return data
+    if len(context) > config.max_message:
+        raise RequestError(f"Field context is too long: {len(context):,} characters, at most {config.max_message:,} "
+                           "are taken. Send the part of the course that the question is about.")
+    return {**data, "context": context}
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
@@ -134,7 +145,7 @@ def _checked(data: dict[str, Any], request_id: str | int | None, config: ServerC
     kind = data.get("type")
     if kind not in ("ping", "load_models", "transcribe", "session.update"):
         raise RequestError(f"Unknown message type {json.dumps(kind)[:60]}: use ping, load_models, transcribe or session.update.")
-    path, context, timeout, stream = data.get("audio_path"), data.get("context"), data.get("timeout"), data.get("stream")
+    path, context, timeout, stream = (data.get(name) for name in ("audio_path", "context", "timeout", "stream"))
     if kind == "transcribe" and (not isinstance(path, str) or not path):
         raise RequestError("Field audio_path is missing, or no string: name a recording by its path.")
     if context is not None and not isinstance(context, str):
@@ -147,7 +158,8 @@ def _checked(data: dict[str, Any], request_id: str | int | None, config: ServerC
     if remember is not None and (isinstance(remember, bool) or not isinstance(remember, int) or not 0 <= remember <= MAX_TURNS):
         raise RequestError(f"Field remember must be a whole number of turns, 0 to {MAX_TURNS}.")
     kept = kind == "session.update" and "context" not in data
-    return Request(kind, request_id, path if kind == "transcribe" else "", None if kept else context or "", timeout, stream, remember)
+    path, context = path if kind == "transcribe" else "", None if kept else context or ""
+    return Request(kind, request_id, path, context, timeout, stream, remember)
 
 def request_id_of(data: dict[str, Any]) -> str | int | None:
     "The id a client gave its message, for the reply."
@@ -268,7 +280,7 @@ class Client:
         "Wait while replies pile up that the client does not take; those that wait for their turn hold up nobody."
         if self.outgoing.qsize() > self.config.max_jobs:
             await self.outgoing.join()
-        await asyncio.sleep(0)  # messages that have come already are read without a pause, in which others are to be served
+        await asyncio.sleep(0)  # messages that have come are read without a pause, in which others are to be served
 
     def stream(self, message: dict) -> None:
         "Queue an event of a streamed request, numbered."
@@ -403,7 +415,9 @@ def with_id(message: dict, request: Request) -> dict:
 # %% ../nbs/04_server.ipynb #f1897db5
 def _ending(code: int) -> str:
     "How a process ended that nobody told to."
-    return f"ended with code {code}" if code >= 0 else f"was ended by signal {-code}" + " (out of memory?)" * (code == -9)
+    if code >= 0:
+        return f"ended with code {code}"
+    return f"was ended by signal {-code}" + (" (out of memory?)" if code == -9 else "")
 
 class WorkerProcess:
     "A running worker: lines in, events out, and a callback when it ends."
@@ -515,7 +529,9 @@ class Dispatcher:
         client.jobs.add(job)
         client.turn = self._begun - 1 if client.turn is None else client.turn  # before whom the worker is at
         seconds = request.timeout or self.config.timeout
-        job.deadline = asyncio.get_running_loop().call_later(seconds, self._expire, job, f"No answer within {seconds:g} s. Ask again with a shorter recording, or choose a smaller profile.")
+        job.deadline = asyncio.get_running_loop().call_later(
+            seconds, self._expire, job,
+            f"No answer within {seconds:g} s. Ask again with a shorter recording, or choose a smaller profile.")
         self.waiting.append(job)
         self._pump()
 
@@ -544,7 +560,7 @@ class Dispatcher:
             worker.kill("showed no sign of life")
 
     def _grace(self) -> float:
-        "Seconds for giving a job up: what another worker would need to load, since so much is lost by killing this one."
+        "Seconds for giving a job up: what another worker would need to load, since that is lost by killing this one."
         return min(self.config.grace, max(self.config.patience, self._loading_took))
 
     def _insist(self, job: Job, worker: WorkerProcess) -> None:
@@ -642,10 +658,12 @@ class Dispatcher:
                 job.client.stream(with_id(message, job.request))
 
     def _on_progress(self, job: Job | None, fields: dict) -> None:
-        "Progress goes to who waits for the models, and with jobs to who asked for it; a job that tells of a part of its encoding is long."
+        "Who waits for the models is told, and with jobs who asked for it; a job that tells of a part of its encoding is long."
         message = {"type": "progress", **{k: fields.get(k) for k in ("stage", "fraction", "message")}}
-        told = [(j.client, j.request) for j in (self.waiting if job is None else [job]) if j.request.stream and not j.done]
-        for client, request in [*((c, r) for c, r in self.loaders if r.stream is not False), *told]:
+        told = [(client, request) for client, request in self.loaders if request.stream is not False]
+        jobs = self.waiting if job is None else [job]
+        told += [(j.client, j.request) for j in jobs if j.request.stream and not j.done]
+        for client, request in told:
             client.stream(with_id(message, request))
         if job is not None and fields.get("stage") == "encoding" and fields.get("fraction", 1) < 1 and not job.long:
             job.long = True
@@ -676,7 +694,7 @@ class Dispatcher:
         doing, loading, loaded = self.running, self.loading, self.loaded is not None
         self.running, self.loading, self.worker, self.loaded, self._starting = [], False, None, None, None
         self.failures = 0 if loaded else self.failures + 1
-        self._reload, self._used = loaded and self._used, False  # what died though nobody used it is not brought back for ever
+        self._reload, self._used = loaded and self._used, False  # what dies unused is not brought back for ever
         log.error("the worker %s while %s", how, "loading" if loading else f"doing {' and '.join(f'job {job.id}' for job in doing)}" if doing else "it was idle")
         why = f"The model process {how}. It is being restarted; ask again. If this happens again, look at the log or choose a smaller profile."
         for job in doing:
@@ -779,7 +797,8 @@ class Service:
             return False
         self.clients.discard(client)
         self.lobby.enter(client.websocket)
-        goodbye = asyncio.ensure_future(client.websocket.close(1013, "idle, and all connections are in use (--max-connections)"))
+        why = "idle, and all connections are in use (--max-connections)"
+        goodbye = asyncio.ensure_future(client.websocket.close(1013, why))
         self.leaving.add(goodbye)
         goodbye.add_done_callback(self.leaving.discard)
         return True
@@ -933,7 +952,8 @@ def within_file_limit(config: ServerConfig) -> ServerConfig:
     if allowed == wanted:
         return config
     connections = max(1, (allowed - SPARE_FILES) // 2)
-    log.warning("the system allows %d open files: at most %d connections instead of %d (raise ulimit -n)", allowed, connections, config.max_connections)
+    log.warning("the system allows %d open files: at most %d connections instead of %d (raise ulimit -n)",
+                allowed, connections, config.max_connections)
     return replace(config, max_connections=connections)
 
 # %% ../nbs/04_server.ipynb #6ff1f031
@@ -976,7 +996,7 @@ def option_faults(args: argparse.Namespace) -> Iterator[str]:
         yield "--token is empty: give one, or leave the option out"
     for origin in args.allow_origin:
         if origin != "null" and not re.fullmatch(r"[a-zA-Z][\w+.-]*://[^/?#\s]+", origin):
-            yield f"--allow-origin {origin!r}: browsers send scheme://host or scheme://host:port, for example https://my.page"
+            yield f"--allow-origin {origin!r}: browsers send scheme://host or scheme://host:port, such as https://my.page"
     for name in args.allow_host:
         if not name or _host_name(name) != name.lower().rstrip("."):
             yield f"--allow-host {name!r}: must be a name alone, without scheme or port"

@@ -93,14 +93,15 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 # %% ../nbs/03a_worker.ipynb #98875a0b
-PROFILE_NAMES = ("mini", "llama3-8b", "llama3.2-3b", "llama3.2-1b")  # of `profiles`, which imports numpy; a test holds them together
+PROFILE_NAMES = ("mini", "llama3-8b", "llama3.2-3b", "llama3.2-1b")  # as in `profiles`, which imports numpy
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 def model_option_faults(args: argparse.Namespace) -> Iterator[str]:
     "What is wrong with the options of `add_model_options`, and what would be right."
     if args.profile not in ("auto", *PROFILE_NAMES):
-        yield f"Unknown profile {args.profile!r}: choose auto, {', '.join(PROFILE_NAMES)}, or name two models with --hubert and --llama."
+        names = ", ".join(PROFILE_NAMES)
+        yield f"Unknown profile {args.profile!r}: choose auto, {names}, or name two models with --hubert and --llama."
     for option, model in (("--hubert", args.hubert), ("--llama", args.llama)):
         if model is not None and not os.path.isdir(model) and (os.path.exists(model) or not HUB_ID.fullmatch(model)):
             yield f"{option} {model!r} is no folder, and no name on the hub such as facebook/hubert-large-ls960-ft."

@@ -1,7 +1,9 @@
 """A worker without models, for tests of the server: speaks the worker's wire and fails on request.
 
 Behaviour comes from the environment (FAKE_START, FAKE_LOAD) and, per job, from the context:
-"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel, though it says that it heard of it), "garbage", "huge 1000", "burst 1000", "noisy 1000", "long 4" (heard in so many steps, between which another job has its turn), "fail", "tell" (answers with what the request says beside the recording), "mumble" (was not understood).
+"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel, though it says that it heard of it),
+"garbage", "huge 1000", "burst 1000", "noisy 1000",
+"long 4" (heard in so many steps, between which another job has its turn), "fail", "tell" (answers with what the request says beside the recording), "mumble" (was not understood).
 """
 
 import json

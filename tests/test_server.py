@@ -19,6 +19,8 @@ from servers import running, serving, talking
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from hubert_llama.server import main
+
 
 def on_loop(test):
     """Run an async test."""
@@ -150,6 +152,42 @@ async def test_a_wrong_message_with_an_id_is_refused_at_once_by_that_id():
         await client.say("dance", request_id="d")
         got = await client.hear_all(4)
         assert [(m["type"], m.get("request_id")) for m in got] == [("error", "b"), ("error", 3), ("error", "d"), ("result", None)]
+
+
+@on_loop
+async def test_who_waits_for_the_models_is_told_how_they_come_along():
+    async with serving() as service, talking(service) as client, talking(service) as quiet:
+        await quiet.say("load_models", stream=False)
+        await client.say("load_models", request_id="l")
+        got = [await client.hear(progress=True) for _ in range(2)]
+        assert got[0] == {"type": "progress", "stage": "loading", "fraction": 0.5, "message": "Loading fake", "request_id": "l", "seq": 1}
+        assert got[1]["type"] == "models_loaded" and (await quiet.hear(progress=True))["type"] == "models_loaded"
+
+
+@on_loop
+async def test_a_context_that_is_too_long_is_told_as_such():
+    async with serving() as service, talking(service) as client:
+        await client.ask("a.wav", "ö" * 262_145, request_id=1)
+        error = await client.hear()
+        assert error["request_id"] == 1 and error["error"].startswith("Field context is too long: 262,145 characters, at most 262,144")
+        await client.say("session.update", context="x" * 300_000)
+        assert "Field context is too long: 300,000" in (await client.hear())["error"]
+        await client.socket.send(["x" * 600_000, "x" * 600_000])
+        both = (await client.hear())["error"]
+        assert "context" in both and "recordings" in both and "262,144" in both
+        await client.ask("a.wav", "ö" * 150_000)  # 900,000 characters of JSON
+        assert (await client.hear())["transcript"] == "a.wav"
+
+
+@on_loop
+async def test_an_empty_context_forgets_a_sessions_and_none_keeps_it():
+    async with serving() as service, talking(service) as client:
+        told = {"context": "tell", "stream": None}
+        for update, known in ((told, "tell"), ({"remember": 2}, "tell"), ({"context": ""}, ""), (told, "tell"), ({"context": None}, "")):
+            await client.say("session.update", **update)
+            assert (await client.hear())["session"]["context"] == known
+        await client.ask("a.wav", None, stream=None, timeout=None, request_id=None, remember=None)
+        assert (await client.hear())["response"] == "Well, a.wav"
 
 
 @on_loop
@@ -380,8 +418,9 @@ async def raw_socket(service) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
     plain.connect(("127.0.0.1", service.port))
     plain.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=plain)
-    lines = (f"Host: localhost:{service.port}", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
-    writer.write(("GET / HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode())
+    lines = ("GET / HTTP/1.1", f"Host: localhost:{service.port}", "Upgrade: websocket", "Connection: Upgrade",
+             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
     await reader.readuntil(b"\r\n\r\n")
     reader._transport.pause_reading()
     return reader, writer
@@ -411,7 +450,14 @@ async def test_pings_are_answered_at_once_while_a_hundred_requests_wait():
         assert all("Too many requests" in m["error"] for m in got[16:])
 
 
-@pytest.mark.parametrize("flood", [frame(1, b'{"request_id":"%s"}' % (b"x" * 256)), frame(9, b"x" * 125), frame(1, b'{"type":"transcribe","audio_path":"a"}')], ids=["nonsense", "pings", "requests"])
+FLOODS = {
+    "nonsense": frame(1, b'{"request_id":"%s"}' % (b"x" * 256)),
+    "pings": frame(9, b"x" * 125),
+    "requests": frame(1, b'{"type":"transcribe","audio_path":"a"}'),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
 @on_loop
 async def test_who_sends_without_end_and_reads_nothing_is_dropped_and_takes_little_room(flood, caplog):
     async with serving(send_timeout=0.5, max_unanswered=200) as service, talking(service) as other:
@@ -422,7 +468,8 @@ async def test_who_sends_without_end_and_reads_nothing_is_dropped_and_takes_litt
             writer.write(flood * 500)
             with contextlib.suppress(asyncio.TimeoutError, ConnectionError):
                 await asyncio.wait_for(writer.drain(), 0.05)
-            most = max(most, client.websocket.transport.get_write_buffer_size(), 200 * (len(client.slots) + client.outgoing.qsize()))
+            queued = len(client.slots) + client.outgoing.qsize()
+            most = max(most, client.websocket.transport.get_write_buffer_size(), 200 * queued)
         assert client not in service.clients and most < 2e6
         await other.say("ping")
         assert await other.hear() == {"type": "pong"}
@@ -442,7 +489,8 @@ async def test_too_many_unanswered_messages_end_a_socket_when_all_are_answered()
         with pytest.raises(ConnectionClosed) as closed:
             while True:
                 got.append(await client.hear())
-        assert len(got) == 51 and "Too many messages" in got[0]["error"] and "Not JSON" in got[49]["error"] and "50 wait" in got[50]["error"]
+        assert len(got) == 51 and "Too many messages" in got[0]["error"]
+        assert "Not JSON" in got[49]["error"] and "50 wait" in got[50]["error"]
         assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1013, "Too many messages at once")
 
 
@@ -467,7 +515,9 @@ async def test_the_connection_that_is_needed_least_makes_room():
         with pytest.raises(InvalidStatus) as refused:
             async with talking(service):
                 pass
-        assert refused.value.response.status_code == 503 and b"all 5 have requests pending" in refused.value.response.body and b"--max-connections" in refused.value.response.body
+        response = refused.value.response
+        assert response.status_code == 503 and b"all 5 have requests pending" in response.body
+        assert b"--max-connections" in response.body
         assert (await pending.hear())["transcript"] == "mine.wav" and len(service.clients) == 5
         async with talking(service) as late:  # in the place of the one that was answered
             await late.say("ping")
@@ -713,11 +763,32 @@ def test_a_port_in_use_is_a_sentence_and_exit_code_1():
     assert done.returncode == 1 and f"port {port} is in use" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("args", [["99999"], ["--timeout", "0"], ["--host", "0.0.0.0"], ["--dtype", "int3"], ["x"]])
-def test_wrong_options_exit_with_2(args):
-    env = {k: v for k, v in os.environ.items() if k != "HUBERT_LLAMA_TOKEN"}
-    done = subprocess.run([sys.executable, "-m", "hubert_llama.server", *args], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, env=env)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["99999"], "0 to 65535"), (["eight"], "'eight' is not a port"),
+        (["--timeout", "0"], "at most 3600"), (["--timeout", "nan"], "at most 3600"),
+        (["--host", "0.0.0.0"], "needs a token"), (["--token="], "--token is empty"),
+        (["--dtype", "int3"], "bfloat16"), (["--device", "foo"], "use auto, cpu, mps, cuda or cuda:N"),
+        (["--profile", "nope"], "choose auto, mini, llama3-8b"), (["--hubert", "./nope"], "'./nope' is no folder"),
+        (["--audio-root", "/nope"], "'/nope' is no folder"), (["--log-level", "loud"], "DEBUG"),
+        (["--max-duration", "-5"], "more than 0"), (["--max-duration", "inf"], "more than 0"),
+        (["--max-connections", "0"], "a whole number, 1 or more"),
+        (["--allow-origin", "my.page"], "https://my.page"), (["--allow-host", "a:80"], "without scheme or port"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_wrong_options_exit_with_2_and_say_what_is_right(args, words, capsys, monkeypatch):
+    monkeypatch.delenv("HUBERT_LLAMA_TOKEN", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main(args)
+    assert ended.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_a_wrong_option_ends_the_process_before_anything_big_is_imported():
+    code = "import sys, hubert_llama.server as s\ntry: s.main(['--profile', 'nope'])\nfinally: print('torch' in sys.modules or 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2 and done.stdout.strip() == "False" and "Traceback" not in done.stderr
 
 
 def test_the_socket_process_imports_no_model_code():
