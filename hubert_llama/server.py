@@ -426,6 +426,7 @@ class WorkerProcess:
         self.process, self.on_event, self.on_exit = process, on_event, on_exit
         self.heard = 0.0  # when its last line came, by the loop's clock
         self.killed = ""  # why it was killed, if it was
+        self.ready = False  # whether it has imported what it needs
         self.logging = asyncio.create_task(self._log())
         self.task = asyncio.create_task(self._read())
 
@@ -497,7 +498,7 @@ class Dispatcher:
         self.loading = False  # whether the worker is at it
         self.running: list[Job] = []  # what the worker is at: at most one job, or two when the first is long
         self.worker: WorkerProcess | None = None
-        self.failures = 0  # workers that died in a row before the models were loaded
+        self.failures = 0  # workers that died in a row while they started or loaded
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None  # until the next worker is started
         self._starting: asyncio.Task | None = None  # of the worker, if there is one or soon will be
@@ -615,7 +616,7 @@ class Dispatcher:
         return min(able, key=lambda j: (j.client is long.client, j.client.turn), default=None)
 
     def start_worker(self) -> None:
-        "Start a worker: at once, or later and later the more died before they had loaded; soon if somebody waits."
+        "Start a worker: at once, or later and later the more have died on the way; soon if somebody waits."
         if self._starting is not None or self._closing:
             return
         delay = 0 if self.failures == 0 else min(0.25 * 2**self.failures, 1.0 if self.waiting or self.loaders else 30.0)
@@ -643,7 +644,9 @@ class Dispatcher:
         "What the worker says."
         kind, fields = event["event"], {k: v for k, v in event.items() if k not in ("event", "job")}
         job = next((j for j in self.running if j.id == event.get("job")), None)
-        if kind == "progress":
+        if kind == "ready":
+            self.worker.ready = True
+        elif kind == "progress":
             self._on_progress(job, fields)
         elif kind == "loaded" and self.loading:
             self._on_loaded(fields)
@@ -692,8 +695,9 @@ class Dispatcher:
         if self._closing:
             return
         doing, loading, loaded = self.running, self.loading, self.loaded is not None
+        started = self.worker is not None and self.worker.ready and not loading
         self.running, self.loading, self.worker, self.loaded, self._starting = [], False, None, None, None
-        self.failures = 0 if loaded else self.failures + 1
+        self.failures = 0 if loaded or started else self.failures + 1
         self._reload, self._used = loaded and self._used, False  # what dies unused is not brought back for ever
         log.error("the worker %s while %s", how, "loading" if loading else f"doing {' and '.join(f'job {job.id}' for job in doing)}" if doing else "it was idle")
         why = f"The model process {how}. It is being restarted; ask again. If this happens again, look at the log or choose a smaller profile."

@@ -330,6 +330,7 @@ def main(argv: list[str] | None = None) -> None:
 
     threading.Thread(target=read, daemon=True).start()
     import_ahead()
+    send({"event": "ready"})
     worker.serve(requests)
 
 # %% ../nbs/03a_worker.ipynb #a256c160

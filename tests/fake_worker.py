@@ -101,6 +101,7 @@ def main():
     if os.environ.get("FAKE_START") == "die":
         sys.exit(3)
     send(event="started", pid=os.getpid())
+    send(event="ready")
     threading.Thread(target=read, daemon=True).start()
     loads = 0
     while True:

@@ -342,6 +342,12 @@ async def test_models_that_were_in_use_are_loaded_again_before_anybody_asks():
             await until(lambda: service.dispatcher.worker not in (None, worker))
             await asyncio.sleep(0.5)
             assert (service.dispatcher.loaded is not None) == again
+        for _ in range(5):
+            worker = service.dispatcher.worker
+            await until(lambda: worker.ready)
+            worker.process.kill()
+            await until(lambda: service.dispatcher.worker not in (None, worker))
+        assert service.dispatcher.failures == 0
         start = time.monotonic()
         await client.ask("a.wav")
         assert (await client.hear())["transcript"] == "a.wav" and time.monotonic() - start < 2
