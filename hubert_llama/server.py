@@ -441,6 +441,16 @@ class WorkerProcess:
         with contextlib.suppress(OSError, RuntimeError):
             self.process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
 
+    def cancel(self, job: int, patience: float) -> None:
+        "Have a job given up, or none; a process that has said nothing so many seconds later hangs, and is killed."
+        loop = asyncio.get_running_loop()
+        self.send({"op": "cancel", "job": job})
+        loop.call_later(patience, self._judge, loop.time())
+
+    def _judge(self, asked: float) -> None:
+        if self.heard < asked:
+            self.kill("showed no sign of life")
+
     async def _read(self) -> None:
         "Pass events on until the output ends, then tell how the process ended."
         try:
@@ -513,8 +523,8 @@ class Dispatcher:
             return client.send(with_id({"type": "models_loaded", "success": False, "error": SHUTTING_DOWN}, request))
         if self.loaded is not None:
             return client.send(with_id({"type": "models_loaded", "success": True, **self.loaded}, request))
-        if len(self.loaders) >= self.config.max_jobs:
-            return client.send(with_id({"type": "models_loaded", "success": False, "error": "Too many are waiting for the models: ask once, the answer comes."}, request))
+        if sum(c is client for c, _ in self.loaders) >= self.config.max_pending:
+            return client.send(with_id({"type": "models_loaded", "success": False, "error": "Too many requests are waiting for the models: ask once, the answer comes."}, request))
         self.loaders.append((client, request))
         self._pump()
 
@@ -540,25 +550,14 @@ class Dispatcher:
         "Give a job up: answer with an error now, and free the worker."
         job.error(why)
         if job in self.running and self.worker is not None:
-            self._ask_for_life(self.worker, job.id)
+            self.worker.cancel(job.id, self.config.patience)
             self._later(self._grace(), self._insist, job, self.worker)
 
     def _expire(self, job: Job, why: str) -> None:
         "A job's time is over. One that still waited was kept from its turn: perhaps by a worker that hangs."
         if self.worker is not None and job not in self.running:
-            self._ask_for_life(self.worker)
+            self.worker.cancel(NO_JOB, self.config.patience * (1 if self.loaded is not None else 5))  # imports take turns badly
         self.cancel(job, why)
-
-    def _ask_for_life(self, worker: WorkerProcess, job: int = NO_JOB) -> None:
-        "Have a job given up, or none; a worker that does not even say that it heard of it is replaced."
-        worker.send({"op": "cancel", "job": job})
-        seconds = self.config.patience * (1 if self.loaded is not None else 5)  # imports leave other threads little room
-        self._later(seconds, self._judge, worker, asyncio.get_running_loop().time())
-
-    def _judge(self, worker: WorkerProcess, asked: float) -> None:
-        "Kill a worker from which nothing came since it was asked."
-        if worker.heard < asked:
-            worker.kill("showed no sign of life")
 
     def _grace(self) -> float:
         "Seconds for giving a job up: what another worker would need to load, since that is lost by killing this one."
@@ -1002,7 +1001,7 @@ def option_faults(args: argparse.Namespace) -> Iterator[str]:
         if origin != "null" and not re.fullmatch(r"[a-zA-Z][\w+.-]*://[^/?#\s]+", origin):
             yield f"--allow-origin {origin!r}: browsers send scheme://host or scheme://host:port, such as https://my.page"
     for name in args.allow_host:
-        if not name or _host_name(name) != name.lower().rstrip("."):
+        if not re.fullmatch(r"[\w.-]+|[\da-fA-F]*(:[\da-fA-F.]*){2,}", name):  # or IPv6
             yield f"--allow-host {name!r}: must be a name alone, without scheme or port"
 
 def config_from_args(p: argparse.ArgumentParser, args: argparse.Namespace) -> ServerConfig:
@@ -1015,7 +1014,7 @@ def config_from_args(p: argparse.ArgumentParser, args: argparse.Namespace) -> Se
         p.error("listening on other than loopback needs a token: set HUBERT_LLAMA_TOKEN")
     worker = (*ServerConfig.worker, *argv_from(config_from(args)), f"--log-level={args.log_level}")
     names = tuple(h for h in hosts if h not in LOCAL_HOSTS) + tuple(args.allow_host)
-    return ServerConfig(args.port, hosts, token, tuple(args.allow_origin), tuple(n.lower() for n in names), args.timeout,
+    return ServerConfig(args.port, hosts, token, tuple(args.allow_origin), tuple(n.lower().rstrip(".") for n in names), args.timeout,
                         max_connections=args.max_connections, worker=worker)
 
 async def run(config: ServerConfig, keep_running: bool = False) -> int:

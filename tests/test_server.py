@@ -69,6 +69,19 @@ async def test_several_who_load_share_one_loading(monkeypatch):
 
 
 @on_loop
+async def test_many_clients_may_wait_for_the_models_but_none_too_often(monkeypatch):
+    monkeypatch.setenv("FAKE_LOAD", "slow 0.5")
+    async with serving(max_jobs=2, max_pending=3) as service, contextlib.AsyncExitStack() as open_ones:
+        clients = [await open_ones.enter_async_context(talking(service)) for _ in range(5)]
+        for client in clients:
+            for _ in range(4):
+                await client.say("load_models", stream=False)
+        for client in clients:
+            got = await client.hear_all(4)
+            assert [m["success"] for m in got] == [False, True, True, True] and "ask once" in got[0]["error"]
+
+
+@on_loop
 async def test_a_failed_loading_can_be_tried_again(monkeypatch):
     monkeypatch.setenv("FAKE_LOAD", "fail-once")
     async with serving() as service, talking(service) as client:
