@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from . import __version__
-from .worker import add_model_options, config_from, give_way, settle_threads, told
+from .worker import add_model_options, config_from, give_way, model_option_faults, settle_threads, told, whole_number
 
 if TYPE_CHECKING:
     from hubert_llama.evaluate import Outcome, Utterance
     from hubert_llama.pipeline import SpeechUnderstanding
 
 # %% auto #0
-__all__ = ['ProgressLine', 'ask', 'evaluate', 'make_parser', 'main']
+__all__ = ['ProgressLine', 'check_model_options', 'ask', 'evaluate', 'make_parser', 'main']
 
 # %% ../nbs/04a_cli.ipynb #1692b8b3
 class ProgressLine:
@@ -43,13 +44,21 @@ class ProgressLine:
         if self.shown:
             print("\r\033[K", end="", file=self.out, flush=True)
 
+# %% ../nbs/04a_cli.ipynb #32470347
+def check_model_options(args: argparse.Namespace) -> None:
+    "Exit with 2, after saying what would be right, where an option of the models cannot be."
+    for fault in model_option_faults(args):
+        args.parser.error(fault)
+
 # %% ../nbs/04a_cli.ipynb #93b45374
 def ask(args: argparse.Namespace) -> int:
     "Understand recordings one after the other and print what comes out; the exit code."
+    check_model_options(args)
     progress = ProgressLine(sys.stderr)
     if (pipeline := _load(args, progress)) is None:
         return 1
-    return max([_ask_one(pipeline, path, args, progress) for path in args.audio])
+    notices = set()
+    return max([_ask_one(pipeline, path, args, progress, notices) for path in args.audio])
 
 def _load(args: argparse.Namespace, progress: ProgressLine, greedy: bool = False) -> SpeechUnderstanding | None:
     "The pipeline that the options describe; None, after saying why, where it cannot be had."
@@ -73,12 +82,14 @@ def _load(args: argparse.Namespace, progress: ProgressLine, greedy: bool = False
     finally:
         progress.clear()
 
-def _ask_one(pipeline, path: str, args: argparse.Namespace, progress: ProgressLine) -> int:
-    "One recording; 0, or 1 when it could not be used."
+def _ask_one(pipeline, path: str, args: argparse.Namespace, progress: ProgressLine, notices: set[str]) -> int:
+    "One recording, under its name where there are several; 0, or 1 when it could not be used."
     show = _show_json if args.json else _show_text
+    if len(args.audio) > 1 and not args.json:
+        print(f"==> {path if path.isprintable() else ascii(path)} <==", flush=True)
     try:
         for event in pipeline.stream(path, args.context):
-            show(event, path, progress)
+            show(event, path, progress, notices)
     except BrokenPipeError:
         raise
     except Exception as e:
@@ -86,12 +97,12 @@ def _ask_one(pipeline, path: str, args: argparse.Namespace, progress: ProgressLi
         why = told(e, "The question could not be answered")
         if args.json:
             print(json.dumps({"success": False, "audio_path": path, "error": why}), flush=True)
-        print(f"hubert-llama: {why}", file=sys.stderr)
+        print(f"hubert-llama: {why if path in why else f'{path}: {why}'}", file=sys.stderr)
         return 1
     return 0
 
-def _show_text(event, path: str, progress: ProgressLine) -> None:
-    "An event for a reader: the transcript, then the answer as it comes, then what they should know."
+def _show_text(event, path: str, progress: ProgressLine, notices: set[str]) -> None:
+    "An event for a reader: the transcript, then the answer as it comes, then what they should know, once."
     from hubert_llama.pipeline import Heard, Progress, ResponseDelta, Transcript
 
     if isinstance(event, Progress):
@@ -105,10 +116,12 @@ def _show_text(event, path: str, progress: ProgressLine) -> None:
         print(event.text, end="", flush=True)
     else:
         print(flush=True)
-        for note in filter(None, (event.notice, "Something was cut: see --json." if event.truncated else None)):
+        notice = None if event.notice in notices else event.notice
+        notices.add(event.notice)
+        for note in filter(None, (notice, "Something was cut: see --json." if event.truncated else None)):
             print(f"note: {note}", file=sys.stderr)
 
-def _show_json(event, path: str, progress: ProgressLine) -> None:
+def _show_json(event, path: str, progress: ProgressLine, notices: set[str]) -> None:
     "Only the result, as one line of JSON."
     from hubert_llama.pipeline import Progress, Understanding
 
@@ -131,6 +144,7 @@ def _quiet_libraries() -> None:
 # %% ../nbs/04a_cli.ipynb #4a755cd0
 def evaluate(args: argparse.Namespace) -> int:
     "Measure a pipeline on a manifest and print the figures; the exit code."
+    check_model_options(args)
     from hubert_llama.evaluate import ManifestError, failures, peak_memory, read_manifest, report, to_html
 
     try:
@@ -220,6 +234,7 @@ def _add_ask(commands) -> None:
     a.add_argument("--context", default="", help="what the tutor should know: course, persona, difficulty, a page of the course")
     a.add_argument("--json", action="store_true", help="print one JSON object a recording, with everything that is known")
     add_model_options(a)
+    a.set_defaults(parser=a)
 
 def _add_evaluate(commands) -> None:
     e = commands.add_parser(
@@ -231,14 +246,15 @@ def _add_evaluate(commands) -> None:
         epilog="examples:\n  hubert-llama evaluate mine.jsonl\n  hubert-llama evaluate mine.jsonl --where split=dev --profile llama3.2-1b --out results")
     e.add_argument("manifest", metavar="MANIFEST", help="file of JSON lines")
     e.add_argument("--where", action="append", default=[], type=_field, metavar="FIELD=VALUE", help="only lines with this value; may be given more than once")
-    e.add_argument("--limit", type=int, metavar="N", help="only the first N lines")
+    e.add_argument("--limit", type=whole_number(1), metavar="N", help="only the first N lines")
     e.add_argument("--out", metavar="FOLDER", help="keep every outcome there (a stopped run goes on), and the figures as report.json, report.md and report.html")
     e.add_argument("--compare", type=_stages, default="raw,nbest,rescored,selected,llama,guarded", metavar="STAGES", help="whose readings are counted (default: %(default)s)")
     e.add_argument("--contexts", choices=["given", "none", "others"], default="given", help="give each recording its own context, none, or another's, to see what contexts are worth and whether they leak (default: %(default)s)")
-    e.add_argument("--distractors", type=int, default=0, metavar="N", help="add N words to each context that are not said")
-    e.add_argument("--failures", type=int, default=10, metavar="N", help="how many failures of each sort are shown (default: %(default)s)")
+    e.add_argument("--distractors", type=whole_number(0), default=0, metavar="N", help="add N words to each context that are not said")
+    e.add_argument("--failures", type=whole_number(0), default=10, metavar="N", help="how many failures of each sort are shown (default: %(default)s)")
     e.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_model_options(e)
+    e.set_defaults(parser=e)
 
 def make_parser() -> argparse.ArgumentParser:
     "The commands and their options."
@@ -253,9 +269,15 @@ def make_parser() -> argparse.ArgumentParser:
     commands.add_parser("serve", help="start the WebSocket server (hubert-llama serve --help)", add_help=False)
     return p
 
+def _interrupted(number: int, frame: object) -> None:
+    "Ctrl-C: end now. An exception could come while an object is being deleted, where Python drops it."
+    os._exit(130)  # every line that was printed or kept has been flushed
+
 def main(argv: list[str] | None = None) -> int:
     "Run a command; the exit code."
-    argv = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        signal.signal(signal.SIGINT, _interrupted)
+        argv = sys.argv[1:]
     if argv[:1] == ["serve"]:
         from hubert_llama import server
 

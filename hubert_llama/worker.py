@@ -9,8 +9,10 @@ import argparse
 import gc
 import json
 import logging
+import math
 import os
 import queue
+import re
 import signal
 import sys
 import threading
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
     from hubert_llama.pipeline import SpeechUnderstanding
 
 # %% auto #0
-__all__ = ['log', 'Send', 'SMALL', 'MAX_UNDER_WAY', 'WorkerConfig', 'give_way', 'settle_threads', 'add_model_options',
-           'config_from', 'argv_from', 'parser', 'Worker', 'told', 'take_stdout', 'sender', 'read_requests',
-           'import_ahead', 'main']
+__all__ = ['log', 'Send', 'SMALL', 'PROFILE_NAMES', 'DEVICES', 'HUB_ID', 'MAX_UNDER_WAY', 'NO_JOB', 'WorkerConfig', 'give_way',
+           'settle_threads', 'add_model_options', 'config_from', 'argv_from', 'parser', 'model_option_faults',
+           'whole_number', 'Worker', 'told', 'take_stdout', 'sender', 'read_requests', 'import_ahead', 'main']
 
 # %% ../nbs/03a_worker.ipynb #9cb3777c
 log = logging.getLogger("hubert_llama.worker")
@@ -89,6 +91,37 @@ def parser() -> argparse.ArgumentParser:
     add_model_options(p)
     p.add_argument("--log-level", default="INFO", metavar="LEVEL")
     return p
+
+# %% ../nbs/03a_worker.ipynb #98875a0b
+PROFILE_NAMES = ("mini", "llama3-8b", "llama3.2-3b", "llama3.2-1b")  # as in `profiles`, which imports numpy
+DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
+def model_option_faults(args: argparse.Namespace) -> Iterator[str]:
+    "What is wrong with the options of `add_model_options`, and what would be right."
+    if args.profile not in ("auto", *PROFILE_NAMES):
+        names = ", ".join(PROFILE_NAMES)
+        yield f"Unknown profile {args.profile!r}: choose auto, {names}, or name two models with --hubert and --llama."
+    for option, model in (("--hubert", args.hubert), ("--llama", args.llama)):
+        if model is not None and not os.path.isdir(model) and (os.path.exists(model) or not HUB_ID.fullmatch(model)):
+            yield f"{option} {model!r} is no folder, and no name on the hub such as facebook/hubert-large-ls960-ft."
+    if not DEVICES.fullmatch(args.device):
+        yield f"Unknown device {args.device!r}: use auto, cpu, mps, cuda or cuda:N."
+    for root in args.audio_root:
+        if not os.path.isdir(root):
+            yield f"--audio-root {root!r} is no folder: name one that recordings may come from."
+    if not 0 < args.max_duration < math.inf:
+        yield f"--max-duration {args.max_duration:g}: must be a number of seconds, more than 0."
+
+def whole_number(least: int) -> Callable[[str], int]:
+    "A type for options: whole numbers from `least` on."
+    def read(text: str) -> int:
+        "The number."
+        if not text.isascii() or not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, {least} or more")
+        return int(text)
+
+    return read
 
 # %% ../nbs/03a_worker.ipynb #a61f4f18
 MAX_UNDER_WAY = 2  # recordings at a time: each may fill hundreds of megabytes
@@ -243,16 +276,21 @@ def sender(wire: BinaryIO) -> Send:
 
     return send
 
+NO_JOB = 0  # jobs count from 1: cancelling this one asks for a sign of life
+
 def read_requests(
     lines: BinaryIO,
     requests: queue.Queue[dict],  # where requests go, in order
     cancelled: set[int],  # where jobs to give up are noted, at once
+    send: Send,  # tells, at once, that this process heard of it
 ) -> None:
     "Read lines until the input ends."
     for line in lines:
         request = json.loads(line)
         if request["op"] == "cancel":
-            cancelled.add(request["job"])
+            if request["job"] != NO_JOB:
+                cancelled.add(request["job"])
+            send({"event": "alive", "job": request["job"]})
         else:
             requests.put(request)
 
@@ -286,12 +324,13 @@ def main(argv: list[str] | None = None) -> None:
     def read() -> None:
         "Read requests, and end the process with them."
         try:
-            read_requests(sys.stdin.buffer, requests, worker.cancelled)
+            read_requests(sys.stdin.buffer, requests, worker.cancelled, send)
         finally:
             os._exit(0)  # the server closed the pipe or is gone: whatever a model is doing, nobody waits for it
 
     threading.Thread(target=read, daemon=True).start()
     import_ahead()
+    send({"event": "ready"})
     worker.serve(requests)
 
 # %% ../nbs/03a_worker.ipynb #a256c160

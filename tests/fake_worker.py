@@ -1,7 +1,9 @@
 """A worker without models, for tests of the server: speaks the worker's wire and fails on request.
 
 Behaviour comes from the environment (FAKE_START, FAKE_LOAD) and, per job, from the context:
-"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel), "garbage", "huge 1000", "burst 1000", "noisy 1000", "long 4" (heard in so many steps, between which another job has its turn), "fail", "tell" (answers with what the request says beside the recording), "mumble" (was not understood).
+"sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel, though it says that it heard of it),
+"garbage", "huge 1000", "burst 1000", "noisy 1000",
+"long 4" (heard in so many steps, between which another job has its turn), "fail", "tell" (answers with what the request says beside the recording), "mumble" (was not understood).
 """
 
 import json
@@ -12,19 +14,25 @@ import threading
 import time
 
 out = sys.stdout.buffer
+one_at_a_time = threading.Lock()
 jobs: queue.Queue = queue.Queue()
 cancelled = set()
 
 
 def send(**event):
-    out.write(json.dumps(event).encode() + b"\n")
-    out.flush()
+    with one_at_a_time:
+        out.write(json.dumps(event).encode() + b"\n")
+        out.flush()
 
 
 def read():
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        cancelled.add(request["job"]) if request["op"] == "cancel" else jobs.put(request)
+        if request["op"] != "cancel":
+            jobs.put(request)
+            continue
+        cancelled.add(request["job"])
+        send(event="alive", job=request["job"])
     os._exit(0)
 
 
@@ -93,6 +101,7 @@ def main():
     if os.environ.get("FAKE_START") == "die":
         sys.exit(3)
     send(event="started", pid=os.getpid())
+    send(event="ready")
     threading.Thread(target=read, daemon=True).start()
     loads = 0
     while True:

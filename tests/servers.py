@@ -39,8 +39,12 @@ class Talk:
     async def ask(self, audio_path: str = "q.wav", context: str = "", **fields) -> None:
         await self.say("transcribe", audio_path=audio_path, context=context, **fields)
 
-    async def hear(self, seconds: float = 20) -> dict:
-        return json.loads(await asyncio.wait_for(self.socket.recv(), seconds))
+    async def hear(self, seconds: float = 20, progress: bool = False) -> dict:
+        """The next message; progress is passed over, as Heilion does, unless it is asked for."""
+        while True:
+            message = json.loads(await asyncio.wait_for(self.socket.recv(), seconds))
+            if progress or message["type"] != "progress":
+                return message
 
     async def hear_all(self, n: int) -> list[dict]:
         return [await self.hear() for _ in range(n)]
@@ -63,9 +67,12 @@ def _first_line(process: subprocess.Popen, seconds: float) -> str:
 
 
 @contextmanager
-def running(*args: str, stdin=subprocess.PIPE, env: dict | None = None, port: str = "0"):
-    """The server as a process; yields it and its port once it listens."""
-    process = subprocess.Popen([sys.executable, "-m", "hubert_llama.server", port, *args], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+def running(*args: str, stdin=subprocess.PIPE, env: dict | None = None, port: str = "0", limit_files: int | None = None):
+    """The server as a process, with so many open files at the most; yields it and its port once it listens."""
+    command = [sys.executable, "-m", "hubert_llama.server", port, *args]
+    if limit_files:
+        command = ["sh", "-c", f'ulimit -n {limit_files}; exec "$@"', "sh", *command]
+    process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
     errors: list[str] = []
     threading.Thread(target=lambda: errors.extend(process.stderr), daemon=True).start()
     process.errors = errors

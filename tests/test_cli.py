@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -16,8 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def cli(*args: str, **options) -> subprocess.CompletedProcess:
-    code = "import sys; from hubert_llama.cli import main; sys.exit(main())"
-    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, **options)
+    return subprocess.run([sys.executable, "-m", "hubert_llama", *args], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, **options)
 
 
 def test_ask_prints_the_transcript_and_the_answer():
@@ -31,6 +32,25 @@ def test_ask_json_goes_on_after_a_bad_file_and_exits_with_1():
     done = cli("ask", str(CLIPS / "nobody.ogg"), str(CLIPS / "gravity.ogg"), "--json", "--profile", "mini")
     bad, good = map(json.loads, done.stdout.splitlines())
     assert done.returncode == 1 and not bad["success"] and "not found" in bad["error"] and good["success"] and good["speech_features_shape"][0] == 1
+
+
+def test_ask_says_whose_answer_is_whose_and_notes_what_is_to_be_known_once():
+    first, missing, second = str(CLIPS / "gravity.ogg"), "nobody.ogg", str(CLIPS / "sum.ogg")
+    done = cli("ask", first, missing, second, "--profile", "mini")
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith("==>")] == [f"==> {path} <==" for path in (first, missing, second)]
+    assert lines[1] == "You said: Can you explain gravity?"
+    assert lines.index(f"==> {second} <==") == lines.index(f"==> {missing} <==") + 1
+    assert done.returncode == 1 and done.stderr.count("note: The bundled mini models answered") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT is POSIX")
+def test_interrupting_ends_a_command_at_once_with_130():
+    command = [sys.executable, "-m", "hubert_llama", "ask", "x.wav", "--profile", "mini"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(1)  # it imports torch
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == ("", "") and process.returncode == 130
 
 
 def test_evaluate_measures_and_goes_on_where_it_was_stopped(tmp_path):
@@ -68,9 +88,14 @@ def test_evaluate_says_which_package_it_wants(tmp_path):
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["ask", "x.wav", "--profile", "huge"], 1, "Unknown profile 'huge': choose auto, mini"),
+        (["ask", "x.wav", "--profile", "huge"], 2, "Unknown profile 'huge': choose auto, mini"),
         (["ask", "x.wav", "--hubert", str(ROOT)], 1, "lacks config.json"),
-        (["ask", "x.wav", "--profile", "mini", "--device", "toaster"], 1, "Unknown device"),
+        (["ask", "x.wav", "--profile", "mini", "--device", "toaster"], 2, "Unknown device 'toaster': use auto, cpu"),
+        (["ask", "x.wav", "--audio-root", "/nope"], 2, "'/nope' is no folder"),
+        (["ask", "x.wav", "--loud"], 2, "unrecognized arguments: --loud"),
+        (["evaluate", "x.jsonl", "--max-duration", "nan"], 2, "--max-duration nan: must be"),
+        (["evaluate", "x.jsonl", "--limit", "-1"], 2, "'-1' is not a whole number, 1 or more"),
+        (["serve", "eight"], 2, "'eight' is not a port"),
         (["ask"], 2, "required: audio"),
         (["evaluate", "nowhere.jsonl"], 1, "Manifest not readable: nowhere.jsonl"),
         (["evaluate", "x.jsonl", "--where", "dev"], 2, "not FIELD=VALUE"),

@@ -79,7 +79,7 @@ def test_a_whole_session(heilion):
     assert steps["both"]["same"] and steps["both"]["type"] == "result" and steps["both"]["path"].endswith("photosynthesis.ogg")
     assert steps["other"]["type"] == "error" and "heilion_recording_2" in steps["other"]["error"]
     assert steps["second"]["raw_transcript"] == first["raw_transcript"]  # Llama, in bf16 and from another state of its cache, may word it otherwise
-    assert set(steps["types"]["types"]) <= {"models_loaded", "result", "error"}
+    assert set(steps["types"]["types"]) <= {"models_loaded", "progress", "result", "error"}
     assert steps["pending"]["type"] in ("error", "result")  # answered before the socket closed
     assert steps["server closed"]["code"] == 0 and is_free(port)
     assert {line["code"] for line in lines if line["step"] == "socket closed"} == {1001}
