@@ -9,7 +9,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import lru_cache, partial
@@ -136,6 +136,7 @@ def judge(
     labels: Sequence[str],
     blank: int = 0,
     max_cost: float = MAX_COST,
+    keep: Container[str] = (),  # words, in lower case, that stay where they were heard
 ) -> tuple[str, list[Change]]:  # the proposed text with its refused changes undone, and what was decided
     "Take over a proposed text as far as the sound allows."
     plain = partial(letters, labels=labels)
@@ -149,7 +150,8 @@ def judge(
         if tag != "equal":
             likelihood = next(likelihoods)
             cost = round((before - likelihood) / edit_distance(x, y), 2) if np.isfinite(likelihood) else None
-            changes.append(Change(x, y, cost, cost is not None and cost <= max_cost))
+            lost = any(word in keep for word in set(x.split()) - set(y.split()))
+            changes.append(Change(x, y, cost, cost is not None and cost <= max_cost and not lost))
         words += new[k:m] if tag == "equal" or changes[-1].accepted else old[i:j]
     end = re.search(r"[.?!…]*$", proposed.strip())[0]
     return _sentence(words, end), changes
