@@ -423,7 +423,7 @@ class SpeechUnderstanding:
         "The newest turns that fit into their share of the window."
         kept, left = [], min(self.config.history_tokens, self._room() // 4)
         for turn in reversed(history):
-            left -= sum(len(self.llama.tokenizer(text, add_special_tokens=False)["input_ids"]) + 8 for text in turn)  # 8: the template's own
+            left -= sum(len(self.llama.tokenizer(self.llama.plain(text), add_special_tokens=False)["input_ids"]) + 8 for text in turn)  # 8: the template's own
             if left < 0:
                 break
             kept.insert(0, turn)

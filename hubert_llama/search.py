@@ -144,11 +144,12 @@ def course_bonus(rare: int, config: BeamConfig = BeamConfig()) -> float:
     return max(0.0, config.bonus - math.log(max(1.0, rare / config.few)))
 
 @lru_cache(maxsize=4)
-def _words(context: str, labels: tuple[str, ...] = ()) -> tuple[str, ...]:
+def _words(context: str, labels: tuple[str, ...] = ()) -> dict[str, None]:
     "The different words of a context that letters can write, in order."
     own = letter_columns(labels)
     words = dict.fromkeys(w.strip("'") for w in letters(context, labels).split())
-    return tuple(w for w in words if 0 < len(w) <= MAX_WORD and (re.fullmatch("[a-z']+", w) or all(c in own for c in w)))
+    plain = lambda w: w.isascii() and w.replace("'", "").isalpha()
+    return dict.fromkeys(w for w in words if 0 < len(w) <= MAX_WORD and (plain(w) or all(c in own for c in w)))
 
 # %% ../nbs/01b_search.ipynb #0f2bdacf
 _WORD = re.compile(rf"(?:[^\W_]|[{APOSTROPHES}{LOOKALIKES}\u00ad\u0300-\u036f])+")  # with soft hyphens and accents
@@ -159,10 +160,11 @@ def spellings(
     labels: tuple[str, ...] = (),  # of a recogniser that has letters beyond a to z
 ) -> dict[str, str]:  # a word's letters -> the word as the context writes it
     "The context's words that are written with more than a to z."
-    written: dict[str, Counter[str]] = {}
-    for token in _WORD.findall(composed(context)):
-        word = "" if token.isascii() else letters(token, labels).strip("'")
-        if word in _words(context, labels):
+    words, written = _words(context, labels), {}
+    beyond = " ".join(piece for piece in context.split() if not piece.isascii())
+    for token in _WORD.findall(composed(beyond)):
+        word = letters(token, labels).strip("'")
+        if word in words and not token.isascii():
             written.setdefault(word, Counter())[token.replace("\u00ad", "").strip(APOSTROPHES + LOOKALIKES)] += 1
     return {word: max(forms, key=lambda form: (forms[form], not form.isupper())) for word, forms in written.items()}
 
