@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['APOSTROPHES', 'LOOKALIKES', 'SPELT', 'LOSS_BYTES', 'MAX_COST', 'TOUCHING', 'EARLIER', 'PAUSE', 'LONGEST_LEAD',
-           'letters', 'fold', 'composed', 'spell', 'letter_columns', 'log_likelihoods', 'Change', 'judge',
-           'edit_distance', 'plot_costs', 'align', 'Word', 'SignWeights', 'Calibration', 'log_odds', 'agreements',
-           'time_words', 'plot_words']
+           'letters', 'fold', 'composed', 'typewritten', 'spell', 'letter_columns', 'log_likelihoods', 'Change',
+           'judge', 'edit_distance', 'plot_costs', 'align', 'Word', 'SignWeights', 'Calibration', 'log_odds',
+           'agreements', 'time_words', 'plot_words']
 
 # %% ../nbs/01a_ctc.ipynb #8779f312
 APOSTROPHES = "'\u2019\u02bc\uff07"  # typewriter's, typographic, modifier letter, full width
@@ -57,6 +57,19 @@ def composed(text: str) -> str:
         return text
     clusters = r"[\x00-\x7f]?[^\x00-\x7f]{1,64}"  # piece by piece: Python takes a minute for 200,000 accents in a row
     return re.sub(clusters, lambda c: unicodedata.normalize("NFC", c[0]), text)
+
+def typewritten(text: str) -> str:
+    "The text with a typewriter's letters, quotation marks and hyphens, in its own case; what has none of them stays."
+    return text if text.isascii() else re.sub(r"[^\x00-\x7f]", lambda c: _typed(c[0]), composed(text))
+
+@lru_cache(maxsize=4096)
+def _typed(c: str) -> str:
+    "A character as a typewriter writes it, or itself."
+    plain, compatible = "".join(map(_folded, c.lower())).replace("`", "'"), unicodedata.normalize("NFKC", c)
+    if plain.isascii():
+        return plain[:1].upper() + plain[1:] if c.isupper() else plain
+    marks = {"Pd": "-", "Pi": '"', "Pf": '"'}  # Unicode's categories of dashes and of quotation marks
+    return marks.get(unicodedata.category(c), compatible if compatible.isascii() else c)
 
 @lru_cache(maxsize=4096)
 def _folded(c: str) -> str:
