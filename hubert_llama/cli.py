@@ -145,7 +145,7 @@ def _quiet_libraries() -> None:
 def evaluate(args: argparse.Namespace) -> int:
     "Measure a pipeline on a manifest and print the figures; the exit code."
     check_model_options(args)
-    from hubert_llama.evaluate import ManifestError, failures, peak_memory, read_manifest, report, to_html
+    from hubert_llama.evaluate import ManifestError, escaped, failures, peak_memory, read_manifest, report, to_html
 
     try:
         import jiwer  # noqa: F401
@@ -165,8 +165,8 @@ def evaluate(args: argparse.Namespace) -> int:
         figures.speed["peak memory MB"] = peak_memory()
     if args.out:
         Path(args.out, "report.json").write_text(json.dumps(asdict(figures), indent=2) + "\n", encoding="utf-8")
-        Path(args.out, "report.md").write_text("\n".join([figures.to_markdown(), "", *(f"- {line}" for line in worst)]) + "\n", encoding="utf-8")
-        Path(args.out, "report.html").write_text(to_html(outcomes, figures, f"{Path(args.manifest).name}, {args.profile}", worst), encoding="utf-8")
+        Path(args.out, "report.md").write_text("\n".join([figures.to_markdown(), "", *(f"- {escaped(line)}" for line in worst)]) + "\n", encoding="utf-8", errors="replace")
+        Path(args.out, "report.html").write_text(to_html(outcomes, figures, f"{Path(args.manifest).name}, {args.profile}", worst), encoding="utf-8", errors="replace")
     print(json.dumps(asdict(figures)) if args.json else "\n".join([*worst, "", figures.to_markdown()]), flush=True)
     return int(figures.errors > 0)
 

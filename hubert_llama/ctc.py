@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from os import PathLike
 from pathlib import Path
@@ -25,14 +26,69 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['LOSS_BYTES', 'MAX_COST', 'TOUCHING', 'EARLIER', 'PAUSE', 'LONGEST_LEAD', 'letters', 'spell', 'letter_columns',
-           'log_likelihoods', 'Change', 'judge', 'edit_distance', 'plot_costs', 'align', 'Word', 'SignWeights',
-           'Calibration', 'log_odds', 'agreements', 'time_words', 'plot_words']
+__all__ = ['APOSTROPHES', 'LOOKALIKES', 'SPELT', 'LOSS_BYTES', 'MAX_COST', 'TOUCHING', 'EARLIER', 'PAUSE', 'LONGEST_LEAD',
+           'letters', 'fold', 'composed', 'typewritten', 'spell', 'letter_columns', 'log_likelihoods', 'Change',
+           'judge', 'edit_distance', 'plot_costs', 'align', 'Word', 'SignWeights', 'Calibration', 'log_odds',
+           'agreements', 'time_words', 'plot_words']
 
 # %% ../nbs/01a_ctc.ipynb #8779f312
-def letters(text: str) -> str:
-    "Lower-case letters, digits and apostrophes, single spaces; punctuation dropped."
-    return " ".join(re.sub(r"[^\w' ]+", " ", text.lower().replace("’", "'")).replace("_", " ").split())
+APOSTROPHES = "'\u2019\u02bc\uff07"  # typewriter's, typographic, modifier letter, full width
+LOOKALIKES = "`\u2018\u201b\u00b4\u2032\u02b9\u02bb\u02bd\u02be\u02bf\ua78c\u05f3\u055a"  # quotes, primes and accents: apostrophes between letters
+SPELT = {"ß": "ss", "þ": "th", "ð": "d", "ŋ": "ng", "ı": "i", "ə": "a"}  # letters whose names do not say it
+
+def letters(
+    text: str,
+    labels: Sequence[str] = (),  # of a recogniser, whose own letters stay as they are
+) -> str:
+    "Lower-case letters, digits and apostrophes, single spaces; accents and punctuation dropped."
+    return " ".join(re.sub(r"[^\w' ]+", " ", fold(text, labels)).replace("_", " ").split())
+
+def fold(text: str, labels: Sequence[str] = ()) -> str:
+    "The text in lower case, its letters and apostrophes as a recogniser has them; all else stays."
+    text = text.lower()
+    if not text.isascii():
+        own = letter_columns(tuple(labels))
+        text = re.sub(r"[^\x00-\x7f]", lambda c: c[0] if c[0] in own else _folded(c[0]), composed(text))
+    return re.sub(r"(?<=\w)`(?=\w)", "'", text) if "`" in text else text
+
+def composed(text: str) -> str:
+    "The text with each letter and its accents as one character, where there is one (Unicode's NFC)."
+    if text.isascii():
+        return text
+    clusters = r"[\x00-\x7f]?[^\x00-\x7f]{1,64}"  # piece by piece: Python takes a minute for 200,000 accents in a row
+    return re.sub(clusters, lambda c: unicodedata.normalize("NFC", c[0]), text)
+
+def typewritten(text: str) -> str:
+    "The text with a typewriter's letters, quotation marks and hyphens, in its own case; what has none of them stays."
+    return text if text.isascii() else re.sub(r"[^\x00-\x7f]", lambda c: _typed(c[0]), composed(text))
+
+@lru_cache(maxsize=4096)
+def _typed(c: str) -> str:
+    "A character as a typewriter writes it, or itself."
+    plain, compatible = "".join(map(_folded, c.lower())).replace("`", "'"), unicodedata.normalize("NFKC", c)
+    if plain.isascii():
+        return plain[:1].upper() + plain[1:] if c.isupper() else plain
+    marks = {"Pd": "-", "Pi": '"', "Pf": '"'}  # Unicode's categories of dashes and of quotation marks
+    return marks.get(unicodedata.category(c), compatible if compatible.isascii() else c)
+
+@lru_cache(maxsize=4096)
+def _folded(c: str) -> str:
+    "A character as letters from a to z, or itself where it is none of them."
+    if c in APOSTROPHES or c in LOOKALIKES:
+        return "'" if c in APOSTROPHES else "`"
+    if unicodedata.category(c)[0] == "M" or unicodedata.category(c) == "Cf":  # accents; soft hyphens, joiners
+        return ""
+    if not (c.isalpha() or c.isdecimal()):
+        return c
+    parts = [x for x in unicodedata.normalize("NFKD", c).lower() if unicodedata.category(x)[0] != "M"]
+    plain = "".join(map(_stem, parts))
+    return plain if plain.isascii() and plain.isalnum() else c
+
+def _stem(c: str) -> str:
+    "The letters that a Latin letter is made from, by its name: o for LATIN SMALL LETTER O WITH STROKE."
+    name = unicodedata.name(c, "")
+    made = re.fullmatch(r"LATIN SMALL (?:LETTER|LIGATURE) ([A-Z]{1,2})(?: WITH .+)?", name)
+    return SPELT.get(c) or (made[1].lower() if made else c)
 
 def spell(
     text: str,
@@ -40,7 +96,7 @@ def spell(
 ) -> list[int] | None:  # columns, with the word delimiter between words; None where a letter has none
     "The symbols that write a text."
     columns = letter_columns(tuple(labels))
-    spelt = list(map(columns.get, letters(text)))
+    spelt = list(map(columns.get, letters(text, labels)))
     return None if None in spelt else spelt
 
 @lru_cache(maxsize=4)
@@ -48,6 +104,7 @@ def letter_columns(labels: tuple[str, ...]) -> dict[str, int]:
     "The column of each lower-case letter, whose capital comes first where there are both, and of the space."
     columns = {label: i for i, label in enumerate(labels)}
     return columns | {label.lower(): i for label, i in columns.items() if label.isupper()} | ({" ": columns["|"]} if "|" in columns else {})
+
 
 # %% ../nbs/01a_ctc.ipynb #a5d777ec
 LOSS_BYTES = 64_000_000  # that the loss of several texts may take at a time: a number for each frame and state
@@ -62,6 +119,7 @@ def log_likelihoods(
     import torch
 
     spelt = [spell(text, labels) for text in texts]
+    spelt = [s if s is not None and len(s) <= len(emissions) else None for s in spelt]  # a symbol takes a frame: what is longer has no room, however much memory it were given
     able = [s for s in spelt if s is not None]
     if not able:
         return [-float("inf")] * len(texts)
@@ -91,11 +149,13 @@ def judge(
     labels: Sequence[str],
     blank: int = 0,
     max_cost: float = MAX_COST,
+    keep: Container[str] = (),  # words, in lower case, that stay where they were heard
 ) -> tuple[str, list[Change]]:  # the proposed text with its refused changes undone, and what was decided
     "Take over a proposed text as far as the sound allows."
-    old, new = letters(heard).split(), [word for word in re.findall(r"[^\s-]+-?", proposed) if letters(word)]
-    stretches = SequenceMatcher(None, old, [letters(word) for word in new], autojunk=False).get_opcodes()
-    readings = [(" ".join(old[i:j]), letters(" ".join(new[k:m]))) for _, i, j, k, m in stretches]
+    plain = partial(letters, labels=labels)
+    old, new = plain(heard).split(), [word for word in re.findall(r"[^\s-]+-?", proposed) if plain(word)]
+    stretches = SequenceMatcher(None, old, [plain(word) for word in new], autojunk=False).get_opcodes()
+    readings = [(" ".join(old[i:j]), plain(" ".join(new[k:m]))) for _, i, j, k, m in stretches]
     texts = [" ".join([*old[:i], y, *old[j:]]) for (tag, i, j, _, _), (_, y) in zip(stretches, readings) if tag != "equal"]
     before, *after = log_likelihoods(emissions, [" ".join(old), *texts], labels, blank)
     words, changes, likelihoods = [], [], iter(after)
@@ -103,7 +163,8 @@ def judge(
         if tag != "equal":
             likelihood = next(likelihoods)
             cost = round((before - likelihood) / edit_distance(x, y), 2) if np.isfinite(likelihood) else None
-            changes.append(Change(x, y, cost, cost is not None and cost <= max_cost))
+            lost = any(word in keep for word in set(x.split()) - set(y.split()))
+            changes.append(Change(x, y, cost, cost is not None and cost <= max_cost and not lost))
         words += new[k:m] if tag == "equal" or changes[-1].accepted else old[i:j]
     end = re.search(r"[.?!…]*$", proposed.strip())[0]
     return _sentence(words, end), changes
@@ -288,19 +349,20 @@ def time_words(
     blank: int = 0,
 ) -> list[Word]:  # empty where the transcript has no room in the frames, or cannot be spelt
     "Each word of a transcript with its times and its confidence."
-    shown = [token for token in re.findall(r"[^\s-]+", transcript) if letters(token)]
-    text = " ".join(letters(token) for token in shown)
+    plain = partial(letters, labels=labels)
+    shown = [token for token in re.findall(r"[^\s-]+", transcript) if plain(token)]
+    text = " ".join(plain(token) for token in shown)
     symbols = spell(text, labels)
     frames = align(emissions, symbols, blank) if symbols else None
     if not frames:
         return []
     calibration, words, at = calibration or Calibration(), [], 0
-    spans = _spans(frames, [len(letters(token)) for token in shown], calibration, ((len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH) / SAMPLING_RATE)
+    spans = _spans(frames, [len(plain(token)) for token in shown], calibration, ((len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH) / SAMPLING_RATE)
     marks = np.array([emissions[a:b, s].max() for (a, b), s in zip(frames, symbols)])  # of the letters and of the gaps between words
     agreed = iter(agreements(text, readings))  # of the words, of which a token such as “U.S.” has several
     evidence = log_likelihoods(emissions, [text], labels, blank)[0] / sum(c != " " for c in text) if calibration.of_sound or calibration.with_sense else 0.0
     for token, (start, end) in zip(shown, spans):
-        n, share = len(letters(token)), min(next(agreed) for _ in letters(token).split())
+        n, share = len(plain(token)), min(next(agreed) for _ in plain(token).split())
         sound = float(marks[at : at + n].mean())
         words.append(Word(token.strip(".,;:!?…\"()"), start, end, calibration(sound, evidence, share, sense)))
         at += n + 1

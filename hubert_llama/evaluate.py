@@ -5,8 +5,10 @@
 # %% ../nbs/03b_evaluate.ipynb #c684f7dd
 from __future__ import annotations
 
+import codecs
 import json
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['STAGES', 'ENOUGH', 'ManifestError', 'Utterance', 'read_manifest', 'Outcome', 'run', 'make_contexts', 'read_outcomes',
-           'normalise', 'Errors', 'count_errors', 'interval', 'stage_text', 'judged_words', 'is_right', 'overlap',
-           'Report', 'report', 'peak_memory', 'failures', 'plot_errors', 'plot_stages', 'plot_reliability',
-           'plot_seconds', 'to_html']
+__all__ = ['SIGNS', 'STAGES', 'ENOUGH', 'ManifestError', 'Utterance', 'read_manifest', 'Outcome', 'run', 'make_contexts',
+           'read_outcomes', 'spoken', 'normalise', 'Errors', 'count_errors', 'interval', 'stage_text', 'judged_words',
+           'is_right', 'overlap', 'Report', 'report', 'peak_memory', 'escaped', 'failures', 'plot_errors',
+           'plot_stages', 'plot_reliability', 'plot_seconds', 'to_html']
 
 # %% ../nbs/03b_evaluate.ipynb #50b827e9
 class ManifestError(ValueError):
@@ -48,19 +50,31 @@ def read_manifest(
 ) -> list[Utterance]:
     "The utterances of a manifest; `ManifestError` where a line is not one."
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        raise ManifestError(f"Manifest not readable: {path} ({e}). Give a text file of JSON lines with `audio` and `text`.") from e
-    rows = [(n, _row(line, path, n)) for n, line in enumerate(lines, 1) if line.strip()]
+    rows = [(n, _row(line, path, n)) for n, line in enumerate(_lines(path), 1) if line.strip()]
     chosen = [_utterance(row, path, n) for n, row in rows if all(str(row.get(name)) == value for name, value in where.items())]
     if not chosen:
         raise ManifestError(f"Nothing to measure: {path} has {len(rows)} lines" + (f", none with {dict(where)}" if rows else "") + ".")
     return chosen
 
+def _lines(path: Path) -> list[str]:
+    "The lines of a manifest, which only line feeds part: U+2028 and its like may stand in JSON strings."
+    try:
+        data = path.read_bytes()
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data[:4]:
+            raise ManifestError(f"Manifest not readable: {path} is in UTF-16 or UTF-32. Save it as UTF-8.")
+        return data.decode("utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as e:
+        raise ManifestError(f"Manifest not readable: {path} ({e}). Give a text file of JSON lines with `audio` and `text`, in UTF-8.") from e
+
+def _once(pairs: list[tuple[str, object]]) -> dict:
+    "The pairs of a JSON object; none may hide another."
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError(f"a key stands twice: {', '.join(sorted(name for name in found if [n for n, _ in pairs].count(name) > 1))}")
+    return found
+
 def _row(line: str, path: Path, n: int) -> dict:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError) as e:
         raise ManifestError(f"{path}, line {n}: not JSON ({e}).") from e
     if not isinstance(row, dict):
@@ -75,7 +89,8 @@ def _utterance(row: dict, path: Path, n: int) -> Utterance:
     for name in ("audio", "text"):
         if name not in values:
             raise ManifestError(f"{path}, line {n}: `{name}` is missing.")
-    return Utterance(**values | {"audio": str(path.parent.absolute() / values["audio"])})
+    texts = {name: value.encode("utf-8", "replace").decode("utf-8") for name, value in values.items()}  # half a surrogate pair is no text
+    return Utterance(**texts | {"audio": str(path.parent.absolute() / values["audio"])})
 
 # %% ../nbs/03b_evaluate.ipynb #09498ec5
 @dataclass(frozen=True)
@@ -141,7 +156,7 @@ def make_contexts(
 def read_outcomes(path: str | Path) -> dict[Utterance, Outcome]:
     "The outcomes that a run left, without a last line that it could not finish."
     outcomes = {}
-    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines() if Path(path).exists() else []:
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").split("\n") if Path(path).exists() else []:
         try:
             row = json.loads(line)
             row["utterance"] = Utterance(**row["utterance"])
@@ -159,8 +174,36 @@ def _normaliser() -> Callable[[str], str]:
 
     return EnglishTextNormalizer({})
 
+_LEFT, _RIGHT = r"(?:(?<=[\d)²³])|(?<=\b[a-z])|(?<=\d[a-z]))", r"(?=[(√-]?(?:\d|[a-z](?![a-z])))"  # numbers and variables
+_BEFORE, _AFTER = rf"{_LEFT}\s*", rf"\s*{_RIGHT}"
+SIGNS = {  # patterns of signs that are said -> the words
+    _BEFORE + r"[+]" + _AFTER: "plus", r"(?<![\w)+])[+](?=\d)": "plus",
+    _BEFORE + "\u2212" + _AFTER: "minus", rf"{_LEFT}\s+-\s+{_RIGHT}": "minus", r"(?<![\w)-])[-\u2212](?=\d)": "minus",
+    _BEFORE + "[×·⋅*]" + _AFTER: "times", r"(?<=\d)\s*x\s*(?=\d)": "times",
+    _BEFORE + "÷" + _AFTER: "divided by", rf"{_LEFT}\s+/\s+{_RIGHT}": "divided by", _BEFORE + "<" + _AFTER: "less than", _BEFORE + ">" + _AFTER: "greater than",
+    "(?<![<>=!])=(?![>=])": "equals", r"²|\^2(?!\d)": "squared", r"³|\^3(?!\d)": "cubed", _BEFORE + r"\^" + _AFTER: "to the power of",
+    "√": "square root of", r"(?<=\d)\s*(?:°\s*c\b|℃)": "degrees celsius", r"(?<=\d)\s*(?:°\s*f\b|℉)": "degrees fahrenheit", r"(?<=\d)\s*°": "degrees", "&": "and"}
+
+def spoken(text: str) -> str:
+    "A text in lower case with its signs as the words that are said for them, and without parentheses."
+    pair = r"(?<![\w./-])(\d+(?:\.\d+)?)([-/])(?=(\d+(?:\.\d+)?)(?![\d/-]))"
+    text = re.sub(pair, _sign, text)
+    for pattern, words in SIGNS.items():
+        text = re.sub(pattern, f" {words} ", text)
+    return text.replace("(", " ").replace(")", " ")
+
+def _sign(pair: re.Match[str]) -> str:
+    "A hyphen or a slash after a number: minus and divided by where it is no range and no fraction."
+    first, sign, second = pair.groups()
+    if float(first) >= float(second):
+        return f"{first} {'minus' if sign == '-' else 'divided by'} "
+    return pair[0]
+
 def normalise(text: str) -> str:
-    "English text for counting errors: no case or punctuation, numbers in digits, contractions written out."
+    "English text for counting errors: no case or punctuation, numbers in digits, contractions and signs written out."
+    from hubert_llama.ctc import fold
+
+    text = re.sub(r"(\d{1000})(?=\d)", r"\1 ", spoken(fold(text)))  # Python refuses numbers of more than 4300 digits
     return " ".join(_normaliser()(text).split())
 
 @dataclass(frozen=True)
@@ -252,7 +295,8 @@ def judged_words(outcomes: Sequence[Outcome]) -> list[tuple[float, bool]]:
     judged = []
     for o in outcomes:
         reference, said = letters(o.utterance.text), [letters(word) for word, _ in o.words]
-        if not reference or not said or not all(said) or any(" " in word for word in said):
+        written = not any(c.isdigit() for c in reference)  # letters cannot write numbers: whether a word of them was right is not known
+        if not written or not reference or not said or not all(said) or any(" " in word for word in said):
             continue
         right = {i for chunk in jiwer.process_words(reference, " ".join(said)).alignments[0] if chunk.type == "equal" for i in range(chunk.hyp_start_idx, chunk.hyp_end_idx)}
         judged += [(confidence, i in right) for i, (_, confidence) in enumerate(o.words)]
@@ -301,10 +345,20 @@ class Report:
     unclear: list[dict] = field(default_factory=list)  # how often the response asked for the question again, and how wrong the transcripts were then and else; a row for each corpus where it did
     edits: list[dict] = field(default_factory=list)  # of the letters: who made them, or that they were refused, and whether their words were said
 
+    def tables(self) -> list[list[dict]]:
+        "All that there is to tell: tables of rows with the same columns."
+        silence = self.silence if self.silence.get("clips") else {}
+        single = [[row] if row else [] for row in (self.calibration, silence, self.speed)]
+        told = [self.corpora, self.stages, self.unclear, self.edits, self.course_words, self.confidence, single[0], self.answers, *single[1:]]
+        return [rows for rows in told if rows]
+
+    def notes(self) -> list[str]:
+        "What no table says."
+        return [f"{self.errors} recordings could not be understood at all."] if self.errors else []
+
     def to_markdown(self) -> str:
         "Tables for a reader."
-        blocks = [_table(rows) for rows in (self.corpora, self.stages, self.unclear, self.edits, self.course_words, self.confidence, [self.calibration] if self.calibration else [], self.answers, [self.silence] if self.silence.get("clips") else [], [self.speed] if self.speed else []) if rows]
-        return "\n\n".join(blocks + ([f"{self.errors} recordings could not be understood at all."] if self.errors else []))
+        return "\n\n".join([*map(_table, self.tables()), *self.notes()])
 
 def report(
     outcomes: Sequence[Outcome],
@@ -360,19 +414,23 @@ def peak_memory() -> int | None:
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform != "darwin" else 1024 * 1024)
 
+def escaped(cell: object) -> str:
+    "A text on one line of Markdown, where it neither ends a table's cell nor becomes HTML: names are anybody's."
+    return re.sub(r"([\\|<])", r"\\\1", " ".join(str(cell).split()))
+
 def _table(rows: list[dict]) -> str:
     "Rows with the same columns as a Markdown table."
     columns = list(rows[0])
-    lines = [columns, ["---"] * len(columns), *([str(row[c]) for c in columns] for row in rows)]
+    lines = [map(escaped, columns), ["---"] * len(columns), *([escaped(row[c]) for c in columns] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 def failures(outcomes: Sequence[Outcome], at_most: int = 10) -> list[str]:
     "What went wrong, worst first: wrong answers, then transcripts by the share of wrong words, then words found in silence."
-    told = [f"answer [{o.utterance.kind}] {o.transcript!r} -> {o.response!r}; wanted {o.utterance.key or o.utterance.like!r}" for o in outcomes if not o.error and is_right(o.utterance, o.response) is False][:at_most]
+    told = [f"answer [{' '.join(o.utterance.kind.split())}] {o.transcript!r} -> {o.response!r}; wanted {o.utterance.key or o.utterance.like!r}" for o in outcomes if not o.error and is_right(o.utterance, o.response) is False][:at_most]
     counted = [(e.final / max(1, e.words), o) for o in outcomes if not o.error and normalise(o.utterance.text) for e in [count_errors(o.utterance.text, o.raw, o.transcript)] if not e.exact]
     told += [f"words {rate:.0%} wrong: {o.utterance.text!r} -> {o.transcript!r} (raw {o.raw!r})" for rate, o in sorted(counted, key=lambda x: -x[0])[:at_most]]
-    told += [f"silence: {Path(o.utterance.audio).name} -> {o.transcript!r}" for o in outcomes if not o.error and not normalise(o.utterance.text) and (o.transcript or o.raw)][:at_most]
-    return told + [f"error: {o.error}" for o in outcomes if o.error][:at_most]
+    told += [f"silence: {' '.join(Path(o.utterance.audio).name.split())} -> {o.transcript!r}" for o in outcomes if not o.error and not normalise(o.utterance.text) and (o.transcript or o.raw)][:at_most]
+    return told + [f"error: {' '.join(o.error.split())}" for o in outcomes if o.error][:at_most]
 
 # %% ../nbs/03b_evaluate.ipynb #b29a0992
 def plot_errors(
@@ -399,7 +457,8 @@ def plot_stages(
     import matplotlib.pyplot as plt
 
     ax = ax or plt.subplots(figsize=(8, 3))[1]
-    corpora, stages = (list(dict.fromkeys(row[key] for row in figures.stages)) for key in ("corpus", "stage"))
+    stages = list(dict.fromkeys(row["stage"] for row in figures.stages))
+    corpora = [row["corpus"].replace("$", r"\$") for row in figures.stages if row["stage"] == stages[0]]  # between dollars matplotlib would read formulas
     for i, stage in enumerate(stages):
         rows = [row for row in figures.stages if row["stage"] == stage]
         low, high = zip(*(map(float, row["95 %"].split("–")) for row in rows))
@@ -458,15 +517,14 @@ def to_html(
         fig.savefig(png := io.BytesIO(), format="png", dpi=110)
         plt.close(fig)
         pictures.append(f'<img alt="" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">')
-    tables = "".join(_html_table(block) if block.startswith("|") else f"<p>{html.escape(block)}</p>" for block in figures.to_markdown().split("\n\n") if block)
+    tables = "".join([*map(_html_table, figures.tables()), *(f"<p>{html.escape(note)}</p>" for note in figures.notes())])
     items = "".join(f"<li>{html.escape(line)}</li>" for line in worst)
     style = "body{font:15px system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child{text-align:left}img{max-width:100%}"
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title><style>{style}</style><h1>{html.escape(title)}</h1>{tables}{"".join(pictures)}<h2>Worst</h2><ul>{items}</ul></html>\n'
 
-def _html_table(markdown: str) -> str:
-    "A Markdown table as HTML."
+def _html_table(rows: list[dict]) -> str:
+    "Rows with the same columns as a table of HTML."
     import html
 
-    head, _, *rows = [[html.escape(cell.strip()) for cell in line.strip("|").split("|")] for line in markdown.split("\n")]
-    row = lambda cells, tag: "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
-    return f"<table>{row(head, 'th')}{''.join(row(r, 'td') for r in rows)}</table>"
+    line = lambda cells, tag: "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+    return f"<table>{line(rows[0], 'th')}{''.join(line(row.values(), 'td') for row in rows)}</table>"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import hub
 from .attention import attend_quickly
+from .ctc import typewritten
 from .hubert import DeviceConfig, Stopped, choose_device, choose_dtype
 
 if TYPE_CHECKING:
@@ -193,6 +194,7 @@ class ChatLlama:
         self.redraft = 0 if self.graph else LOOKAHEAD  # and from what is left of a draft that was not right altogether
         self.passes = 0  # of the model, so far
         self.stop_ids = _stop_ids(model, tokenizer)
+        self.accents: bool = _knows_accents(tokenizer)
         self.end_id: int = tokenizer.get_added_vocab().get("<|eot_id|>", tokenizer.eos_token_id or min(self.stop_ids, default=0))  # ends a turn as the chat template does
         self.window: int = min(model.config.max_position_embeddings, MAX_WINDOW)
         self._special = sorted({str(t) for t in tokenizer.all_special_tokens} | set(tokenizer.get_added_vocab()), key=len, reverse=True)
@@ -259,8 +261,12 @@ class ChatLlama:
         messages: Sequence[Message],
     ) -> str:  # exactly what the model reads
         "The conversation in the model's own chat template, ready for the assistant's turn."
-        plain = [{"role": m["role"], "content": self.plain(m["content"])} for m in messages]
+        plain = [{"role": m["role"], "content": self.readable(m["content"])} for m in messages]
         return self.tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
+
+    def readable(self, text: str) -> str:
+        "The text without control tokens, and without accents where the model has never learned them."
+        return self.plain(text if self.accents else typewritten(text))
 
     def plain(self, text: str) -> str:
         "The text without the model's control tokens, so that nobody's words can end a turn or begin one."
@@ -292,6 +298,11 @@ def _load_tokenizer(folder: Path, name: str):
     if not tokenizer.chat_template:
         raise hub.ModelFormatError(f"Not a chat model: {name} has no chat template. Name its instruction-tuned version (…-Instruct, …-chat).")
     return tokenizer
+
+def _knows_accents(tokenizer) -> bool:
+    "Whether the tokenizer has a whole accented letter; one that makes it of bytes met none when it learned, nor did its model."
+    pieces = map(tokenizer.decode, tokenizer("é ö", add_special_tokens=False)["input_ids"])
+    return any(set(piece) & set("éö") for piece in pieces)
 
 def _graph(model):
     "A recorded pass for a model on a GPU."
@@ -345,7 +356,7 @@ def _tokens(llama: ChatLlama, ids: list[int], n_cached: int, sampling: Sampling,
     import torch
 
     generator = None if sampling.seed is None else torch.Generator(llama.model.device).manual_seed(sampling.seed)
-    drafted = _Draft(llama.tokenizer(llama.plain(draft), add_special_tokens=False)["input_ids"] if draft else [])
+    drafted = _Draft(llama.tokenizer(llama.readable(draft), add_special_tokens=False)["input_ids"] if draft else [])
     guess, new = drafted.ahead(min(MAX_GUESS, most - 1)), ids[n_cached:]
     said = [*guess, *ids]  # where to look for what comes next
     while True:
@@ -443,7 +454,7 @@ def log_likelihoods(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[float]:  # nats
     "How likely each text is as the assistant's whole next turn; raises `Stopped` when told to stop."
-    turns = [[*llama.tokenizer(llama.plain(text), add_special_tokens=False)["input_ids"], llama.end_id] for text in texts]
+    turns = [[*llama.tokenizer(llama.readable(text), add_special_tokens=False)["input_ids"], llama.end_id] for text in texts]
     longest = max(map(len, turns), default=0)
     ids = llama.fitting(messages, longest)
     if not turns:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher
@@ -24,7 +24,7 @@ from .hubert import DeviceConfig, Encoding, SpeechEncoder, Stopped
 from .llama import ChatLlama, Completion, Message, Sampling, complete, log_likelihoods, stream
 from .profiles import Profile, choose_profile, notice
 from .quotes import Quote, find_quotes
-from .search import BeamSearch, Hypothesis
+from .search import BeamSearch, Hypothesis, as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -199,11 +199,12 @@ def explain(
     change: Change,
     search: Sequence[str],  # what the search read before Llama chose: its first, and the best of its list
     selection: str,
+    keep: Container[str] = (),  # words that no proposal may take away
 ) -> Correction:
     "A change of the raw reading, with whose it was, or why it was refused."
     held = lambda text: change.proposed and f" {change.proposed} " in f" {text} "
     if not change.accepted:
-        reason = "refused: the recogniser has no such letters" if change.cost is None else f"refused: it costs {change.cost:.1f} nats a letter, {MAX_COST} are allowed" if change.cost > MAX_COST else "refused: too many words are changed at once"
+        reason = "refused: the recogniser has no such letters" if change.cost is None else f"refused: it costs {change.cost:.1f} nats a letter, {MAX_COST} are allowed" if change.cost > MAX_COST else "refused: the course has the word that was heard" if any(w in keep for w in change.heard.split()) else "refused: too many words are changed at once"
     else:
         reason = "search: a likelier reading of the sound" if any(map(held, search)) else "selection: Llama prefers this reading" if held(selection) else "Llama: it reads better, and the sound allows it"
     return Correction(change.heard, change.proposed, change.cost, change.accepted, reason)
@@ -256,7 +257,7 @@ def split_words(
 ) -> list[str]:  # as many parts as there were readings
     "A transcript cut where its readings were joined, also where its words are not theirs."
     tokens = transcript.split()
-    match = SequenceMatcher(None, " ".join(heard).split(), [letters(t) for t in tokens], autojunk=False)
+    match = SequenceMatcher(None, letters(" ".join(heard)).split(), [letters(t) for t in tokens], autojunk=False)
     cuts, total = [0], 0
     for reading in heard[:-1]:
         total += len(reading.split())
@@ -342,7 +343,7 @@ class SpeechUnderstanding:
         if raw:
             readings = yield from self._read_all([(e, s.start / SAMPLING_RATE) for e, s in zip(encodings, segments) if e.text], context, should_stop)
             timer.stage("search")
-            yield Heard(tidy(" ".join(r.text for r in readings)))
+            yield Heard(as_written(tidy(" ".join(r.text for r in readings)), self._written(context)))
             transcript, quotes, response, truncated = yield from self._converse(raw, readings, context, history, should_stop, timer)
         else:
             transcript, quotes, response, truncated = _Transcription("", ()), (), NO_SPEECH_RESPONSE, False
@@ -377,7 +378,7 @@ class SpeechUnderstanding:
     def _read(self, encoding: Encoding, start: float, context: str, should_stop: Callable[[], bool]) -> Reading:
         "The words of a segment: those that the search finds, as far as the sound allows, or the greedy letters."
         _stop_if(should_stop)
-        greedy = letters(encoding.text)
+        greedy = letters(encoding.text, self.encoder.labels)
         found = self.search(encoding.emissions, self.config.listed, context, greedy) if self.search else []
         best = weighed_again(found, self.config.hypotheses)
         text = self._allowed(encoding.emissions, greedy, best[0].text) if best else greedy
@@ -385,16 +386,16 @@ class SpeechUnderstanding:
 
     def _allowed(self, emissions: np.ndarray, greedy: str, found: str) -> str:
         "What the search found, as far as the sound allows."
-        return letters(judge(emissions, greedy, found, self.encoder.labels, max_cost=SEARCH_COST)[0])
+        return letters(judge(emissions, greedy, found, self.encoder.labels, max_cost=SEARCH_COST)[0], self.encoder.labels)
 
     def _converse(self, raw: str, readings: list[Reading], context: str, history: Sequence[Turn], should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[_Transcription, tuple[Quote, ...], str, bool]]:
         "Both turns of the conversation: transcript, the course's quotes and the answer, and whether anything had to be cut."
-        course, (context, cut_context) = context, self._fitting(context, self._room() // 2)
+        course, written, (context, cut_context) = context, self._written(context), self._fitting(context, self._room() // 2)
         history = self._remembered(history)
         if selected := self._select(readings, context, history, should_stop):
             readings = selected
             timer.stage("selection")
-        transcript = self._transcribe(raw, readings, context, history, should_stop)
+        transcript = self._transcribe(raw, readings, context, history, should_stop, written)
         timer.stage("transcript")
         yield Transcript(transcript.text, raw, transcript.words)
         if transcript.unclear:
@@ -422,11 +423,15 @@ class SpeechUnderstanding:
         "The newest turns that fit into their share of the window."
         kept, left = [], min(self.config.history_tokens, self._room() // 4)
         for turn in reversed(history):
-            left -= sum(len(self.llama.tokenizer(text, add_special_tokens=False)["input_ids"]) + 8 for text in turn)  # 8: the template's own
+            left -= sum(len(self.llama.tokenizer(self.llama.plain(text), add_special_tokens=False)["input_ids"]) + 8 for text in turn)  # 8: the template's own
             if left < 0:
                 break
             kept.insert(0, turn)
         return kept
+
+    def _written(self, context: str) -> Mapping[str, str]:
+        "How the course writes its words that are more than a to z."
+        return self.search.spellings(context) if self.search else {}
 
     def _select(self, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]) -> list[Reading] | None:
         "Among the hypotheses of a question that is not sure, the one that the search and Llama like best together; None where there is nothing to choose. (What is longer than a segment is not chosen from: its readings would have to be combined.)"
@@ -449,27 +454,27 @@ class SpeechUnderstanding:
         "The words of a segment's part of the transcript, timed."
         return time_words(reading.emissions, text, self.encoder.labels, [(h.text, h.total) for h in reading.hypotheses], self.calibration, reading.start, reading.sense)
 
-    def _transcribe(self, raw: str, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]) -> _Transcription:
+    def _transcribe(self, raw: str, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool], written: Mapping[str, str]) -> _Transcription:
         "Llama's transcript as far as it may be believed, the readings' else; its words, and how it came about."
         heard, searched = " ".join(r.text for r in readings), " ".join(r.searched for r in readings)
         likeliest = " ".join(r.hypotheses[0].text if r.hypotheses else r.greedy for r in readings)
         emissions = np.concatenate([r.emissions for r in readings])  # (T, V)
-        text, refused, said = tidy(heard), [], ""
+        text, refused, said = as_written(tidy(heard), written), [], ""
         if len(heard) <= MAX_REPAIRED:
             limit = 16 + 2 * len(self.llama.tokenizer(heard)["input_ids"])
             turn = complete(self.llama, conversation(heard, context, history=history), Sampling(max_new_tokens=limit), should_stop, draft=text.rstrip("."))
             said = turn.text.strip()
             if turn.finish_reason == "stop" and is_faithful(heard, said):
-                proposed, changes = judge(emissions, heard, said, self.encoder.labels)
+                proposed, changes = judge(emissions, heard, said, self.encoder.labels, keep=written)
                 if changed_share(heard, [change for change in changes if change.accepted]) > MAX_CHANGED:
                     proposed, changes = text, [replace(change, accepted=False) for change in changes]
-                text, refused = proposed, [change for change in changes if not change.accepted]
+                text, refused = as_written(proposed, written), [change for change in changes if not change.accepted]
         parts = list(zip(readings, split_words(text, [r.text for r in readings])))  # segment by segment: what is weighed grows faster than the text
         taken = [change for r, part in parts for change in judge(r.emissions, r.greedy, part, self.encoder.labels, max_cost=float("inf"))[1]]
         words = [w for r, part in parts for w in self._words(r, part)]
         stages = {"greedy": raw.lower(), "search": searched, "rescored": likeliest, "selection": heard, "llama": said}
         unclear = bool(self.calibration.of_sound and words) and float(np.mean([w.confidence for w in words])) < self.config.clear
-        return _Transcription(text, tuple(words), tuple(explain(c, (searched, likeliest), heard) for c in taken + refused), stages, unclear)
+        return _Transcription(text, tuple(words), tuple(explain(c, (searched, likeliest), heard, written) for c in taken + refused), stages, unclear)
 
     def _room(self) -> int:
         "Tokens of the window that context and question may fill together, beside the fixed words and the answer."

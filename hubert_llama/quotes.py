@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 
+from .ctc import letters
+
 # %% auto #0
 __all__ = ['MAX_CONTEXT', 'MAX_SENTENCE', 'FUNCTION_WORDS', 'LEAST_WORDS', 'sentences', 'QuoteConfig', 'Quote', 'find_quotes']
 
@@ -47,7 +49,7 @@ class Quote:
     score: float  # cosine similarity, 0 to 1; of an unfinished sentence a share of it
 
 def _matter(text: str) -> str:
-    return " ".join(w for w in re.findall(r"[\w']+", text.lower()) if w not in FUNCTION_WORDS)
+    return " ".join(w for w in letters(text).split() if w not in FUNCTION_WORDS)
 
 def _worth(sentence: str, question: str, config: QuoteConfig) -> float:
     "How far a sentence answers: not at all when it only names what the question names, less when it has no end, as headings."

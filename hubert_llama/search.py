@@ -9,21 +9,22 @@ import gzip
 import logging
 import math
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from . import hub
-from .ctc import letter_columns, letters, log_likelihoods, spell
+from .ctc import APOSTROPHES, LOOKALIKES, composed, letter_columns, letters, log_likelihoods, spell
 
 # %% auto #0
-__all__ = ['log', 'LN_10', 'MAX_REMEMBERED', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words', 'course_bonus',
-           'spelt_words', 'Hypothesis', 'BeamSearch', 'LetterSearch']
+__all__ = ['log', 'LN_10', 'MAX_WORD', 'MAX_REMEMBERED', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words',
+           'course_bonus', 'spellings', 'as_written', 'spelt_words', 'Hypothesis', 'BeamSearch', 'LetterSearch']
 
 # %% ../nbs/01b_search.ipynb #ed4084af
 log = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ def _table(rows: str) -> list[list[str]]:
     return [fields[i::3] for i in range(3)]
 
 # %% ../nbs/01b_search.ipynb #ee2fc58c
+MAX_WORD = 64  # letters: no word that anybody says is longer, and flashlight's tree calls itself once for each letter: 90,000 overran the stack
+
 @dataclass(frozen=True)
 class BeamConfig:
     "How wide the search is, and what its parts weigh."
@@ -108,6 +111,7 @@ class BeamConfig:
     max_new_words: int = 400  # of a context
     max_course_words: int = 15  # made likelier
     rare: float = -8.0  # log-probability below which a word of the language model is rare
+    ordinary: float = -12.0  # from which a word is common English: a course's accents make another word of it (résumé, rosé)
     similarity: float = 66.0  # percent of a course word's letters that the greedy reading must have
 
 def course_words(
@@ -126,17 +130,57 @@ def _alike(words: Sequence[str], heard: str, config: BeamConfig) -> list[str]:
     found = process.extract(letters(heard).replace(" ", ""), words, scorer=fuzz.partial_ratio, processor=None, score_cutoff=config.similarity, limit=config.max_course_words)
     return [word for word, _, _ in found]
 
-def rare_words(context: str, lm: LanguageModel, config: BeamConfig = BeamConfig()) -> list[str]:
+def rare_words(
+    context: str,
+    lm: LanguageModel,
+    config: BeamConfig = BeamConfig(),
+    labels: tuple[str, ...] = (),  # of a recogniser that has letters beyond a to z
+) -> list[str]:
     "The context's words of four letters and more that are rare in the language model, or new to it."
-    return [w for w in _words(context) if len(w) > 3 and ((known := lm.score((), w)) is None or known < config.rare)]
+    return [w for w in _words(context, labels) if len(w) > 3 and ((known := lm.score((), w)) is None or known < config.rare)]
 
 def course_bonus(rare: int, config: BeamConfig = BeamConfig()) -> float:
     "What a course word gains where the context has so many rare words: the more there are, the less likely is each to be said."
     return max(0.0, config.bonus - math.log(max(1.0, rare / config.few)))
 
-def _words(context: str) -> list[str]:
-    "The different words of a context, in order."
-    return [w for w in dict.fromkeys(w.strip("'") for w in letters(context).split()) if w]
+@lru_cache(maxsize=4)
+def _words(context: str, labels: tuple[str, ...] = ()) -> dict[str, None]:
+    "The different words of a context that letters can write, in order."
+    own = letter_columns(labels)
+    words = dict.fromkeys(w.strip("'") for w in letters(context, labels).split())
+    plain = lambda w: w.isascii() and w.replace("'", "").isalpha()
+    return dict.fromkeys(w for w in words if 0 < len(w) <= MAX_WORD and (plain(w) or all(c in own for c in w)))
+
+# %% ../nbs/01b_search.ipynb #0f2bdacf
+_WORD = re.compile(rf"(?:[^\W_]|[{APOSTROPHES}{LOOKALIKES}\u00ad\u0300-\u036f])+")  # with soft hyphens and accents
+
+@lru_cache(maxsize=4)
+def spellings(
+    context: str,
+    labels: tuple[str, ...] = (),  # of a recogniser that has letters beyond a to z
+) -> dict[str, str]:  # a word's letters -> the word as the context writes it
+    "The context's words that are written with more than a to z."
+    words, written = _words(context, labels), {}
+    beyond = " ".join(piece for piece in context.split() if not piece.isascii())
+    for token in _WORD.findall(composed(beyond)):
+        word = letters(token, labels).strip("'")
+        if word in words and not token.isascii():
+            written.setdefault(word, Counter())[token.replace("\u00ad", "").strip(APOSTROPHES + LOOKALIKES)] += 1
+    return {word: max(forms, key=lambda form: (forms[form], not form.isupper())) for word, forms in written.items()}
+
+def as_written(
+    text: str,
+    written: Mapping[str, str],  # as `spellings` gives it
+) -> str:
+    "The text with its words as the course writes them."
+    def respelt(token: re.Match[str]) -> str:
+        "A word, or one with an s after it."
+        word, ending = (said[:-2], said[-2:]) if (said := letters(token[0])).endswith("'s") and said not in written else (said, "")
+        form = written.get(word, "")
+        return (form[:1].upper() + form[1:] if token[0][0].isupper() else form) + ending if form else token[0]
+
+    return _WORD.sub(respelt, text) if written else text
+
 
 # %% ../nbs/01b_search.ipynb #69c5ac01
 def spelt_words(
@@ -175,6 +219,7 @@ class BeamSearch:
         blank: int = 0,
     ):
         self.labels, self.lm, self.config, self.blank = list(labels), lm, config, blank
+        self._own = tuple(c for c in letter_columns(tuple(labels)) if len(c) == 1 and c.isalpha() and not c.isascii())
         self._tries: OrderedDict[tuple[str, ...], tuple] = OrderedDict()  # without a context, and the last context's
 
     @classmethod
@@ -211,7 +256,8 @@ class BeamSearch:
         trie, scores = self._trie(new_words)
         options = decoder.LexiconDecoderOptions(c.beam, min(c.symbols, len(self.labels)), c.threshold, c.lm_weight, c.word_score, -math.inf, 0.0, False, decoder.CriterionType.CTC)
         rare = self.rare_words(context) if heard else []
-        course, bonus = frozenset(_alike(rare, heard, c)), course_bonus(len(rare), c)
+        bonus = course_bonus(len(rare), c)
+        course = frozenset(_alike(rare, heard, c) if bonus else ())
         lm = _Words()(scores, course, bonus / c.lm_weight)  # kept by name: the search does not own it
         search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
         leaning = self._leaning(emissions, new_words)
@@ -237,7 +283,8 @@ class BeamSearch:
 
     def new_words(self, context: str) -> tuple[str, ...]:
         "The context's words that the language model lacks and the letters can write, in order."
-        return tuple(w for w in _words(context) if w not in self.lm.logs and spell(w, self.labels) is not None)[: self.config.max_new_words]
+        new = (w for w in _words(context, self._own) if w not in self.lm.logs and spell(w, self.labels) is not None)
+        return tuple(islice(new, self.config.max_new_words))
 
     def knows(self, word: str) -> bool:
         "Whether a word, in lower case, is in the vocabulary."
@@ -245,7 +292,12 @@ class BeamSearch:
 
     def rare_words(self, context: str) -> list[str]:
         "The context's words that are rare or new to the language model: its course words, whatever the sound."
-        return rare_words(context, self.lm, self.config)
+        return rare_words(context, self.lm, self.config, self._own)
+
+    def spellings(self, context: str) -> dict[str, str]:
+        "How the context writes those of its words that are no common English: `as_written` takes it."
+        ordinary = lambda word: (known := self.lm.score((), word)) is not None and known >= self.config.ordinary
+        return {word: form for word, form in spellings(context, self._own).items() if not ordinary(word)}
 
     @cached_property
     def _known(self) -> list[tuple[list[int] | None, float]]:
@@ -261,7 +313,7 @@ class BeamSearch:
             words, trie = [*self.lm.words, *new_words], decoder.Trie(len(self.labels), self.labels.index("|"))
             spelt = [*self._known, *((spell(word, self.labels), self.config.new_word) for word in new_words)]
             for i, (symbols, score) in enumerate(spelt):
-                if symbols:
+                if symbols and len(symbols) <= MAX_WORD:
                     trie.insert(symbols, i, score)
             trie.smear(decoder.SmearingMode.MAX)
             self._tries[new_words] = trie, _Scores(self.lm, words, self.config.new_word)
@@ -380,4 +432,8 @@ class LetterSearch:
     def rare_words(self, context: str) -> list[str]:
         "None: there is no vocabulary to say which words are rare."
         return []
+
+    def spellings(self, context: str) -> dict[str, str]:
+        "None: there is no vocabulary to say which words are common English."
+        return {}
 

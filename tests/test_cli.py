@@ -79,6 +79,22 @@ def test_evaluate_measures_and_goes_on_where_it_was_stopped(tmp_path):
     assert [row["stage"] for row in json.loads(few.stdout)["stages"]] == ["raw", "guarded"] and json.loads(few.stdout)["speed"]["peak memory MB"] > 100
 
 
+def test_evaluate_counts_what_was_said_however_it_is_written(tmp_path):
+    name = 'a|b <i> $x$ \\'
+    rows = [
+        {"audio": str(CLIPS / "gravity.ogg"), "text": "(Can you\u2028explain gravity?)", "corpus": name},
+        {"audio": str(CLIPS / "sum.ogg"), "text": "What is 7+5?", "corpus": name},
+        {"audio": str(ROOT / "tests" / "data" / "roentgen.ogg"), "text": "Who was Röntgen?", "corpus": name, "context": "Ro\u0308ntgen found rays that pass through bodies."},
+    ]
+    manifest, out = tmp_path / "m.jsonl", tmp_path / "out"
+    manifest.write_bytes("\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode("utf-8-sig"))
+    done = cli("evaluate", str(manifest), "--profile", "mini", "--out", str(out), "--json")
+    figures = json.loads(done.stdout)
+    assert done.returncode == 0 and [(row["corpus"], row["words"], row["WER %"], row["exact"]) for row in figures["corpora"]] == [(name, 11, 0.0, 3)], done.stderr
+    assert figures["silence"]["clips"] == 0 and figures["course_words"][-1] == {"course words": "guarded", "said": 1, "heard": 1, "recall %": 100.0, "false alarms": 0}
+    assert "| a\\|b \\<i> $x$ \\\\ | 3 |" in (out / "report.md").read_text() and "<td>a|b &lt;i&gt; $x$ \\</td><td>3</td>" in (out / "report.html").read_text()
+
+
 def test_evaluate_says_which_package_it_wants(tmp_path):
     (tmp_path / "jiwer.py").write_text("raise ImportError")
     done = cli("evaluate", "x.jsonl", env={**os.environ, "PYTHONPATH": str(tmp_path)})

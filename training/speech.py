@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import neural
-from tutor import is_test, load_concepts, load_material, load_passages, make_turns, number
+from tutor import is_test, load_concepts, load_material, load_passages, make_turns, number, plain
 
 from hubert_llama.audio import SAMPLING_RATE, load_audio
 
@@ -105,11 +105,6 @@ NUMBERS = """what is {a} plus {b}; what is {a} minus {b}; what is {a} times {b};
     in the year {year}; what happened in {year}; what is half of {a}; what is the square root of {a}; what is {a} squared; {a} comes after {b}; i am {a} years old; exercise number {a}; question {a} please;
     there are {a} {things}; i have {a} {things}; how many {things} are in {a} {things}; she bought {a} {things} and {b} {things}; we need {a} more {things}; is {a} a prime number; round {a} to the nearest ten;
     what is {a} over {b}; write {a} as a fraction""".replace("\n", " ").split(";")
-
-
-def plain(text: str) -> str:
-    """Lower-case letters, apostrophes and single spaces: all that a CTC recogniser writes."""
-    return " ".join(re.sub(r"[^a-z' ]", " ", text.lower().replace("’", "'")).split())
 
 
 def terms() -> list[str]:

@@ -20,6 +20,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
 
+from hubert_llama.ctc import letters
 from hubert_llama.quotes import FUNCTION_WORDS, Quote, find_quotes
 
 CURRICULUM = Path(__file__).parent / "curriculum"
@@ -258,7 +259,7 @@ HOMOPHONES = {"two": "to", "four": "for", "eight": "ate", "one": "won", "sum": "
 
 def plain(text: str) -> str:
     """Letters, apostrophes and spaces in lower case, as a CTC recogniser writes."""
-    return " ".join("".join(c if c.isalpha() or c == "'" else " " for c in text.lower()).split())
+    return " ".join(re.sub(r"[^a-z' ]", " ", letters(text)).split())
 
 
 def misheard(text: str, rng: random.Random, rate: float, mishearings: Mapping[str, Sequence[str]]) -> str:
