@@ -124,6 +124,8 @@ class SpeechEncoder:
         self.device, self.dtype = model.device, model.dtype
         blank = model.config.pad_token_id or 0
         self.columns = [blank, *(i for i in range(model.config.vocab_size) if i != blank)]  # of the emissions: the blank is the first, wherever the checkpoint has it
+        self._symbols = processor.tokenizer.convert_ids_to_tokens(self.columns)
+        self._delimiter = _word_delimiter(processor.tokenizer, self._symbols)  # the checkpoint's own; None: it has none
         # with group norm, padding changes a clip's statistics, mask or not: such models get batches of equal lengths
         self.masked = bool(processor.feature_extractor.return_attention_mask) and model.config.feat_extract_norm == "layer"
 
@@ -146,8 +148,8 @@ class SpeechEncoder:
 
     @property
     def labels(self) -> list[str]:
-        "The symbol of each emission column, the blank first."
-        return self.processor.tokenizer.convert_ids_to_tokens(self.columns)
+        "The symbol of each emission column, the blank first; between words is `|`, whatever the checkpoint writes there."
+        return ["|" if s == self._delimiter else f"<{s}>" if s == "|" else s for s in self._symbols]
 
     @property
     def hidden_size(self) -> int:
@@ -198,17 +200,23 @@ class SpeechEncoder:
     ) -> str:
         "The greedy reading: the best symbol of each frame, repeats merged, blanks and control symbols dropped."
         merged = [self.columns[column] for column, _ in groupby(emissions.argmax(axis=-1).tolist())]  # here: the tokenizer would drop blanks first, and then merge the two letters that a blank keeps apart
-        return " ".join(self.processor.tokenizer.decode(merged, skip_special_tokens=True, group_tokens=False).split())
+        text = self.processor.tokenizer.decode(merged, skip_special_tokens=True, group_tokens=False)
+        return " ".join(text.replace(self._delimiter or " ", " ").split())
 
 class Stopped(Exception):
     "Work was given up because `should_stop` said so."
+
+def _word_delimiter(tokenizer, symbols: Sequence[str]) -> str | None:
+    "The symbol between words: the tokenizer's own, or else one of the usual ones that the model writes."
+    own = getattr(tokenizer, "word_delimiter_token", None)
+    return next((s for s in (own, "|", " ", "_", "▁", "<space>") if s in symbols), None)
 
 # %% ../nbs/01_hubert.ipynb #b1323c25
 def _load_model(folder, name: str, dtype: torch.dtype):
     "HubertForCTC from a folder, with every weight from the checkpoint."
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(folder)
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if config.model_type != "hubert":
         raise hub.ModelFormatError(f"Not a HuBERT: {name} is a {config.model_type!r} model. Name a HuBERT fine-tuned with CTC, such as facebook/hubert-large-ls960-ft.")
     stride, length = _receptive_field(config)
@@ -239,8 +247,10 @@ def _load_processor(folder, name: str):
 
     try:
         return transformers.Wav2Vec2Processor.from_pretrained(folder)
-    except (OSError, TypeError, ValueError) as e:
-        raise hub.ModelFormatError(f"Incomplete HuBERT: the letters or the feature extractor of {name} could not be loaded ({type(e).__name__}). vocab.json and preprocessor_config.json belong beside the weights.") from e
+    except (OSError, TypeError, ValueError, AttributeError, LookupError) as e:
+        raise hub.ModelFormatError(
+            f"Incomplete HuBERT: the letters or the feature extractor of {name} could not be loaded "
+            f"({type(e).__name__}: {str(e)[:80]}). vocab.json and preprocessor_config.json belong beside the weights.") from e
 
 # %% ../nbs/01_hubert.ipynb #3c484502
 @cache
