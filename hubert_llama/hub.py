@@ -24,8 +24,8 @@ from .audio import HubertLlamaError
 __all__ = ['HUBERT_MINI', 'LLAMA_MINI', 'BUNDLED', 'ALIASES', 'Progress', 'WEIGHTS', 'ModelError', 'ModelNotFoundError',
            'ModelAccessError', 'ModelOfflineError', 'ModelDownloadError', 'ModelDiskError', 'ModelMemoryError',
            'ModelFormatError', 'canonical', 'has_token', 'read_object', 'weight_names', 'weight_files', 'missing_files',
-           'cached', 'no_weights', 'fetch', 'wanted_files', 'explained', 'explain', 'explain_at_work', 'out_of_memory',
-           'weight_bytes', 'fingerprint', 'check_memory']
+           'model_type', 'cached', 'no_weights', 'fetch', 'wanted_files', 'explained', 'explain', 'explain_at_work',
+           'out_of_memory', 'reason', 'weight_bytes', 'fingerprint', 'check_memory']
 
 # %% ../nbs/00a_hub.ipynb #74f77a2b
 class ModelError(HubertLlamaError):
@@ -149,7 +149,7 @@ def missing_files(
     "What a model folder lacks."
     weights = [path for path in weight_files(folder) or [folder / WEIGHTS[0]] if not path.is_file()]
     missing = [*_lacks(folder, "config.json"), *(path.relative_to(folder).as_posix() for path in weights)]
-    if _is_speech(folder):
+    if model_type(folder) == "hubert":  # which needs to know how to prepare waveforms
         return [*missing, *_lacks(folder, "vocab.json", "tokenizer.json"), *_lacks(folder, "preprocessor_config.json", "processor_config.json")]
     return [*missing, *_lacks(folder, "tokenizer.json", "tokenizer.model", "vocab.json")]
 
@@ -157,10 +157,10 @@ def _lacks(folder: Path, *names: str) -> list[str]:
     "The first name where none of them is there."
     return [] if any((folder / n).is_file() for n in names) else [names[0]]
 
-def _is_speech(folder: Path) -> bool:
-    "Whether the config is a speech encoder's, which needs to know how to prepare waveforms."
+def model_type(folder: Path) -> str | None:
+    "What kind of model the config says it is: \"hubert\", \"llama\", …"
     config = folder / "config.json"
-    return config.is_file() and read_object(config).get("model_type") == "hubert"
+    return read_object(config).get("model_type") if config.is_file() else None
 
 def cached(
     name: str,  # hub id
@@ -459,7 +459,7 @@ def _socks(e: BaseException, name: str) -> ModelError:
 
 def _bad_address(e: BaseException, name: str) -> ModelError:
     return ModelOfflineError(
-        f"Network settings not understood, so that {name} cannot be fetched: {_reason(e)}. Correct "
+        f"Network settings not understood, so that {name} cannot be fetched: {reason(e)}. Correct "
         f"{_proxies() or 'the proxy'}, NO_PROXY or HF_ENDPOINT, or choose --profile mini, which needs no network.")
 
 def _bad_token(e: BaseException, name: str) -> ModelError:
@@ -475,7 +475,7 @@ def _not_the_hub(e: BaseException, name: str) -> ModelError:
 
 def _untrusted(e: BaseException, name: str) -> ModelError:
     return ModelOfflineError(
-        f"Hub not trusted: the connection for {name} is not encrypted as the hub's is ({_reason(e)}). "
+        f"Hub not trusted: the connection for {name} is not encrypted as the hub's is ({reason(e)}). "
         "A network's login page or a company's proxy stands between, or the clock is wrong: log in to the network in "
         "a browser, or set SSL_CERT_FILE to the proxy's root certificate; or choose --profile mini, which needs no network.")
 
@@ -503,13 +503,13 @@ def out_of_memory(e: BaseException | None, name: str) -> ModelMemoryError:
 
 def _device_fails(e: BaseException, name: str) -> ModelError:
     return ModelError(
-        f"The device does not work with {name}: {_reason(e)}. "
+        f"The device does not work with {name}: {reason(e)}. "
         "Use --device cpu, or a GPU, a driver and a PyTorch build that belong together.")
 
 def _needs_package(e: BaseException, name: str) -> ModelError:
     missing = f" (pip install {e.name})" if getattr(e, "name", None) else ""
     return ModelFormatError(
-        f"A Python package that {name} needs is missing or broken: {_reason(e)}. Install it{missing}, "
+        f"A Python package that {name} needs is missing or broken: {reason(e)}. Install it{missing}, "
         "or install hubert_llama anew.")
 
 def _foreign_code(e: BaseException, name: str) -> ModelError:
@@ -521,13 +521,13 @@ def _damaged(e: BaseException, name: str) -> ModelError:
     again = "Delete its folder (in the hub cache: HF_HOME/hub) and fetch it again"
     again = "Correct or replace the files" if os.path.isdir(name) else again
     return ModelFormatError(
-        f"Damaged or foreign model files: {name} could not be loaded ({type(e).__name__}: {_reason(e)}). "
+        f"Damaged or foreign model files: {name} could not be loaded ({type(e).__name__}: {reason(e)}). "
         f"{again}, or name another model.")
 
 def _not_allowed(e: BaseException, name: str) -> ModelError:
     return ModelDiskError(f"Files not accessible while loading {name}: {e}. Give this user the right to read and write there, or move the cache (HF_HOME).")
 
-def _reason(e: BaseException) -> str:
+def reason(e: BaseException) -> str:
     "The first words of an exception, on one line."
     return " ".join(str(e).split())[:160].rstrip(". ") or type(e).__name__
 

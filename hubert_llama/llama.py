@@ -126,9 +126,9 @@ def _load_model(
     "LlamaForCausalLM from a folder, with every weight from the checkpoint."
     import transformers
 
+    if (kind := hub.model_type(folder)) != "llama":
+        raise hub.ModelFormatError(f"Not a Llama: {name} is a {kind!r} model. Name a chat model of the Llama architecture, such as meta-llama/Meta-Llama-3-8B-Instruct.")
     arch = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    if arch.model_type != "llama":
-        raise hub.ModelFormatError(f"Not a Llama: {name} is a {arch.model_type!r} model. Name a chat model of the Llama architecture, such as meta-llama/Meta-Llama-3-8B-Instruct.")
     if device.type == "cpu":
         hub.check_memory(loaded_bytes(folder, arch, dtype.itemsize, load_in_4bit), name)
     safe = all(path.suffix == ".safetensors" for path in hub.weight_files(folder))
@@ -298,7 +298,7 @@ def _load_tokenizer(folder: Path, name: str):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as e:
         raise hub.ModelFormatError(
-            f"Incomplete Llama: the tokenizer of {name} could not be loaded ({type(e).__name__}: {str(e)[:80]}). "
+            f"Incomplete Llama: the tokenizer of {name} could not be loaded ({type(e).__name__}: {hub.reason(e)}). "
             "tokenizer.json and tokenizer_config.json belong beside the weights.") from e
     if not tokenizer.is_fast:
         raise hub.ModelFormatError(f"Incomplete Llama: {name} has no fast tokenizer. tokenizer.json belongs beside the weights.")
@@ -315,7 +315,7 @@ def _check_template(tokenizer, name: str) -> None:
         tokenizer.apply_chat_template([{"role": r, "content": c} for r, c in turns], tokenize=False, add_generation_prompt=True)
     except Exception as e:  # of the template's own words, or of jinja2
         raise hub.ModelFormatError(
-            f"Chat template not usable: {name}'s cannot lay out a conversation with a system message ({str(e)[:120]}). "
+            f"Chat template not usable: {name}'s cannot lay out a conversation with a system message ({hub.reason(e)}). "
             "Name another chat model, or correct its template.") from e
 
 def _graph(model):

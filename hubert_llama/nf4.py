@@ -513,7 +513,7 @@ def _sources(folder: Path) -> dict[str, Path]:
     from safetensors import safe_open
 
     found = {}
-    for path in hub.weight_files(folder):
+    for path in filter(Path.is_file, hub.weight_files(folder)):
         with safe_open(path, "pt") as f:
             found.update(dict.fromkeys(f.keys(), path))
     return found
