@@ -247,8 +247,11 @@ def fetch(
             return _checked(Path(name), name)
         if os.path.isfile(name):
             raise ModelNotFoundError(
-                f"Model not found: {name} is a file. Name its folder, with config.json and a tokenizer beside the weights.")
-        return _checked(cached(name) or _download(name, on_progress), name)
+                f"Model not found: {name} is a file. Name its folder, which holds config.json and the tokenizer too.")
+        if (folder := cached(name)) is None:
+            with explained(name, _not_fetched):
+                folder = _download(name, on_progress)
+        return _checked(folder, name)
 
 def _checked(folder: Path, name: str) -> Path:
     "The folder, when it has what loading needs."
@@ -378,6 +381,7 @@ def _bar(name: str, on_progress: Progress, total: int) -> type:
 @contextmanager
 def explained(
     name: str,  # the model being fetched or loaded
+    otherwise: Callable[[BaseException, str], ModelError] | None = None,  # of what is not known; None: of files
 ) -> Iterator[None]:
     "Turn what goes wrong inside into a `ModelError` that says what to do; of the bundled models only what is known."
     try:
@@ -389,7 +393,7 @@ def explained(
             raise
         if (known := explain(e, name)) is None and name in BUNDLED:
             raise
-        raise known or _damaged(e, name) from e
+        raise known or (otherwise or _damaged)(e, name) from e
 
 def explain(
     error: BaseException,
@@ -401,7 +405,7 @@ def explain(
 def explain_at_work(
     error: BaseException,
 ) -> ModelError | None:  # None: none of the machine's
-    "The `ModelError` for what a machine does to models at work: too little memory, a full disk, a package or a device that fails."
+    "The `ModelError` for what a machine does to models at work: no memory, a full disk, a package or a device that fails."
     return _first(error, "the models", _MACHINE_TROUBLES)
 
 def _first(error: BaseException, name: str, troubles: tuple) -> ModelError | None:
@@ -442,8 +446,8 @@ def _unknown_repo(e: BaseException, name: str) -> ModelError:
 def _offline(e: BaseException, name: str) -> ModelError:
     through = f" through the proxy in {proxy}" if (proxy := _proxies()) else ""
     return ModelOfflineError(
-        f"Hub not reachable: {name} is not complete in the local cache and the Hugging Face hub does not answer{through}. "
-        "Check the network (or HF_ENDPOINT) and try again, or choose --profile mini, which needs neither.")
+        f"Hub not reachable: {name} is not complete in the local cache and the Hugging Face hub does not answer"
+        f"{through}. Check the network (or HF_ENDPOINT) and try again, or choose --profile mini, which needs neither.")
 
 def _proxies(scheme: str = "") -> str:
     "The environment variables that name a proxy, one of a scheme if that is given."
@@ -464,25 +468,30 @@ def _bad_address(e: BaseException, name: str) -> ModelError:
 
 def _bad_token(e: BaseException, name: str) -> ModelError:
     return ModelAccessError(
-        f"Hub token not usable: it cannot be sent for {name} ({type(e).__name__}). HF_TOKEN, or the file of `hf auth login`, "
-        "holds characters that no token has: copy it again from https://huggingface.co/settings/tokens.")
+        f"Hub token not usable: it cannot be sent for {name} ({type(e).__name__}). HF_TOKEN, or the file of `hf auth "
+        "login`, holds characters that no token has: copy it again from https://huggingface.co/settings/tokens.")
 
 def _not_the_hub(e: BaseException, name: str) -> ModelError:
     return ModelOfflineError(
-        f"Hub not reachable: the network answers with a web page or something else instead of the hub, asked for {name}. "
+        f"Hub not reachable: asked for {name}, a web page or something else answers instead of the hub. "
         f"Log in to the network (open any page in a browser), check {_proxies() or 'the proxy'} and HF_ENDPOINT, "
         "and try again; or choose --profile mini, which needs no network.")
 
 def _untrusted(e: BaseException, name: str) -> ModelError:
     return ModelOfflineError(
         f"Hub not trusted: the connection for {name} is not encrypted as the hub's is ({reason(e)}). "
-        "A network's login page or a company's proxy stands between, or the clock is wrong: log in to the network in "
-        "a browser, or set SSL_CERT_FILE to the proxy's root certificate; or choose --profile mini, which needs no network.")
+        "A network's login page or a company's proxy stands between, or the clock is wrong: log in to the network in a "
+        "browser, or set SSL_CERT_FILE to the proxy's root certificate; or choose --profile mini.")
 
 def _proxy_closed(e: BaseException, name: str) -> ModelError:
     return ModelOfflineError(
-        f"Hub not reachable: the proxy ({_proxies() or 'of this network'}) wants a name and a password to fetch {name}. "
+        f"Hub not reachable: the proxy ({_proxies() or 'of this network'}) wants a name and a password for {name}. "
         "Write them into its address (http://name:password@host:port), or choose --profile mini.")
+
+def _not_fetched(e: BaseException, name: str) -> ModelError:
+    return ModelDownloadError(
+        f"Not fetched: {name} could not be had from the hub ({type(e).__name__}: {reason(e)}). Check the network's "
+        "settings (proxies, HF_ENDPOINT, SSL_CERT_FILE) and that HF_HOME can be written; or choose --profile mini.")
 
 def _interrupted(e: BaseException, name: str) -> ModelError:
     return ModelDownloadError(f"Download interrupted: {name} did not arrive whole. Try again; the files that did are kept.")
@@ -561,7 +570,8 @@ def _is_bad_token(e: BaseException) -> bool:
     return _named("LocalProtocolError")(e) or isinstance(e, UnicodeEncodeError) and e.encoding == "ascii"
 
 def _is_bad_address(e: BaseException) -> bool:
-    return _named("InvalidURL", "UnsupportedProtocol")(e) or isinstance(e, ValueError) and "proxy" in str(e).lower()
+    value = isinstance(e, ValueError) and any(part in str(e) for part in ("proxy", "Proxy", "Port"))
+    return _named("InvalidURL", "UnsupportedProtocol")(e) or value
 
 def _is_untrusted(e: BaseException) -> bool:
     failed = _named("ConnectError", "ProxyError", "LocalEntryNotFoundError", "SSLError")(e)
@@ -597,11 +607,11 @@ _NETWORK_TROUBLES = (
     (_is_bad_address, _bad_address),
     (_is_untrusted, _untrusted),
     (_is_no_hub, _not_the_hub),
-    (_named("ConnectError", "ConnectTimeout", "OfflineModeIsEnabled", "ProxyError", "ReadTimeout", "PoolTimeout"), _offline),
+    (_named("ConnectError", "ConnectTimeout", "ProxyError", "ReadTimeout", "PoolTimeout"), _offline),
     (_named("IncompleteSnapshotError", "WriteTimeout", "ReadError", "WriteError", "RemoteProtocolError", "ChunkedEncodingError", "IncompleteRead"), _interrupted),
     (_says("CAS Client Error", "File reconstruction", "Data processing error", "Request middleware", "Task error"), _interrupted),  # hf-xet, which fetches most weights
     (lambda e: isinstance(e, OSError) and "onsistency check" in str(e), _interrupted),
-    (_named("LocalEntryNotFoundError", "ConnectionError", "TimeoutError", "gaierror"), _offline),
+    (_named("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectionError", "TimeoutError", "gaierror"), _offline),
 )
 _FILE_TROUBLES = (
     (lambda e: "trust_remote_code" in str(e), _foreign_code),

@@ -199,7 +199,8 @@ class SpeechEncoder:
         emissions: np.ndarray,  # (T, V)
     ) -> str:
         "The greedy reading: the best symbol of each frame, repeats merged, blanks and control symbols dropped."
-        best = (column for column, _ in groupby(emissions.argmax(axis=-1).tolist()))  # repeats are merged first: a blank keeps double letters apart
+        # repeats are merged first: a blank keeps double letters apart
+        best = (column for column, _ in groupby(emissions.argmax(axis=-1).tolist()))
         return " ".join("".join(self._spelt[column] for column in best).split())
 
 class Stopped(Exception):
@@ -216,7 +217,9 @@ def _load_model(folder, name: str, dtype: torch.dtype):
     import transformers
 
     if (kind := hub.model_type(folder)) != "hubert":
-        raise hub.ModelFormatError(f"Not a HuBERT: {name} is a {kind!r} model. Name a HuBERT fine-tuned with CTC, such as facebook/hubert-large-ls960-ft.")
+        raise hub.ModelFormatError(
+            f"Not a HuBERT: {name} is a {kind!r} model. "
+            "Name a HuBERT fine-tuned with CTC, such as facebook/hubert-large-ls960-ft.")
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     stride, length = _receptive_field(config)
     if (stride, length) != (FRAME_STRIDE, FRAME_LENGTH):
@@ -252,19 +255,20 @@ def _load_processor(folder, name: str):
             f"({type(e).__name__}: {hub.reason(e)}). vocab.json and preprocessor_config.json belong beside the weights."
         ) from e
     if (rate := processor.feature_extractor.sampling_rate) != SAMPLING_RATE:
-        raise hub.ModelFormatError(f"Unusual HuBERT: {name} hears {rate} samples a second; {SAMPLING_RATE} are supported.")
+        raise hub.ModelFormatError(f"Unusual HuBERT: {name} wants {rate} samples a second; {SAMPLING_RATE} are supported.")
     return processor
 
 def _check_letters(config, tokenizer, name: str) -> None:
     "Whether the letters are those of the model: it has a column for each, and one for the blank."
-    n, named = config.vocab_size, set(tokenizer.get_vocab().values())
-    if not 0 <= (config.pad_token_id or 0) < n:
+    n, blank = config.vocab_size, config.pad_token_id or 0
+    known = len(set(range(n)) & set(tokenizer.get_vocab().values()))
+    if not 0 <= blank < n:
         raise hub.ModelFormatError(
-            f"Damaged HuBERT: {name} has columns for {n} symbols, and by its config.json the blank (pad_token_id) is number "
-            f"{config.pad_token_id}. Correct it, or name another model.")
-    if 2 * len(named & set(range(n))) < n:
+            f"Damaged HuBERT: {name} writes {n} symbols, and by its config.json the blank (pad_token_id) is number {blank}. "
+            "Correct it, or name another model.")
+    if 2 * known < n:
         raise hub.ModelFormatError(
-            f"Foreign letters: the vocabulary of {name} has {len(named & set(range(n)))} of the {n} symbols that it writes. "
+            f"Foreign letters: the vocabulary of {name} has {known} of the {n} symbols that it writes. "
             "Put its own vocab.json beside the weights, or name another model.")
 
 # %% ../nbs/01_hubert.ipynb #3c484502

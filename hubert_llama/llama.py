@@ -127,7 +127,9 @@ def _load_model(
     import transformers
 
     if (kind := hub.model_type(folder)) != "llama":
-        raise hub.ModelFormatError(f"Not a Llama: {name} is a {kind!r} model. Name a chat model of the Llama architecture, such as meta-llama/Meta-Llama-3-8B-Instruct.")
+        raise hub.ModelFormatError(
+            f"Not a Llama: {name} is a {kind!r} model. "
+            "Name a chat model of the Llama architecture, such as meta-llama/Meta-Llama-3-8B-Instruct.")
     arch = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if device.type == "cpu":
         hub.check_memory(loaded_bytes(folder, arch, dtype.itemsize, load_in_4bit), name)
@@ -301,7 +303,8 @@ def _load_tokenizer(folder: Path, name: str):
             f"Incomplete Llama: the tokenizer of {name} could not be loaded ({type(e).__name__}: {hub.reason(e)}). "
             "tokenizer.json and tokenizer_config.json belong beside the weights.") from e
     if not tokenizer.is_fast:
-        raise hub.ModelFormatError(f"Incomplete Llama: {name} has no fast tokenizer. tokenizer.json belongs beside the weights.")
+        raise hub.ModelFormatError(
+            f"Incomplete Llama: {name} has no fast tokenizer. tokenizer.json belongs beside the weights.")
     if not tokenizer.chat_template:
         raise hub.ModelFormatError(f"Not a chat model: {name} has no chat template. Name its instruction-tuned version (…-Instruct, …-chat).")
     if name not in hub.BUNDLED:
@@ -310,13 +313,14 @@ def _load_tokenizer(folder: Path, name: str):
 
 def _check_template(tokenizer, name: str) -> None:
     "Whether a tutor's conversation can be laid out: some templates refuse a system message, or are not well formed."
-    turns = ("system", "You are a tutor."), ("user", "What is light?"), ("assistant", "A wave."), ("user", "Why?")
+    roles = ("system", "user", "assistant", "user")
+    messages = [{"role": role, "content": "What is light?"} for role in roles]
     try:
-        tokenizer.apply_chat_template([{"role": r, "content": c} for r, c in turns], tokenize=False, add_generation_prompt=True)
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     except Exception as e:  # of the template's own words, or of jinja2
         raise hub.ModelFormatError(
-            f"Chat template not usable: {name}'s cannot lay out a conversation with a system message ({hub.reason(e)}). "
-            "Name another chat model, or correct its template.") from e
+            f"Chat template not usable: {name}'s cannot lay out a tutor's conversation ({hub.reason(e)}). "
+            "Name a chat model that takes system messages, or correct its template.") from e
 
 def _graph(model):
     "A recorded pass for a model on a GPU."

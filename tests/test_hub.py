@@ -17,6 +17,24 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 NAME = "facebook/hubert-large-ls960-ft"
 
 
+PAGE = b"<!DOCTYPE html><html><body>Welcome to the hotel's network. Please log in.</body></html>"
+HTML = {"Content_Type": "text/html; charset=utf-8"}
+PORTALS = {  # what networks answer that want a login first: a function from the path to an answer, or to None where the hub answers itself
+    "a page": lambda path: (200, PAGE, HTML),
+    "a page of other letters": lambda path: (200, "Zürich".encode("latin-1"), HTML),
+    "a list": lambda path: (200, b"[]", {"Content_Type": "application/json"}),
+    "null": lambda path: (200, b"null", {"Content_Type": "application/json"}),
+    "an empty page": lambda path: (200, b"", {}),
+    "a login elsewhere": lambda path: (200, PAGE, HTML) if path == "/login" else (302, b"", {"Location": "/login"}),
+    "a circle": lambda path: (302, b"", {"Location": path}),
+    "a refusal": lambda path: (403, PAGE, HTML),
+    "no such page": lambda path: (404, PAGE, HTML),
+    "login required": lambda path: (511, PAGE, HTML),
+    "pages for files": lambda path: None if path.startswith("/api/") else (200, PAGE, HTML),
+    "logins for files": lambda path: None if path.startswith("/api/") else (200, PAGE, HTML) if path == "/login" else (302, b"", {"Location": "/login"}),
+}
+
+
 class Hub(ThreadingHTTPServer):
     """Serves one repository from a dict of files, in the way `trouble` says."""
 
@@ -53,6 +71,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         hub, path = self.server, urlsplit(self.path).path
         hub.asked.append((self.command, path))
+        if hub.trouble in PORTALS and (answer := PORTALS[hub.trouble](path)):
+            status, body, headers = answer
+            return self.answer(status, body, **headers)
         if hub.trouble == "broken":
             return self.answer(500, b"oops")
         if hub.trouble == "unknown":
@@ -150,6 +171,12 @@ def test_troubles_are_sentences_with_a_remedy(tmp_path, hub, trouble, env, error
     said = fetch(tmp_path, hub(FILES, trouble).url, **env)
     assert said.stdout.startswith(error), said.stdout + said.stderr
     assert remedy in said.stdout and "Traceback" not in said.stderr and "hf_abc" not in said.stdout
+
+
+@pytest.mark.parametrize("portal", PORTALS)
+def test_a_network_that_answers_in_the_hubs_place(tmp_path, hub, portal):
+    said = fetch(tmp_path, hub(FILES, portal).url)
+    assert said.stdout.startswith("ModelOfflineError") and "web page" in said.stdout and "Log in to the network" in said.stdout, said.stdout + said.stderr
 
 
 def test_no_hub_there(tmp_path):
