@@ -116,9 +116,10 @@ def weight_names(
 ) -> list[str]:  # empty where nothing can be loaded
     "The names of the files that hold a model's weights, as transformers chooses them."
     own = read_object(find("config.json")).get("transformers_weights") if has("config.json") else None
-    for name in [own] if isinstance(own, str) else [f for whole in WEIGHTS for f in (whole, f"{whole}.index.json")]:
+    usual = [f for whole in WEIGHTS for f in (whole, f"{whole}.index.json")]
+    for name in _inside([own], "config.json") if isinstance(own, str) else usual:
         if has(name):
-            return _inside(_shards(find(name)) if name.endswith(".index.json") else [name], find(name))
+            return _shards(find(name)) if name.endswith(".index.json") else [name]
     return []
 
 def _shards(index: Path) -> list[str]:
@@ -127,9 +128,9 @@ def _shards(index: Path) -> list[str]:
     names = list(named.values()) if isinstance(named, dict) else []
     if not names or not all(isinstance(name, str) for name in names):
         raise ModelFormatError(f"Damaged model files: {index} has no weight_map from weights to files. Fetch it again.")
-    return sorted(set(names))
+    return _inside(sorted(set(names)), str(index))
 
-def _inside(names: list[str], source: Path) -> list[str]:
+def _inside(names: list[str], source: str) -> list[str]:
     "The names, unless one leads out of the model's folder."
     for path in (kind(name) for name in names for kind in (PurePosixPath, PureWindowsPath)):
         if path.is_absolute() or path.drive or ".." in path.parts:
@@ -302,8 +303,9 @@ def _download(name: str, on_progress: Progress | None) -> Path:
         raise no_weights(name, there, base) or ModelNotFoundError(
             f"Model not found: {name} holds no weights; there are {_listed(there) or 'no files'}. Name another model.")
     sizes = wanted_files(there, weights)
-    _check_disk(name, sum(n for f, n in sizes.items() if not isinstance(try_to_load_from_cache(name, f), str)), constants.HF_HUB_CACHE)
-    bar = None if on_progress is None else _bar(name, on_progress, sum(sizes.values()))
+    left = sum(n for f, n in sizes.items() if not isinstance(try_to_load_from_cache(name, f), str))
+    _check_disk(name, left, constants.HF_HUB_CACHE)
+    bar = None if on_progress is None else _bar(name, on_progress, left)
     return Path(snapshot_download(name, allow_patterns=sorted(sizes), tqdm_class=bar))
 
 def _listed_by_hub(name: str) -> dict[str, int]:
