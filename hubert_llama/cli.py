@@ -12,7 +12,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from hubert_llama.pipeline import SpeechUnderstanding
 
 # %% auto #0
-__all__ = ['ProgressLine', 'check_model_options', 'ask', 'evaluate', 'make_parser', 'main']
+__all__ = ['ProgressLine', 'check_model_options', 'OutputError', 'writing', 'Output', 'guarded_output', 'give_up', 'ask',
+           'evaluate', 'make_parser', 'main']
 
 # %% ../nbs/04a_cli.ipynb #1692b8b3
 class ProgressLine:
@@ -49,6 +51,69 @@ def check_model_options(args: argparse.Namespace) -> None:
     "Exit with 2, after saying what would be right, where an option of the models cannot be."
     for fault in model_option_faults(args):
         args.parser.error(fault)
+
+# %% ../nbs/04a_cli.ipynb #6c1d2e02
+class OutputError(OSError):
+    "What came out could not be written."
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    "Tell what goes wrong inside as trouble with writing `what`."
+    try:
+        yield
+    except (BrokenPipeError, OutputError):
+        raise
+    except OSError as e:
+        reason = e.strerror or str(e)
+        raise OutputError(f"Could not write {what}: {reason[:1].lower()}{reason[1:]}.") from e
+
+class Output:
+    "A stream that remembers its troubles, and may be told to drop them."
+
+    def __init__(self, out: TextIO, drop: bool = False):
+        self.out, self.drop, self.trouble = out, drop, None
+
+    def __getattr__(self, name: str):
+        return getattr(self.out, name)
+
+    def write(self, text: str) -> int:
+        "As the stream does."
+        self._try(lambda: self.out.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        "As the stream does."
+        self._try(self.out.flush)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError as e:
+            if self.drop:
+                return give_up(self.out)
+            self.trouble = e
+            with writing("the output"):
+                raise
+
+@contextmanager
+def guarded_output() -> Iterator[None]:
+    "Meanwhile trouble with standard output is an `OutputError`; with standard error it is dropped."
+    if sys.stdout is None or sys.stderr is None:  # closed
+        yield
+        return
+    with redirect_stderr(Output(sys.stderr, drop=True)), redirect_stdout(Output(sys.stdout)) as out:
+        try:
+            yield
+        finally:
+            with writing("the output"):
+                out.flush()
+                if out.trouble:  # argparse does not care
+                    raise out.trouble
+
+def give_up(out: TextIO) -> None:
+    "Let nothing more go to a stream: what is left in its buffer would be tried again at the end of the process."
+    with suppress(OSError):  # it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 # %% ../nbs/04a_cli.ipynb #93b45374
 def ask(args: argparse.Namespace) -> int:
@@ -90,7 +155,7 @@ def _ask_one(pipeline, path: str, args: argparse.Namespace, progress: ProgressLi
     try:
         for event in pipeline.stream(path, args.context):
             show(event, path, progress, notices)
-    except BrokenPipeError:
+    except (BrokenPipeError, OutputError):
         raise
     except Exception as e:
         progress.clear()
@@ -164,9 +229,13 @@ def evaluate(args: argparse.Namespace) -> int:
     if figures.speed:
         figures.speed["peak memory MB"] = peak_memory()
     if args.out:
-        Path(args.out, "report.json").write_text(json.dumps(asdict(figures), indent=2) + "\n", encoding="utf-8")
-        Path(args.out, "report.md").write_text("\n".join([figures.to_markdown(), "", *(f"- {escaped(line)}" for line in worst)]) + "\n", encoding="utf-8", errors="replace")
-        Path(args.out, "report.html").write_text(to_html(outcomes, figures, f"{Path(args.manifest).name}, {args.profile}", worst), encoding="utf-8", errors="replace")
+        reports = {
+            "report.json": json.dumps(asdict(figures), indent=2) + "\n",
+            "report.md": "\n".join([figures.to_markdown(), "", *(f"- {escaped(line)}" for line in worst)]) + "\n",
+            "report.html": to_html(outcomes, figures, f"{Path(args.manifest).name}, {args.profile}", worst)}
+        for name, text in reports.items():
+            with writing(str(Path(args.out, name))):
+                Path(args.out, name).write_text(text, encoding="utf-8", errors="replace")
     print(json.dumps(asdict(figures)) if args.json else "\n".join([*worst, "", figures.to_markdown()]), flush=True)
     return int(figures.errors > 0)
 
@@ -176,7 +245,8 @@ def _run(args: argparse.Namespace, utterances: Sequence[Utterance]) -> list[Outc
 
     kept, progress = Path(args.out, "outcomes.jsonl") if args.out else None, ProgressLine(sys.stderr)
     if kept:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        with writing(str(kept.parent)):
+            kept.parent.mkdir(parents=True, exist_ok=True)
         _claim(kept.parent, {name: getattr(args, name) for name in ("profile", "hubert", "llama", "load_in_4bit", "dtype", "contexts", "distractors")})
     done = read_outcomes(kept) if kept else {}
     left = [u for u in utterances if u not in done]
@@ -185,7 +255,7 @@ def _run(args: argparse.Namespace, utterances: Sequence[Utterance]) -> list[Outc
         return None
     if pipeline:
         pipeline.warm_up()  # the first recording's time is to be like the others'
-    with open(kept or os.devnull, "a", encoding="utf-8") as file:
+    with writing(str(kept)), open(kept or os.devnull, "a", encoding="utf-8") as file:
         outcomes = []
         for outcome in run(pipeline, utterances, done, make_contexts(utterances, args.contexts, args.distractors)):
             outcomes.append(outcome)
@@ -207,7 +277,8 @@ def _claim(folder: Path, options: dict) -> None:
         before = None
     if before != options:
         raise ManifestError(f"{folder} holds outcomes of other options ({noted.name}): choose another folder, or remove it.")
-    noted.write_text(json.dumps(options) + "\n", encoding="utf-8")
+    with writing(str(noted)):
+        noted.write_text(json.dumps(options) + "\n", encoding="utf-8")
 
 def _stages(text: str) -> list[str]:
     "Names of stages, with commas between them."
@@ -283,14 +354,20 @@ def main(argv: list[str] | None = None) -> int:
 
         code = server.main(argv[1:], "hubert-llama serve")
         os._exit(code)  # not waiting for threads that read or write pipes nobody serves
-    args = make_parser().parse_args(argv)
     for out in (sys.stdout, sys.stderr):
         if hasattr(out, "reconfigure"):
             out.reconfigure(errors="replace")  # a terminal that lacks a letter shows another
     try:
-        return {"ask": ask, "evaluate": evaluate}[args.command](args)
+        with guarded_output():
+            args = make_parser().parse_args(argv)
+            return {"ask": ask, "evaluate": evaluate}[args.command](args)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        give_up(sys.stdout)
         return 0
+    except OutputError as e:
+        give_up(sys.stdout)
+        with guarded_output():
+            print(f"hubert-llama: {e}", file=sys.stderr)
+        return 1

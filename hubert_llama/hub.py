@@ -9,20 +9,23 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .audio import HubertLlamaError
 
 # %% auto #0
-__all__ = ['HUBERT_MINI', 'LLAMA_MINI', 'BUNDLED', 'ALIASES', 'Progress', 'ModelError', 'ModelNotFoundError', 'ModelAccessError',
-           'ModelOfflineError', 'ModelDownloadError', 'ModelDiskError', 'ModelMemoryError', 'ModelFormatError',
-           'canonical', 'has_token', 'missing_files', 'cached', 'fetch', 'wanted_files', 'explained', 'explain',
-           'out_of_memory', 'weight_bytes', 'fingerprint', 'check_memory']
+__all__ = ['HUBERT_MINI', 'LLAMA_MINI', 'BUNDLED', 'ALIASES', 'Progress', 'WEIGHTS', 'ModelError', 'ModelNotFoundError',
+           'ModelAccessError', 'ModelOfflineError', 'ModelDownloadError', 'ModelDiskError', 'ModelMemoryError',
+           'ModelFormatError', 'canonical', 'has_token', 'read_object', 'weight_names', 'weight_files', 'missing_files',
+           'model_type', 'cached', 'no_weights', 'fetch', 'wanted_files', 'explained', 'explain', 'explain_at_work',
+           'out_of_memory', 'reason', 'weight_bytes', 'fingerprint', 'check_memory']
 
 # %% ../nbs/00a_hub.ipynb #74f77a2b
 class ModelError(HubertLlamaError):
@@ -68,13 +71,86 @@ def has_token() -> bool:
 
     return get_token() is not None
 
+# %% ../nbs/00a_hub.ipynb #5b0c7a12
+def _strange(
+    head: bytes,  # the beginning of a file
+) -> str:  # empty: nothing is strange about it
+    "What stands in a file where a model's part should."
+    if not head.strip():
+        return "is empty: fetch it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file itself: install git-lfs and run `git lfs pull` in its folder"
+    if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return "is a web page, saved in the file's place (a network that wants a login?): delete it and fetch it again"
+    return ""
+
+def read_object(path: Path) -> dict:
+    "The JSON object in one of a model's files; `ModelFormatError` says what is there instead."
+    data = path.read_bytes()
+    strange = _strange(data)
+    if data.startswith(b"\xef\xbb\xbf"):
+        strange = "begins with a byte order mark: save it as UTF-8 without one"
+    try:
+        told = None if strange else json.loads(data.decode("utf-8"))
+        if not strange and not isinstance(told, dict):
+            strange = f"holds {_kind(told)} where a JSON object ({{…}}) belongs: fetch it again"
+    except UnicodeDecodeError as e:
+        strange = f"is not UTF-8 text (byte {e.start}): save it as UTF-8, or fetch it again"
+    except (ValueError, RecursionError) as e:
+        strange = f"is not JSON ({str(e)[:80]}): correct it, or fetch it again"
+    if strange:
+        raise ModelFormatError(f"Damaged model files: {path} {strange}.")
+    return told
+
+def _kind(told: object) -> str:
+    "A JSON value's kind, for people."
+    kinds = {list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number"}
+    return kinds.get(type(told), "null")
+
 # %% ../nbs/00a_hub.ipynb #b2fe5ff2
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in transformers' order; each may have an index of shards instead
+
+def weight_names(
+    has: Callable[[str], bool],  # whether the model has a file of this name
+    find: Callable[[str], Path],  # where such a file lies on this machine
+) -> list[str]:  # empty where nothing can be loaded
+    "The names of the files that hold a model's weights, as transformers chooses them."
+    own = read_object(find("config.json")).get("transformers_weights") if has("config.json") else None
+    usual = [f for whole in WEIGHTS for f in (whole, f"{whole}.index.json")]
+    for name in _inside([own], "config.json") if isinstance(own, str) else usual:
+        if has(name):
+            return _shards(find(name)) if name.endswith(".index.json") else [name]
+    return []
+
+def _shards(index: Path) -> list[str]:
+    "The files that an index names."
+    named = read_object(index).get("weight_map")
+    names = list(named.values()) if isinstance(named, dict) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ModelFormatError(f"Damaged model files: {index} has no weight_map from weights to files. Fetch it again.")
+    return _inside(sorted(set(names)), str(index))
+
+def _inside(names: list[str], source: str) -> list[str]:
+    "The names, unless one leads out of the model's folder."
+    for path in (kind(name) for name in names for kind in (PurePosixPath, PureWindowsPath)):
+        if path.is_absolute() or path.drive or ".." in path.parts:
+            raise ModelFormatError(
+                f"Foreign model files: {source} names {path}, which is outside the model's folder and is not read. "
+                "Fetch the model again, or name another one.")
+    return names
+
+def weight_files(folder: Path) -> list[Path]:
+    "The files in a folder that hold the model's weights; empty where nothing can be loaded."
+    return [folder / name for name in weight_names(lambda name: (folder / name).is_file(), folder.joinpath)]
+
+# %% ../nbs/00a_hub.ipynb #5b0c7a16
 def missing_files(
     folder: Path,  # a model's files, laid out as on the hub
 ) -> list[str]:  # names of files that loading will need and that are not there; empty when complete
     "What a model folder lacks."
-    missing = [*_lacks(folder, "config.json"), *_missing_weights(folder)]
-    if _is_speech(folder):
+    weights = [path for path in weight_files(folder) or [folder / WEIGHTS[0]] if not path.is_file()]
+    missing = [*_lacks(folder, "config.json"), *(path.relative_to(folder).as_posix() for path in weights)]
+    if model_type(folder) == "hubert":  # which needs to know how to prepare waveforms
         return [*missing, *_lacks(folder, "vocab.json", "tokenizer.json"), *_lacks(folder, "preprocessor_config.json", "processor_config.json")]
     return [*missing, *_lacks(folder, "tokenizer.json", "tokenizer.model", "vocab.json")]
 
@@ -82,20 +158,10 @@ def _lacks(folder: Path, *names: str) -> list[str]:
     "The first name where none of them is there."
     return [] if any((folder / n).is_file() for n in names) else [names[0]]
 
-def _is_speech(folder: Path) -> bool:
-    "Whether the config is a speech encoder's, which needs to know how to prepare waveforms."
+def model_type(folder: Path) -> str | None:
+    "What kind of model the config says it is: \"hubert\", \"llama\", …"
     config = folder / "config.json"
-    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "hubert"
-
-def _missing_weights(folder: Path) -> list[str]:
-    for whole in ("model.safetensors", "pytorch_model.bin"):
-        index = folder / f"{whole}.index.json"
-        if (folder / whole).is_file():
-            return []
-        if index.is_file():
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            return [s for s in shards if not (folder / s).is_file()]
-    return ["model.safetensors"]
+    return read_object(config).get("model_type") if config.is_file() else None
 
 def cached(
     name: str,  # hub id
@@ -115,6 +181,59 @@ def cached(
     folder = Path(config).parent
     return None if missing_files(folder) else folder
 
+# %% ../nbs/00a_hub.ipynb #5b0c7a18
+_MERGE = "merge the adapter into it (peft's merge_and_unload), save that with save_pretrained, and name the result"
+_OTHERS = tuple((re.compile(pattern, re.IGNORECASE), remedy) for pattern, remedy in (  # other files of weights, by name
+    (r"adapter_(model|config)\b", f"An adapter (LoRA) is not a whole model. Name its base model, or {_MERGE}"),
+    (r"(model|pytorch_model)-\d+-of-\d+\.\w+$",
+     "These are shards without their index (model.safetensors.index.json). Fetch that too"),
+    (r"(model|pytorch_model)\.[\w.-]+\.(safetensors|bin)(\.index\.json)?$",
+     f"This is a variant. Save it under the plain name ({' or '.join(WEIGHTS)})"),
+    (r"\.(gguf|ggml)$", "GGUF is llama.cpp's format. Name the repository that it was made from"),
+    (r"^(original/)?consolidated\b|^(params|tekken)\.json$",
+     "These are the makers' original files. Name the repository in Hugging Face's layout, "
+     "or convert them with transformers' convert_llama_weights_to_hf.py"),
+    (r"^(tf_model|flax_model)|\.(h5|msgpack|tflite)$",
+     "These are weights for TensorFlow or Flax. Name a model with PyTorch's"),
+    (r"\.(onnx|engine|mlmodel|mlpackage|npz|pte|nemo)$",
+     "These are weights for another program. Name a model in transformers' layout"),
+    (r"\.(pt|pth|ckpt|tar|bin|safetensors)$",
+     "Weights are found by their exact names. Save the whole model with save_pretrained "
+     "(convert a fairseq or Lightning checkpoint first)"),
+))
+
+def no_weights(
+    name: str,  # the model
+    files: Collection[str],  # what it has
+    base: str = "",  # the model that it is an adapter for
+) -> ModelFormatError | None:  # None: nothing looks like weights
+    "What is wrong with a model whose files hold no weights that can be loaded."
+    ends = tuple(f"/{whole}{index}" for whole in WEIGHTS for index in ("", ".index.json"))
+    inner = [f for f in files if f.endswith(ends)]
+    matches = [(inner, f"A model lies in {inner[0].rpartition('/')[0]}: name that folder")] if inner else []
+    matches += [([f for f in files if pattern.search(f)], remedy) for pattern, remedy in _OTHERS]
+    found, remedy = next((match for match in matches if match[0]), ([], ""))
+    if not found:
+        return None
+    if base:
+        remedy = f"It is an adapter (LoRA) for {base}, not a whole model. Name {base}, or {_MERGE}"
+    there = [*found, *(f for f in files if f not in found)]
+    return ModelFormatError(
+        f"No weights that can be loaded in {name}: {WEIGHTS[0]} or {WEIGHTS[1]} is wanted, or the index of its shards. "
+        f"There are {_listed(there)}. {remedy}.")
+
+def _listed(names: Collection[str], most: int = 6) -> str:
+    "Names for people; of many only the first."
+    return ", ".join(list(names)[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+def _base(config: Path) -> str:
+    "The model that an adapter is for, by its config; empty where it does not say."
+    try:
+        told = read_object(config).get("base_model_name_or_path")
+    except (OSError, ModelFormatError):
+        return ""
+    return told if isinstance(told, str) else ""
+
 # %% ../nbs/00a_hub.ipynb #814c3536
 def fetch(
     name: str,  # hub id, alias or folder
@@ -124,38 +243,94 @@ def fetch(
     name = canonical(name)
     with explained(name):
         if name in BUNDLED:
-            return _local(BUNDLED[name], name)
+            return BUNDLED[name]
         if os.path.isdir(name):
-            return _local(Path(name), name)
-        if (folder := cached(name)) is not None:
-            return folder
-        return _download(name, on_progress)
+            return _checked(Path(name), name)
+        if os.path.isfile(name):
+            raise ModelNotFoundError(
+                f"Model not found: {name} is a file. Name its folder, which holds config.json and the tokenizer too.")
+        if (folder := cached(name)) is None:
+            with explained(name, _not_fetched):
+                folder = _download(name, on_progress)
+        return _checked(folder, name)
 
-def _local(folder: Path, name: str) -> Path:
-    if missing := missing_files(folder):
-        raise ModelNotFoundError(f"Model not found: the folder {name} lacks {', '.join(missing[:3])}. Name a folder saved by save_pretrained, or a hub id such as facebook/hubert-large-ls960-ft.")
+def _checked(folder: Path, name: str) -> Path:
+    "The folder, when it has what loading needs."
+    missing = missing_files(folder)
+    if missing and not weight_files(folder):
+        there = _files_in(folder)
+        if wrong := no_weights(name, there, _base(folder / "adapter_config.json")):
+            raise wrong
+    if missing:
+        raise ModelNotFoundError(
+            f"Model not found: {_place(folder, name)} lacks {', '.join(missing[:3])}; {_there(folder)}. "
+            "Name a folder saved by save_pretrained, or a hub id such as facebook/hubert-large-ls960-ft.")
+    for path in [*weight_files(folder), *(folder / file for file in _READ if (folder / file).is_file())]:
+        with path.open("rb") as file:
+            strange = _strange(file.read(200))
+        if strange:
+            raise ModelFormatError(f"Damaged model files: {path} {strange}.")
+        if path.name in _OBJECTS:
+            read_object(path)
     return folder
 
+_OBJECTS = (  # small files that hold a JSON object
+    "config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "preprocessor_config.json", "processor_config.json", "vocab.json")
+_READ = (*_OBJECTS, "tokenizer.json", "tokenizer.model")  # what transformers reads beside the weights
+
+def _files_in(folder: Path) -> list[str]:
+    "The names of the files in a folder and in the folders in it, some hundreds at most."
+    found = (path for pattern in ("*", "*/*") for path in sorted(islice(folder.glob(pattern), 500)))
+    return [path.relative_to(folder).as_posix() for path in found if path.is_file()]
+
+def _place(folder: Path, name: str) -> str:
+    return f"the folder {name}" if os.path.isdir(name) else f"{name} ({folder})"
+
+def _there(folder: Path) -> str:
+    "What is in a folder, for people."
+    return f"there are {_listed(names)}" if (names := _files_in(folder)) else "it is empty"
+
 def _download(name: str, on_progress: Progress | None) -> Path:
-    from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
+    from huggingface_hub import constants, hf_hub_download, snapshot_download, try_to_load_from_cache
 
     if constants.HF_HUB_OFFLINE:
         raise ModelOfflineError(f"Model not in the local cache: {name} is not complete there and HF_HUB_OFFLINE is set. Unset it once to download, or choose --profile mini.")
-    info = HfApi().model_info(name, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    sizes = wanted_files({f.rfilename: f.size or 0 for f in info.siblings})
-    _check_disk(name, sum(n for f, n in sizes.items() if not isinstance(try_to_load_from_cache(name, f), str)), constants.HF_HUB_CACHE)
-    bar = None if on_progress is None else _bar(name, on_progress, sum(sizes.values()))
+    there = _listed_by_hub(name)
+    find = lambda file: Path(hf_hub_download(name, file))
+    if not (weights := weight_names(there.__contains__, find)):
+        base = _base(find("adapter_config.json")) if "adapter_config.json" in there else ""
+        raise no_weights(name, there, base) or ModelNotFoundError(
+            f"Model not found: {name} holds no weights; there are {_listed(there) or 'no files'}. Name another model.")
+    sizes = wanted_files(there, weights)
+    left = sum(n for f, n in sizes.items() if not isinstance(try_to_load_from_cache(name, f), str))
+    _check_disk(name, left, constants.HF_HUB_CACHE)
+    bar = None if on_progress is None else _bar(name, on_progress, left)
     return Path(snapshot_download(name, allow_patterns=sorted(sizes), tqdm_class=bar))
+
+def _listed_by_hub(name: str) -> dict[str, int]:
+    "Every file of a repository and its size; an answer that is no list comes from something else than the hub."
+    from huggingface_hub import HfApi, constants
+
+    try:
+        info = HfApi().model_info(name, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+        return {f.rfilename: f.size or 0 for f in info.siblings}
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as e:
+        raise _not_the_hub(e, name) from e
 
 def wanted_files(
     sizes: dict[str, int],  # every file of a repository -> bytes
+    weights: Collection[str] | None = None,  # those with the weights; None: the first kind there is, by the usual names
 ) -> dict[str, int]:  # those that loading needs
-    "Choose the files to fetch: configs, tokenizer and one kind of weights, top level only; and a HuBERT's language model."
-    top = {f: n for f, n in sizes.items() if "/" not in f}
-    kind = ".safetensors" if any(f.endswith(".safetensors") for f in top) else ".bin"
-    keep = (".json", ".txt", ".model", ".jinja", kind)
-    wanted = {f: n for f, n in top.items() if f.endswith(keep) and not f.startswith(("training_args", "optimizer", "flax", "tf_"))}
-    return wanted | {f: n for f, n in sizes.items() if f.startswith("language_model/") and f.endswith((".arpa", ".arpa.gz"))}
+    "Choose the files to fetch: configs, tokenizer and one kind of weights; and a HuBERT's language model."
+    usual = [rf"{stem}(-\d+-of-\d+)?\{end}" for stem, end in map(os.path.splitext, WEIGHTS)]
+    kinds = ([f for f in sizes if re.fullmatch(kind, f)] for kind in usual)
+    weights = next(filter(None, kinds), []) if weights is None else weights
+    texts = [f for f in sizes if "/" not in f and f.endswith((".json", ".txt", ".model", ".jinja"))]
+    others = ("training_args", "optimizer", "flax", "tf_", "adapter_")
+    wanted = [*weights, *(f for f in texts if not f.startswith(others))]
+    spoken = [f for f in sizes if f.startswith("language_model/") and f.endswith((".arpa", ".arpa.gz"))]
+    return {f: sizes[f] for f in (*wanted, *spoken) if f in sizes}
 
 def _check_disk(name: str, needed: int, cache: str) -> None:
     at = Path(cache)
@@ -208,24 +383,36 @@ def _bar(name: str, on_progress: Progress, total: int) -> type:
 @contextmanager
 def explained(
     name: str,  # the model being fetched or loaded
+    otherwise: Callable[[BaseException, str], ModelError] | None = None,  # of what is not known; None: of files
 ) -> Iterator[None]:
-    "Turn what goes wrong inside into a `ModelError` that says what to do."
+    "Turn what goes wrong inside into a `ModelError` that says what to do; of the bundled models only what is known."
     try:
         yield
     except HubertLlamaError:
         raise
-    except Exception as e:
-        if (known := explain(e, name)) is None:
+    except BaseException as e:
+        if not isinstance(e, Exception) and type(e).__name__ != "PanicException":  # of libraries in Rust
             raise
-        raise known from e
+        if (known := explain(e, name)) is None and name in BUNDLED:
+            raise
+        raise known or (otherwise or _damaged)(e, name) from e
 
 def explain(
     error: BaseException,
     name: str,  # the model it happened to
 ) -> ModelError | None:  # None: not a known trouble with models
     "The `ModelError` for an exception of huggingface_hub, transformers, torch or the system."
+    return _first(error, name, _MACHINE_TROUBLES + _NETWORK_TROUBLES + _FILE_TROUBLES)
+
+def explain_at_work(
+    error: BaseException,
+) -> ModelError | None:  # None: none of the machine's
+    "The `ModelError` for what a machine does to models at work: no memory, a full disk, a package or a device that fails."
+    return _first(error, "the models", _MACHINE_TROUBLES)
+
+def _first(error: BaseException, name: str, troubles: tuple) -> ModelError | None:
     for e in _chain(error):
-        for test, make in _TROUBLES:
+        for test, make in troubles:
             if test(e):
                 return make(e, name)
     return None
@@ -241,6 +428,10 @@ def _named(*names: str) -> Callable[[BaseException], bool]:
     "A test for exceptions by class name: their modules move between versions and need not be imported to be told."
     return lambda e: any(c.__name__ in names for c in type(e).__mro__)
 
+def _caused_by(*parts: str) -> Callable[[BaseException], bool]:
+    "A test for a class name, or words, anywhere in an exception's chain: for what comes wrapped as something else."
+    return lambda e: any(part in type(x).__name__ or part in str(x) for x in _chain(e) for part in parts)
+
 def _status(e: BaseException) -> int:
     return getattr(getattr(e, "response", None), "status_code", 0) or 0
 
@@ -255,7 +446,54 @@ def _unknown_repo(e: BaseException, name: str) -> ModelError:
     return ModelNotFoundError(f"Model not found: {name} is neither a folder here nor a model on the hub that you may see. Check the spelling; if it is private, set HF_TOKEN.")
 
 def _offline(e: BaseException, name: str) -> ModelError:
-    return ModelOfflineError(f"Hub not reachable: {name} is not complete in the local cache and the Hugging Face hub does not answer. Check the network (or HF_ENDPOINT) and try again, or choose --profile mini, which needs neither.")
+    through = f" through the proxy in {proxy}" if (proxy := _proxies()) else ""
+    return ModelOfflineError(
+        f"Hub not reachable: {name} is not complete in the local cache and the Hugging Face hub does not answer"
+        f"{through}. Check the network (or HF_ENDPOINT) and try again, or choose --profile mini, which needs neither.")
+
+def _proxies(scheme: str = "") -> str:
+    "The environment variables that name a proxy, one of a scheme if that is given."
+    names = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+    set_to = {n: os.environ.get(n) or os.environ.get(n.lower()) or "" for n in names}
+    return ", ".join(n for n, value in set_to.items() if value and value.lower().startswith(scheme))
+
+def _socks(e: BaseException, name: str) -> ModelError:
+    return ModelOfflineError(
+        f"SOCKS proxy not usable: {_proxies('socks') or 'the environment'} names one, and Python's HTTP client needs "
+        f'the package socksio for it: pip install "httpx[socks]". Or unset it where the hub can be reached without. '
+        f"{name} is not complete in the local cache; --profile mini needs no network.")
+
+def _bad_address(e: BaseException, name: str) -> ModelError:
+    return ModelOfflineError(
+        f"Network settings not understood, so that {name} cannot be fetched: {reason(e)}. Correct "
+        f"{_proxies() or 'the proxy'}, NO_PROXY or HF_ENDPOINT, or choose --profile mini, which needs no network.")
+
+def _bad_token(e: BaseException, name: str) -> ModelError:
+    return ModelAccessError(
+        f"Hub token not usable: it cannot be sent for {name} ({type(e).__name__}). HF_TOKEN, or the file of `hf auth "
+        "login`, holds characters that no token has: copy it again from https://huggingface.co/settings/tokens.")
+
+def _not_the_hub(e: BaseException, name: str) -> ModelError:
+    return ModelOfflineError(
+        f"Hub not reachable: asked for {name}, a web page or something else answers instead of the hub. "
+        f"Log in to the network (open any page in a browser), check {_proxies() or 'the proxy'} and HF_ENDPOINT, "
+        "and try again; or choose --profile mini, which needs no network.")
+
+def _untrusted(e: BaseException, name: str) -> ModelError:
+    return ModelOfflineError(
+        f"Hub not trusted: the connection for {name} is not encrypted as the hub's is ({reason(e)}). "
+        "A network's login page or a company's proxy stands between, or the clock is wrong: log in to the network in a "
+        "browser, or set SSL_CERT_FILE to the proxy's root certificate; or choose --profile mini.")
+
+def _proxy_closed(e: BaseException, name: str) -> ModelError:
+    return ModelOfflineError(
+        f"Hub not reachable: the proxy ({_proxies() or 'of this network'}) wants a name and a password for {name}. "
+        "Write them into its address (http://name:password@host:port), or choose --profile mini.")
+
+def _not_fetched(e: BaseException, name: str) -> ModelError:
+    return ModelDownloadError(
+        f"Not fetched: {name} could not be had from the hub ({type(e).__name__}: {reason(e)}). Check the network's "
+        "settings (proxies, HF_ENDPOINT, SSL_CERT_FILE) and that HF_HOME can be written; or choose --profile mini.")
 
 def _interrupted(e: BaseException, name: str) -> ModelError:
     return ModelDownloadError(f"Download interrupted: {name} did not arrive whole. Try again; the files that did are kept.")
@@ -266,17 +504,43 @@ def _refused(e: BaseException, name: str) -> ModelError:
     return ModelDownloadError(f"Hub trouble: it answered {_status(e)} for {name}. Try again in a while, or choose --profile mini.")
 
 def _no_room(e: BaseException, name: str) -> ModelError:
-    return ModelDiskError(f"Disk full while fetching {name}. Free some space, move the cache to another disk (HF_HOME), or choose a smaller profile.")
+    return ModelDiskError(
+        f"Disk full: no space left for {name}. Free some space, move the cache to another disk (HF_HOME), "
+        "or choose a smaller profile.")
 
 def out_of_memory(e: BaseException | None, name: str) -> ModelMemoryError:
     "The error for a model that does not fit."
     return ModelMemoryError(f"Out of memory with {name}. Close other programs, choose a smaller profile (llama3.2-3b, llama3.2-1b, mini), or load in 4 bit (--load-in-4bit).")
 
+def _device_fails(e: BaseException, name: str) -> ModelError:
+    return ModelError(
+        f"The device does not work with {name}: {reason(e)}. "
+        "Use --device cpu, or a GPU, a driver and a PyTorch build that belong together.")
+
+def _needs_package(e: BaseException, name: str) -> ModelError:
+    missing = f" (pip install {e.name})" if getattr(e, "name", None) else ""
+    return ModelFormatError(
+        f"A Python package that {name} needs is missing or broken: {reason(e)}. Install it{missing}, "
+        "or install hubert_llama anew.")
+
+def _foreign_code(e: BaseException, name: str) -> ModelError:
+    return ModelFormatError(
+        f"Foreign model: {name} brings Python code of its own, which is not run. "
+        "Name a HuBERT or a Llama in transformers' own layout.")
+
 def _damaged(e: BaseException, name: str) -> ModelError:
-    return ModelFormatError(f"Damaged or foreign model files: {name} could not be loaded ({type(e).__name__}: {str(e)[:160]}). Delete its folder (in the hub cache: HF_HOME/hub) and fetch it again, or name another model.")
+    again = "Delete its folder (in the hub cache: HF_HOME/hub) and fetch it again"
+    again = "Correct or replace the files" if os.path.isdir(name) else again
+    return ModelFormatError(
+        f"Damaged or foreign model files: {name} could not be loaded ({type(e).__name__}: {reason(e)}). "
+        f"{again}, or name another model.")
 
 def _not_allowed(e: BaseException, name: str) -> ModelError:
     return ModelDiskError(f"Files not accessible while loading {name}: {e}. Give this user the right to read and write there, or move the cache (HF_HOME).")
+
+def reason(e: BaseException) -> str:
+    "The first words of an exception, on one line."
+    return " ".join(str(e).split())[:160].rstrip(". ") or type(e).__name__
 
 def _is_disk_full(e: BaseException) -> bool:
     return isinstance(e, OSError) and e.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)) or _says("os error 28", "No space left")(e)
@@ -285,37 +549,89 @@ def _is_memory(e: BaseException) -> bool:
     full = isinstance(e, OSError) and (e.errno == errno.ENOMEM or getattr(e, "winerror", 0) == 1455)  # 1455: Windows' paging file is too small
     return full or isinstance(e, MemoryError) or _named("OutOfMemoryError")(e) or _says("allocate memory", "not enough memory", "out of memory")(e)
 
+def _is_web_page(e: BaseException) -> bool:
+    "Whether something that is not the hub answered: it sends pages, and none of the hub's own words with them."
+    headers = getattr(getattr(e, "response", None), "headers", {})
+    page = "text/html" in headers.get("content-type", "") and "x-error-code" not in headers
+    return _status(e) == 511 or page and 300 <= _status(e) < 500
+
 def _says(*parts: str) -> Callable[[BaseException], bool]:
     "A test for the plain RuntimeErrors of compiled libraries, which differ by their words only."
     return lambda e: isinstance(e, RuntimeError) and any(p in str(e) for p in parts)
 
-_TROUBLES = (
+def _is_socks(e: BaseException) -> bool:
+    return isinstance(e, ImportError) and "socks" in str(e).lower()
+
+def _is_package(e: BaseException) -> bool:
+    "Whether a package, or a library that one brings, is not there or does not start."
+    library = isinstance(e, OSError) and any(p in str(e) for p in ("shared object", "load library", "DLL load"))
+    return isinstance(e, ImportError) and not _is_socks(e) or library
+
+def _is_bad_token(e: BaseException) -> bool:
+    "Whether a header could not be written: ours hold nothing strange but what the environment gives."
+    return _named("LocalProtocolError")(e) or isinstance(e, UnicodeEncodeError) and e.encoding == "ascii"
+
+def _is_bad_address(e: BaseException) -> bool:
+    value = isinstance(e, ValueError) and any(part in str(e) for part in ("proxy", "Proxy", "Port"))
+    return _named("InvalidURL", "UnsupportedProtocol")(e) or value
+
+def _is_untrusted(e: BaseException) -> bool:
+    failed = _named("ConnectError", "ProxyError", "LocalEntryNotFoundError", "SSLError")(e)
+    return failed and _caused_by("SSLError", "SSLCert", "[SSL", "CERTIFICATE_VERIFY")(e)
+
+def _wants_login(e: BaseException) -> bool:
+    return _status(e) == 407 or _named("ProxyError")(e) and "407" in str(e)
+
+def _is_no_hub(e: BaseException) -> bool:
+    "Whether an answer for a file has nothing that the hub's have, or leads in circles."
+    strange = ("FileMetadataError", "TooManyRedirects")
+    return _named(*strange)(e) or _named("LocalEntryNotFoundError")(e) and _caused_by(*strange)(e)
+
+def _is_file_trouble(e: BaseException) -> bool:
+    "Whether the system refused to read or write a file; what is not there at all belongs to the model."
+    return isinstance(e, OSError) and e.errno is not None and not isinstance(e, FileNotFoundError)
+
+_MACHINE_TROUBLES = (  # with models that are being loaded, and with those that work
     (_is_disk_full, _no_room),
     (_is_memory, out_of_memory),
+    (_is_package, _needs_package),
+    (_says("CUDA error", "CUDA driver", "no kernel image", "cuDNN error", "CUBLAS", "NVIDIA driver"), _device_fails),
+)
+_NETWORK_TROUBLES = (
     (_named("GatedRepoError"), _gated),
+    (_wants_login, _proxy_closed),
+    (_is_web_page, _not_the_hub),
     (_named("RepositoryNotFoundError", "HFValidationError", "RevisionNotFoundError"), _unknown_repo),
     (lambda e: _named("HfHubHTTPError")(e) and _status(e) > 0, _refused),
     (_named("XetAuthenticationError"), _refused),
-    (_named("ConnectError", "ConnectTimeout", "OfflineModeIsEnabled", "ProxyError", "UnsupportedProtocol", "ReadTimeout", "PoolTimeout"), _offline),
+    (_is_socks, _socks),
+    (_is_bad_token, _bad_token),
+    (_is_bad_address, _bad_address),
+    (_is_untrusted, _untrusted),
+    (_is_no_hub, _not_the_hub),
+    (_named("ConnectError", "ConnectTimeout", "ProxyError", "ReadTimeout", "PoolTimeout"), _offline),
     (_named("IncompleteSnapshotError", "WriteTimeout", "ReadError", "WriteError", "RemoteProtocolError", "ChunkedEncodingError", "IncompleteRead"), _interrupted),
     (_says("CAS Client Error", "File reconstruction", "Data processing error", "Request middleware", "Task error"), _interrupted),  # hf-xet, which fetches most weights
     (lambda e: isinstance(e, OSError) and "onsistency check" in str(e), _interrupted),
-    (_named("LocalEntryNotFoundError", "ConnectionError"), _offline),
+    (_named("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectionError", "TimeoutError", "gaierror"), _offline),
+)
+_FILE_TROUBLES = (
+    (lambda e: "trust_remote_code" in str(e), _foreign_code),
     (_named("SafetensorError", "JSONDecodeError", "UnpicklingError", "EOFError"), _damaged),
     (_says("mismatch", "PytorchStreamReader"), _damaged),  # weights of another shape than the config says; a broken .bin
     (lambda e: isinstance(e, ValueError) and "Unrecognized model" in str(e), _damaged),
-    (lambda e: isinstance(e, PermissionError), _not_allowed),
+    (_is_file_trouble, _not_allowed),
 )
 
 # %% ../nbs/00a_hub.ipynb #af7f17ff
 def weight_bytes(folder: Path) -> int:
     "Size on disk of a model's weights, in bytes."
-    return sum(f.stat().st_size for f in _weight_files(folder))
+    return sum(f.stat().st_size for f in weight_files(folder))
 
 def fingerprint(folder: Path) -> str:
     "Sixteen letters that stand for a model's weights: made of the sizes, beginnings and ends of their files, since big ones take long to read."
     seen = hashlib.sha256()
-    for path in _weight_files(folder):
+    for path in weight_files(folder):
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             for at in (0, max(0, size - _END)):
@@ -324,9 +640,6 @@ def fingerprint(folder: Path) -> str:
     return seen.hexdigest()[:16]
 
 _END = 1 << 16  # bytes
-
-def _weight_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
 
 def _available_memory() -> int:
     "Bytes that this process may still take: what the machine has left, or its container where that is less."

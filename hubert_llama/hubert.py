@@ -124,6 +124,12 @@ class SpeechEncoder:
         self.device, self.dtype = model.device, model.dtype
         blank = model.config.pad_token_id or 0
         self.columns = [blank, *(i for i in range(model.config.vocab_size) if i != blank)]  # of the emissions: the blank is the first, wherever the checkpoint has it
+        symbols, tokenizer = processor.tokenizer.convert_ids_to_tokens(self.columns), processor.tokenizer
+        delimiter, control = _word_delimiter(tokenizer, symbols[1:]), {blank, *tokenizer.all_special_ids}
+        # the symbol of each column, the blank first; `|` stands between words, whatever the checkpoint has there
+        self.labels: list[str] = ["|" if s == delimiter else f"<{s}>" if s == "|" else s for s in symbols]
+        spelt = [" " if s == "|" else "" if i in control else s for i, s in zip(self.columns, self.labels)]
+        self._spelt = [s.lower() for s in spelt] if tokenizer.do_lower_case else spelt
         # with group norm, padding changes a clip's statistics, mask or not: such models get batches of equal lengths
         self.masked = bool(processor.feature_extractor.return_attention_mask) and model.config.feat_extract_norm == "layer"
 
@@ -139,15 +145,11 @@ class SpeechEncoder:
         device = choose_device(config.device)
         dtype = choose_dtype(config.dtype, device)
         with hub.explained(name):
-            model = _load_model(folder, name, dtype).to(device).eval()
+            model, processor = _load_model(folder, name, dtype).to(device).eval(), _load_processor(folder, name)
+            _check_letters(model.config, processor.tokenizer, name)
             if device.type == "cpu":
                 quicken(model, as_bytes=config.dtype == "auto")
-            return cls(model, _load_processor(folder, name), name)
-
-    @property
-    def labels(self) -> list[str]:
-        "The symbol of each emission column, the blank first."
-        return self.processor.tokenizer.convert_ids_to_tokens(self.columns)
+            return cls(model, processor, name)
 
     @property
     def hidden_size(self) -> int:
@@ -197,20 +199,28 @@ class SpeechEncoder:
         emissions: np.ndarray,  # (T, V)
     ) -> str:
         "The greedy reading: the best symbol of each frame, repeats merged, blanks and control symbols dropped."
-        merged = [self.columns[column] for column, _ in groupby(emissions.argmax(axis=-1).tolist())]  # here: the tokenizer would drop blanks first, and then merge the two letters that a blank keeps apart
-        return " ".join(self.processor.tokenizer.decode(merged, skip_special_tokens=True, group_tokens=False).split())
+        # repeats are merged first: a blank keeps double letters apart
+        best = (column for column, _ in groupby(emissions.argmax(axis=-1).tolist()))
+        return " ".join("".join(self._spelt[column] for column in best).split())
 
 class Stopped(Exception):
     "Work was given up because `should_stop` said so."
+
+def _word_delimiter(tokenizer, symbols: Sequence[str]) -> str | None:
+    "The symbol between words: the tokenizer's own, or else one of the usual ones that the model writes."
+    own = getattr(tokenizer, "word_delimiter_token", None)
+    return next((s for s in (own, "|", " ", "_", "▁", "<space>") if s in symbols), None)
 
 # %% ../nbs/01_hubert.ipynb #b1323c25
 def _load_model(folder, name: str, dtype: torch.dtype):
     "HubertForCTC from a folder, with every weight from the checkpoint."
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(folder)
-    if config.model_type != "hubert":
-        raise hub.ModelFormatError(f"Not a HuBERT: {name} is a {config.model_type!r} model. Name a HuBERT fine-tuned with CTC, such as facebook/hubert-large-ls960-ft.")
+    if (kind := hub.model_type(folder)) != "hubert":
+        raise hub.ModelFormatError(
+            f"Not a HuBERT: {name} is a {kind!r} model. "
+            "Name a HuBERT fine-tuned with CTC, such as facebook/hubert-large-ls960-ft.")
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     stride, length = _receptive_field(config)
     if (stride, length) != (FRAME_STRIDE, FRAME_LENGTH):
         raise hub.ModelFormatError(f"Unusual HuBERT: the convolutions of {name} step by {stride} samples and see {length}; {FRAME_STRIDE} and {FRAME_LENGTH} are supported.")
@@ -238,9 +248,28 @@ def _load_processor(folder, name: str):
     import transformers
 
     try:
-        return transformers.Wav2Vec2Processor.from_pretrained(folder)
-    except (OSError, TypeError, ValueError) as e:
-        raise hub.ModelFormatError(f"Incomplete HuBERT: the letters or the feature extractor of {name} could not be loaded ({type(e).__name__}). vocab.json and preprocessor_config.json belong beside the weights.") from e
+        processor = transformers.Wav2Vec2Processor.from_pretrained(folder)
+    except (OSError, TypeError, ValueError, AttributeError, LookupError) as e:
+        raise hub.ModelFormatError(
+            f"Incomplete HuBERT: the letters or the feature extractor of {name} could not be loaded "
+            f"({type(e).__name__}: {hub.reason(e)}). vocab.json and preprocessor_config.json belong beside the weights."
+        ) from e
+    if (rate := processor.feature_extractor.sampling_rate) != SAMPLING_RATE:
+        raise hub.ModelFormatError(f"Unusual HuBERT: {name} wants {rate} samples a second; {SAMPLING_RATE} are supported.")
+    return processor
+
+def _check_letters(config, tokenizer, name: str) -> None:
+    "Whether the letters are those of the model: it has a column for each, and one for the blank."
+    n, blank = config.vocab_size, config.pad_token_id or 0
+    known = len(set(range(n)) & set(tokenizer.get_vocab().values()))
+    if not 0 <= blank < n:
+        raise hub.ModelFormatError(
+            f"Damaged HuBERT: {name} writes {n} symbols, and by its config.json the blank (pad_token_id) is number {blank}. "
+            "Correct it, or name another model.")
+    if 2 * known < n:
+        raise hub.ModelFormatError(
+            f"Foreign letters: the vocabulary of {name} has {known} of the {n} symbols that it writes. "
+            "Put its own vocab.json beside the weights, or name another model.")
 
 # %% ../nbs/01_hubert.ipynb #3c484502
 @cache

@@ -116,18 +116,26 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
 LARGE_OUTPUT = 1 << 24  # weights of the output layer: Llama 3's have 262 million and more
 BIG_MODEL = 5_000_000_000  # bytes of weights from which 4 bit is the default: Llama 3.2 3B has 6.4, 1B 2.5
 
-def _load_model(folder: Path, name: str, config: DeviceConfig, load_in_4bit: bool, on_progress: hub.Progress | None = None):
+def _load_model(
+    folder: Path,
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    load_in_4bit: bool,
+    on_progress: hub.Progress | None = None,
+):
     "LlamaForCausalLM from a folder, with every weight from the checkpoint."
     import transformers
 
-    arch = transformers.AutoConfig.from_pretrained(folder)
-    if arch.model_type != "llama":
-        raise hub.ModelFormatError(f"Not a Llama: {name} is a {arch.model_type!r} model. Name a chat model of the Llama architecture, such as meta-llama/Meta-Llama-3-8B-Instruct.")
-    device = choose_device(config.device)
-    dtype = choose_dtype(config.dtype, device)
+    if (kind := hub.model_type(folder)) != "llama":
+        raise hub.ModelFormatError(
+            f"Not a Llama: {name} is a {kind!r} model. "
+            "Name a chat model of the Llama architecture, such as meta-llama/Meta-Llama-3-8B-Instruct.")
+    arch = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if device.type == "cpu":
         hub.check_memory(loaded_bytes(folder, arch, dtype.itemsize, load_in_4bit), name)
-    if load_in_4bit and device.type == "cpu" and any(folder.glob("*.safetensors")) and not hasattr(arch, "quantization_config"):
+    safe = all(path.suffix == ".safetensors" for path in hub.weight_files(folder))
+    if load_in_4bit and device.type == "cpu" and safe and not hasattr(arch, "quantization_config"):
         from hubert_llama import nf4
 
         return _decoding(nf4.load_llama(folder, arch, dtype, name, on_progress, LARGE_OUTPUT))
@@ -209,10 +217,13 @@ class ChatLlama:
     ) -> ChatLlama:
         "Load a Llama chat model; `ModelError` says why not."
         folder = hub.fetch(name, on_progress)
+        device = choose_device(config.device)
+        dtype = choose_dtype(config.dtype, device)
         if load_in_4bit is None:
             load_in_4bit = hub.weight_bytes(folder) >= BIG_MODEL
         with hub.explained(name):
-            llama = cls(_load_model(folder, name, config, load_in_4bit, on_progress), _load_tokenizer(folder, name), name)
+            model = _load_model(folder, name, device, dtype, load_in_4bit, on_progress)
+            llama = cls(model, _load_tokenizer(folder, name), name)
         if load_in_4bit and llama.model.device.type == "cpu":
             from hubert_llama.nf4 import has_kernel
 
@@ -292,17 +303,35 @@ def _load_tokenizer(folder: Path, name: str):
     import transformers
 
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, ImportError) as e:
-        raise hub.ModelFormatError(f"Incomplete Llama: the tokenizer of {name} could not be loaded ({type(e).__name__}). tokenizer.json and tokenizer_config.json belong beside the weights.") from e
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as e:
+        raise hub.ModelFormatError(
+            f"Incomplete Llama: the tokenizer of {name} could not be loaded ({type(e).__name__}: {hub.reason(e)}). "
+            "tokenizer.json and tokenizer_config.json belong beside the weights.") from e
+    if not tokenizer.is_fast:
+        raise hub.ModelFormatError(
+            f"Incomplete Llama: {name} has no fast tokenizer. tokenizer.json belongs beside the weights.")
     if not tokenizer.chat_template:
         raise hub.ModelFormatError(f"Not a chat model: {name} has no chat template. Name its instruction-tuned version (…-Instruct, …-chat).")
+    if name not in hub.BUNDLED:
+        _check_template(tokenizer, name)
     return tokenizer
 
 def _knows_accents(tokenizer) -> bool:
     "Whether the tokenizer has a whole accented letter; one that makes it of bytes met none when it learned, nor did its model."
     pieces = map(tokenizer.decode, tokenizer("é ö", add_special_tokens=False)["input_ids"])
     return any(set(piece) & set("éö") for piece in pieces)
+
+def _check_template(tokenizer, name: str) -> None:
+    "Whether a tutor's conversation can be laid out: some templates refuse a system message, or are not well formed."
+    roles = ("system", "user", "assistant", "user")
+    messages = [{"role": role, "content": "What is light?"} for role in roles]
+    try:
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except Exception as e:  # of the template's own words, or of jinja2
+        raise hub.ModelFormatError(
+            f"Chat template not usable: {name}'s cannot lay out a tutor's conversation ({hub.reason(e)}). "
+            "Name a chat model that takes system messages, or correct its template.") from e
 
 def _graph(model):
     "A recorded pass for a model on a GPU."

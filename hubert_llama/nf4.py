@@ -493,7 +493,7 @@ def cache_folder(
     "Where a model's codes are kept, whether they are there or not."
     from huggingface_hub import constants
 
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(hub.weight_files(folder))
     told = [(f.name, f.resolve().name if f.is_symlink() else [f.stat().st_size, f.stat().st_mtime_ns]) for f in files]  # the hub's cache links to files named by their content
     key = hashlib.sha256(json.dumps([FORMAT, told]).encode()).hexdigest()[:16]
     snapshot = folder.parent.name == "snapshots"
@@ -513,7 +513,7 @@ def _sources(folder: Path) -> dict[str, Path]:
     from safetensors import safe_open
 
     found = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in filter(Path.is_file, hub.weight_files(folder)):
         with safe_open(path, "pt") as f:
             found.update(dict.fromkeys(f.keys(), path))
     return found

@@ -236,10 +236,14 @@ class BeamSearch:
         except ImportError:
             log.warning("flashlight-text is not installed: %s is read greedily%s, and Llama has no readings to choose among", name, ", with more errors" if found else "")
             return None
+        if "|" not in labels:
+            log.warning("%s has no symbol between words: it is read greedily, and Llama has no readings to choose among", name)
+            return None
         if not found:
-            return LetterSearch(labels) if "|" in labels else None
-        search = cls(labels, LanguageModel.from_arpa(found[-1]), config)
-        search._trie(())
+            return LetterSearch(labels)
+        with hub.explained(name):
+            search = cls(labels, LanguageModel.from_arpa(found[-1]), config)
+            search._trie(())
         return search
 
     def __call__(

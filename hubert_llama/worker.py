@@ -237,7 +237,7 @@ def told(e: Exception, what: str) -> str:
     from hubert_llama import hub
     from hubert_llama.audio import HubertLlamaError
 
-    known = e if isinstance(e, HubertLlamaError) else hub.explain(e, "the models")
+    known = e if isinstance(e, HubertLlamaError) else hub.explain_at_work(e)
     if known is not None or isinstance(e, ValueError):
         return str(known or e)
     log.exception("%s", what)
@@ -317,6 +317,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=args.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     give_way()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # the hub's and transformers': standard error is a log
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")  # kernels for every length ever seen would take hundreds of megabytes
     requests: queue.Queue[dict] = queue.Queue()
     worker = Worker(config_from(args), send)

@@ -22,7 +22,8 @@ def cli(*args: str, **options) -> subprocess.CompletedProcess:
 
 
 def test_ask_prints_the_transcript_and_the_answer():
-    done = cli("ask", str(CLIPS / "photosynthesis.ogg"), "--profile", "mini", "--context", "Course: Biology 101.")
+    env = os.environ | {"ALL_PROXY": "socks5://127.0.0.1:9", "HTTPS_PROXY": "socks5://127.0.0.1:9"}  # bundled models need no network
+    done = cli("ask", str(CLIPS / "photosynthesis.ogg"), "--profile", "mini", "--context", "Course: Biology 101.", env=env)
     said, answer = done.stdout.splitlines()[:2]
     assert done.returncode == 0 and said.lower().startswith("you said: what is") and len(answer.split()) > 3
     assert "note: The bundled mini models answered" in done.stderr and "\r" not in done.stderr  # no progress bar in a pipe
@@ -132,6 +133,51 @@ def test_help_and_version_are_quick_and_teach():
         assert done.returncode == 0 and words in done.stdout
     code = "import sys; import hubert_llama.cli; print('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+# where the output goes
+
+FULL = Path("/dev/full")  # takes nothing: as a disk without room
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("args", "unbuffered"),
+    [(["--help"], ""), (["--help"], "1"), (["ask", str(CLIPS / "gravity.ogg"), "--profile", "mini"], "1"), (["ask", str(CLIPS / "gravity.ogg"), "--profile", "mini", "--json"], "")],
+)
+def test_output_that_finds_no_room_is_told_as_that(args, unbuffered):
+    code = "import sys; from hubert_llama.cli import main; sys.exit(main())"
+    with FULL.open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONUNBUFFERED": unbuffered})
+    assert (done.returncode, done.stderr) == (1, "hubert-llama: Could not write the output: no space left on device.\n")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_complaints_that_find_no_room_are_dropped():
+    code = "import sys; from hubert_llama.cli import main; sys.exit(main())"
+    with FULL.open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code, "evaluate", "nowhere.jsonl"], stdout=subprocess.PIPE, stderr=full, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_a_reader_who_has_seen_enough_is_no_trouble():
+    code = "import sys; from hubert_llama.cli import main; sys.exit(main())"
+    ask = subprocess.Popen([sys.executable, "-c", code, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    ask.stdout.close()
+    assert (ask.wait(60), ask.stderr.read()) == (0, b"")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sets a limit to the size of files")
+def test_results_that_find_no_room_are_told_as_that(tmp_path):
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps({"audio": f"{i}.wav", "text": "none"}) + "\n" for i in range(3)))  # nothing to hear: no matter here
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({}, {})); from hubert_llama import cli; cli._load = lambda *a, **k: type('P', (), {{'warm_up': lambda self: None}})(); sys.exit(cli.main())"
+    for limit, file in ((10, "options.json"), (300, "outcomes.jsonl")):
+        out = tmp_path / str(limit)
+        done = subprocess.run([sys.executable, "-c", code.format(limit, limit), "evaluate", str(tmp_path / "m.jsonl"), "--profile", "mini", "--out", str(out)], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1 and done.stderr.endswith(f"hubert-llama: Could not write {out / file}: file too large.\n"), done.stderr
+    (tmp_path / "file").write_text("")
+    done = cli("evaluate", str(tmp_path / "m.jsonl"), "--profile", "mini", "--out", str(tmp_path / "file"))
+    assert done.returncode == 1 and f"Could not write {tmp_path / 'file'}: file exists" in done.stderr
 
 
 # README

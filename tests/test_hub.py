@@ -3,7 +3,10 @@
 import hashlib
 import json
 import os
+import re
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,6 +18,25 @@ import pytest
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 NAME = "facebook/hubert-large-ls960-ft"
+HUB = "https://huggingface.co"  # never asked here: what is set beside it does not let anybody through
+
+
+PAGE = b"<!DOCTYPE html><html><body>Welcome to the hotel's network. Please log in.</body></html>"
+HTML = {"Content_Type": "text/html; charset=utf-8"}
+PORTALS = {  # what networks answer that want a login first: a function from the path to an answer, or to None where the hub answers itself
+    "a page": lambda path: (200, PAGE, HTML),
+    "a page of other letters": lambda path: (200, "Zürich".encode("latin-1"), HTML),
+    "a list": lambda path: (200, b"[]", {"Content_Type": "application/json"}),
+    "null": lambda path: (200, b"null", {"Content_Type": "application/json"}),
+    "an empty page": lambda path: (200, b"", {}),
+    "a login elsewhere": lambda path: (200, PAGE, HTML) if path == "/login" else (302, b"", {"Location": "/login"}),
+    "a circle": lambda path: (302, b"", {"Location": path}),
+    "a refusal": lambda path: (403, PAGE, HTML),
+    "no such page": lambda path: (404, PAGE, HTML),
+    "login required": lambda path: (511, PAGE, HTML),
+    "pages for files": lambda path: None if path.startswith("/api/") else (200, PAGE, HTML),
+    "logins for files": lambda path: None if path.startswith("/api/") else (200, PAGE, HTML) if path == "/login" else (302, b"", {"Location": "/login"}),
+}
 
 
 class Hub(ThreadingHTTPServer):
@@ -25,6 +47,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, files: dict[str, bytes], trouble: str = "", sizes: dict[str, int] | None = None):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.trouble, self.sizes, self.asked = files, trouble, sizes or {}, []
+        self.states: list[tuple[dict[str, bytes], str]] = []  # what a request for /become/N makes of the two
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -53,6 +76,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         hub, path = self.server, urlsplit(self.path).path
         hub.asked.append((self.command, path))
+        if path.startswith("/become/"):
+            hub.files, hub.trouble = hub.states[int(path.rsplit("/", 1)[-1])]
+            return self.answer(200)
+        if hub.trouble in PORTALS and (answer := PORTALS[hub.trouble](path)):
+            status, body, headers = answer
+            return self.answer(status, body, **headers)
         if hub.trouble == "broken":
             return self.answer(500, b"oops")
         if hub.trouble == "unknown":
@@ -134,6 +163,7 @@ def test_only_what_is_needed_comes_with_progress_and_stays(tmp_path, hub):
     again = fetch(tmp_path, server.url)  # the cache is used without asking
     assert str(folder) in again.stdout and server.asked[asked:] == []
     assert str(folder) in fetch(tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1").stdout
+    assert str(folder) in fetch(tmp_path, HUB, ALL_PROXY="socks5://127.0.0.1:9", HTTPS_PROXY="socks5://127.0.0.1:9", NO_PROXY="").stdout
 
 
 @pytest.mark.parametrize(
@@ -150,6 +180,137 @@ def test_troubles_are_sentences_with_a_remedy(tmp_path, hub, trouble, env, error
     said = fetch(tmp_path, hub(FILES, trouble).url, **env)
     assert said.stdout.startswith(error), said.stdout + said.stderr
     assert remedy in said.stdout and "Traceback" not in said.stderr and "hf_abc" not in said.stdout
+
+
+EACH = """
+import json, os, sys, urllib.request
+from huggingface_hub import close_session
+from hubert_llama import hub
+endpoint, cases = os.environ["HF_ENDPOINT"], json.load(sys.stdin)
+for i, env in enumerate(cases):
+    if endpoint.startswith("http://127.0.0.1"):
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{endpoint}/become/{i}").close()
+    os.environ.update(env)
+    close_session()
+    try:
+        print(json.dumps(["fetched", str(hub.fetch(f"some/model-{i}"))]))
+    except Exception as e:
+        print(json.dumps([type(e).__name__, str(e)]))
+    for name in env:
+        del os.environ[name]
+"""
+
+
+def fetch_each(tmp_path: Path, endpoint: str, cases: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """Fetch a model for each of these environments, in one process: an exception's name and its words."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
+    env = {**clean, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": endpoint, "HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DOWNLOAD_TIMEOUT": "3"}
+    done = subprocess.run([sys.executable, "-c", EACH], input=json.dumps(cases), env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def test_a_network_that_answers_in_the_hubs_place(tmp_path, hub):
+    server = hub(FILES)
+    server.states = [(FILES, portal) for portal in PORTALS]
+    for portal, (error, words) in zip(PORTALS, fetch_each(tmp_path, server.url, [{}] * len(PORTALS)), strict=True):
+        assert error == "ModelOfflineError" and "web page" in words and "Log in to the network" in words, f"{portal}: {error}: {words}"
+
+
+def test_settings_that_cannot_work_are_named(tmp_path):
+    cases = [
+        ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "ModelOfflineError", 'ALL_PROXY.*pip install "httpx\\[socks\\]"'),
+        ({"https_proxy": "socks5h://127.0.0.1:9"}, "ModelOfflineError", 'HTTPS_PROXY.*pip install "httpx\\[socks\\]"'),
+        ({"HTTPS_PROXY": "socks4://127.0.0.1:9"}, "ModelOfflineError", "HTTPS_PROXY"),
+        ({"HTTPS_PROXY": "http://127.0.0.1:9"}, "ModelOfflineError", "through the proxy in HTTPS_PROXY"),
+        ({"SSL_CERT_FILE": "/nowhere.pem"}, "ModelDownloadError", "SSL_CERT_FILE"),
+        ({"HF_TOKEN": "hf_ümläut", "HTTPS_PROXY": "http://127.0.0.1:9"}, "ModelAccessError", "HF_TOKEN"),
+    ]
+    for (env, error, words), said in zip(cases, fetch_each(tmp_path, HUB, [{"NO_PROXY": "", **env} for env, _, _ in cases]), strict=True):
+        assert said[0] == error and re.search(words, said[1]), (env, said)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "env", "error", "words"),
+    [
+        ("http://127.0.0.1:port", {}, "ModelOfflineError", "HF_ENDPOINT"),
+        ("ftp://127.0.0.1", {}, "ModelOfflineError", "HF_ENDPOINT"),
+        ("http://127.0.0.1:9", {"HF_HOME": __file__}, "ModelDiskError", "HF_HOME"),
+    ],
+)
+def test_places_that_there_are_not_are_named(tmp_path, endpoint, env, error, words):
+    said = fetch(tmp_path, endpoint, **env)
+    assert said.stdout.splitlines()[-1].startswith(error) and words in said.stdout, said.stdout + said.stderr
+
+
+def test_a_proxy_that_wants_a_password(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        def answer():
+            while True:
+                try:
+                    connection, _ = proxy.accept()
+                except OSError:
+                    return
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n")
+                connection.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        said = fetch(tmp_path, HUB, HTTPS_PROXY=f"http://127.0.0.1:{proxy.getsockname()[1]}", NO_PROXY="")
+    assert said.stdout.startswith("ModelOfflineError") and "password" in said.stdout, said.stdout + said.stderr
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_a_certificate_that_nobody_vouches_for(tmp_path, hub):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server = hub(FILES)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    endpoint = server.url.replace("http:", "https:")
+    said = fetch(tmp_path, endpoint)
+    assert said.stdout.startswith("ModelOfflineError") and "SSL_CERT_FILE" in said.stdout and "CERTIFICATE_VERIFY_FAILED" in said.stdout, said.stdout + said.stderr
+    assert SHA in fetch(tmp_path, endpoint, SSL_CERT_FILE=str(tmp_path / "cert.pem")).stdout  # what the message advises
+
+
+# what is fetched of a repository that other programs use too
+
+
+def test_strays_are_not_fetched(tmp_path, hub):
+    strays = ("adapter_model.safetensors", "adapter_config.json", "model.fp16.safetensors", "consolidated.safetensors", "q4.gguf", "training_args.bin", "optimizer.bin", "tf_model.h5")
+    files = {"config.json": b"{}", "tokenizer.json": b"{}", "pytorch_model.bin": b"w" * 1000} | {name: b"s" * 10**6 for name in strays}
+    server = hub(files, sizes={name: 10**15 for name in strays})  # nor counted: no disk has that much room
+    folder = Path(fetch(tmp_path, server.url).stdout.splitlines()[-1])
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "pytorch_model.bin", "tokenizer.json"]
+
+
+def test_shards_are_fetched_by_their_index(tmp_path, hub):
+    index = {"metadata": {}, "weight_map": {"a": "first.safetensors", "b": "second.safetensors"}}
+    files = {"config.json": b"{}", "tokenizer.json": b"{}", "first.safetensors": b"1" * 99, "second.safetensors": b"2" * 99, "third.safetensors": b"3" * 99,
+             "pytorch_model.bin": b"w", "model.safetensors.index.json": json.dumps(index).encode()}
+    folder = Path(fetch(tmp_path, hub(files).url).stdout.splitlines()[-1])
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "first.safetensors", "model.safetensors.index.json", "second.safetensors", "tokenizer.json"]
+
+
+def test_a_repository_without_weights_says_what_it_has_before_anything_big_is_fetched(tmp_path, hub):
+    cases = [
+        (["adapter_model.safetensors", "adapter_config.json", "tokenizer.json"], "adapter (LoRA) for a/base"),
+        (["llama-q4.gguf", "config.json"], "llama.cpp"),
+        (["original/consolidated.00.pth", "config.json", "tokenizer.json"], "makers' original files"),
+        (["tf_model.h5", "config.json"], "TensorFlow"),
+        (["README.md"], "holds no weights; there are README.md"),
+    ]
+    server = hub(FILES)
+    server.states = [({name: b'{"base_model_name_or_path": "a/base"}' for name in names}, "") for names, _ in cases]
+    for (names, words), (error, said) in zip(cases, fetch_each(tmp_path, server.url, [{}] * len(cases)), strict=True):
+        assert error.startswith("Model") and words in said and names[0] in said, (names, said)
+        assert not any(path.endswith(names[0]) for _, path in server.asked)
+
+
+def test_a_page_in_a_files_place_is_told(tmp_path, hub):
+    said = fetch(tmp_path, hub(FILES | {"config.json": PAGE}).url)
+    assert said.stdout.splitlines()[-1].startswith("ModelFormatError") and "web page" in said.stdout and "config.json" in said.stdout, said.stdout + said.stderr
 
 
 def test_no_hub_there(tmp_path):
