@@ -267,7 +267,8 @@ def _promised(sound, stream: Stream) -> int:
     "Frames that the decoder owes: those libsndfile announces, which for MPEG audio that could not be counted is a guess."
     if not sound.subtype.startswith("MPEG"):
         return sound.frames
-    return sound.frames - 2 * 1152 if stream.kind == "MPEG" and sound.subtype == "MPEG_LAYER_III" else 0  # a splice may cost two frames
+    counted = stream.kind == "MPEG" and sound.subtype == "MPEG_LAYER_III"
+    return sound.frames - sound.samplerate // 10 if counted else 0  # a splice or a bad byte costs the decoder some frames
 
 def _read_blocks(sound, name: str, amount: _Amount, promised: int) -> np.ndarray:
     "All of an open stream as 16 kHz mono; raises when it is cut short or not finite."
@@ -372,9 +373,10 @@ class FFmpegSound:
     ):
         self.name = name
         source = ["-protocol_whitelist", "file", "-f", demuxer, "-i", f"file:{path}", "-map", "0:a:0", "-map_metadata", "-1"]
+        errors = "1" if demuxer == "amr" else "0.02"  # share of packets: ffmpeg counts AMR's pauses as errors
         output = ["-t", f"{config.max_duration + 1:g}", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
         self.process = subprocess.Popen(
-            [program, "-nostdin", "-loglevel", "quiet", "-threads", "1", "-max_error_rate", "0.02", *source, *output],
+            [program, "-nostdin", "-loglevel", "quiet", "-threads", "1", "-max_error_rate", errors, *source, *output],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=handles, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
         _bound(self.process.pid)
         self.late = threading.Event()

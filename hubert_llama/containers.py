@@ -56,14 +56,14 @@ class Peek:
 
     def find(
         self,
-        pattern: re.Pattern[bytes],  # of at most 16 bytes
+        pattern: re.Pattern[bytes],  # of at most 16 bytes, in a look-ahead `(?=…)`, so that no place is passed over
         at: int,  # where the search begins
-    ) -> int:  # where the pattern begins; the file's size when it is nowhere
-        "Search for a pattern, a block at a time."
+    ) -> Iterator[int]:
+        "The places where a pattern begins."
         for block in range(at, self.size, 1 << 20):
-            if found := pattern.search(self(block, (1 << 20) + 16)):
-                return block + found.start()
-        return self.size
+            for found in pattern.finditer(self(block, (1 << 20) + 16)):
+                if found.start() < 1 << 20:
+                    yield block + found.start()
 
 # %% ../nbs/00_0_containers.ipynb #5a7f4d4f
 class Layout(NamedTuple):
@@ -75,14 +75,15 @@ class Layout(NamedTuple):
     align: int = 2  # chunks begin at multiples of it
     inclusive: bool = False  # whether a length counts the chunk's own header
     unknown: int = 0x7FFF_F000  # lengths from here on mean "not known"
+    zero_is_unknown: bool = False  # whether a length of 0 does too, to libsndfile
 
 _RIFF = Layout("<4sI", 12, b"data")
 LAYOUTS = {  # how a file begins -> how its chunks are laid out
     re.compile(rb"(RIFF|RF64)....WAVE", re.DOTALL): _RIFF,
     re.compile(rb"RIFX....WAVE", re.DOTALL): _RIFF._replace(header=">4sI"),
-    re.compile(rb"FORM....AIF[FC]", re.DOTALL): Layout(">4sI", 12, b"SSND", spare=8),
+    re.compile(rb"FORM....AIF[FC]", re.DOTALL): Layout(">4sI", 12, b"SSND", spare=8, unknown=0x7EFF_FF00, zero_is_unknown=True),  # sox's lengths are whole frames
     re.compile(rb"FORM....(8SVX|16SV)", re.DOTALL): Layout(">4sI", 12, b"BODY"),
-    re.compile(rb"riff\x2e\x91\xcf\x11"): Layout("<4s12xQ", 40, b"data", align=8, inclusive=True, unknown=1 << 62),  # W64
+    re.compile(rb"riff\x2e\x91\xcf\x11"): Layout("<4s12xQ", 40, b"data", align=8, inclusive=True, unknown=1 << 62, zero_is_unknown=True),  # W64
     re.compile(rb"caff\0"): Layout(">4sQ", 8, b"data", spare=4, align=1, unknown=1 << 62),
 }
 
@@ -128,21 +129,27 @@ def _chunked(peek: Peek, start: int, layout: Layout) -> list[Stream]:
             break
     else:
         return [Stream(kind, start, peek.size)]  # no sound: the decoder says so
-    if length >= layout.unknown:
-        length, stop = peek.size - body, peek.size
-    stop, rest_is_chunks = _after_sound(peek, chunks, stop)
-    if length <= layout.spare and not rest_is_chunks:
+    stop, rest_is_chunks = _after_sound(peek, chunks, body + length, stop)
+    empty = length <= layout.spare and not rest_is_chunks
+    if empty and not layout.zero_is_unknown:
         return [Stream(kind, start, peek.size, "unfinished")]
+    if not (known := length < layout.unknown and not empty):
+        length, stop = peek.size - body, peek.size
     stream = _sound(peek, kind, start, body, length, stop)
     if codec not in (0x50, 0x55) or stream.state == "cut":
         return [stream]
     *others, last = _mpeg(peek, body, min(body + length, peek.size)) or [stream]
-    return [*others, replace(last, stop=stream.stop)]
+    whole = "whole" if known and not last.share else last.state  # an incomplete last frame is all that was ever written
+    return [*others, replace(last, stop=stream.stop, state=whole)]
 
-def _after_sound(peek: Peek, chunks: Iterator[tuple[bytes, int, int, int]], stop: int) -> tuple[int, bool]:
-    "Where the chunks after the sound end, and whether nothing else follows them but another recording."
+_NEXT_CHUNKED = re.compile(rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE|FORM....AIF|riff\x2e\x91\xcf\x11|caff\0", re.DOTALL)
+
+def _after_sound(peek: Peek, chunks: Iterator[tuple[bytes, int, int, int]], end: int, stop: int) -> tuple[int, bool]:
+    "Where the chunks after the sound's `end` are over, and whether nothing else follows them but another recording."
+    if (near := _NEXT_CHUNKED.search(peek(end, 24))) and near.start() <= 8:  # padded by its own rule
+        return end + near.start(), True
     for name, body, length, next_stop in chunks:
-        if name in (b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b"caff"):
+        if _NEXT_CHUNKED.match(peek(stop, 16)):
             return stop, True
         if not re.fullmatch(rb"[ -~]{4}", name) or body + length > peek.size:
             return stop, False
@@ -200,8 +207,8 @@ def _ogg(peek: Peek, start: int) -> list[Stream]:
         return [Stream("Ogg", start, peek.size, "damaged", detail=f"no page begins at byte {at:,}")]
     return [Stream("Ogg", start, at, "cut" if open_streams else "whole")]
 
-# %% ../nbs/00_0_containers.ipynb #1595bc9e
-_FLAC_START = re.compile(rb"fLaC[\0\x80]\0\0\x22")
+# %% ../nbs/00_0_containers.ipynb #77a35e5b
+_FLAC_START = re.compile(rb"(?=fLaC[\0\x80]\0\0\x22)")
 
 def _flac(peek: Peek, start: int) -> list[Stream]:
     "One stream of FLAC, up to where the next one begins."
@@ -209,9 +216,11 @@ def _flac(peek: Peek, start: int) -> list[Stream]:
     while not last and len(header := peek(at, 4)) == 4:  # past the blocks before the sound: a picture in them may hold anything
         last = bool(header[0] & 0x80)
         at += 4 + int.from_bytes(header[1:], "big")
-    return [Stream("FLAC", start, peek.find(_FLAC_START, at))]
+    return [Stream("FLAC", start, next(peek.find(_FLAC_START, at), peek.size))]
 
-# %% ../nbs/00_0_containers.ipynb #e22b46c5
+# %% ../nbs/00_0_containers.ipynb #794a8033
+_NOT_ZERO = re.compile(rb"(?=[^\0])")
+
 def after_tags(peek: Peek, at: int) -> int:
     "The place after the tags (ID3, APE) and zeros that begin at `at`."
     while head := peek(at, 32).ljust(32, b"\0"):
@@ -222,7 +231,7 @@ def after_tags(peek: Peek, at: int) -> int:
         elif head[:8] == b"APETAGEX":
             at += 32 + int.from_bytes(head[12:16], "little")
         elif head[:8] == bytes(8) and 0 < at < peek.size:  # an MP4 begins with three zeros
-            at = peek.find(re.compile(rb"[^\0]"), at)
+            at = next(peek.find(_NOT_ZERO, at), peek.size)
         else:
             break
     return min(at, peek.size)
@@ -275,34 +284,35 @@ def _counting_frame(head: bytes, frames: int) -> bytes:
     frame = _mpeg_frame(head)
     return (head + bytes(frame.side) + b"Xing" + struct.pack(">II", 1, frames)).ljust(frame.length, b"\0")
 
-# %% ../nbs/00_0_containers.ipynb #f6adf79f
-_MPEG_SYNC = re.compile(rb"\xff[\xe2-\xff]")
-_TAGS = re.compile(rb"ID3[\2-\4]|TAG|APETAGEX|OggS|fLaC|RIFF|RF64|FORM")
+# %% ../nbs/00_0_containers.ipynb #9f604db3
+_TAGS = re.compile(rb"ID3[\x02-\x04]|TAG|APETAGEX|OggS\0\x02|fLaC[\0\x80]\0\0\x22|(RIFF|RF64|RIFX)....WAVE|FORM....AIF", re.DOTALL)
+_MPEG_NEXT = re.compile(rb"(?=\xff[\xe2-\xff]|" + _TAGS.pattern + rb")", re.DOTALL)
 
-def _row(peek: Peek, at: int, kind: tuple[int, int, bool], end: int, n: int = 3) -> bool:
-    "Whether `n` frames of that kind, or as many as there is room for, follow each other."
+def _row(peek: Peek, at: int, end: int, n: int = 3) -> bool:
+    "Whether `n` frames of one kind, or as many as there is room for, follow each other."
+    kind = None
     for i in range(n):
         frame = _mpeg_frame(peek(at, 4))
-        if frame is None or frame.kind != kind:
+        if frame is None or frame.kind != (kind or frame.kind):
             return False
-        at += frame.length
+        kind, at = frame.kind, at + frame.length
         if at >= end - 4:
             return at <= end or i > 0
     return True
 
-def _mpeg_frames(peek: Peek, at: int, kind: tuple[int, int, bool], end: int) -> Iterator[tuple[int, MpegFrame, bytes]]:
-    "Place, header and first 64 bytes of the frames of one kind from `at` on."
+def _mpeg_frames(peek: Peek, at: int, kind: tuple[int, int, bool], end: int) -> Iterator[tuple[int, MpegFrame | None, bytes]]:
+    "Place, header and first 64 bytes of the frames of one kind from `at` on; no header where another stream begins."
     while at < end:
         frame = _mpeg_frame(data := peek(at, 64))
         if frame and frame.kind == kind:
             yield at, frame, data
             at += frame.length
-        elif _TAGS.match(data) or frame and _row(peek, at, frame.kind, end):
+        elif _TAGS.match(data) or frame and _row(peek, at, end):
+            yield at, None, data
             return
         else:
-            at = peek.find(_MPEG_SYNC, at + 1)
-            while at < end and not _row(peek, at, kind, end):
-                at = peek.find(_MPEG_SYNC, at + 1)
+            places = peek.find(_MPEG_NEXT, at + 1)
+            at = next((place for place in places if _row(peek, place, end) or _TAGS.match(peek(place, 16))), end)
 
 def _mpeg(peek: Peek, start: int, end: int) -> list[Stream]:
     "The streams of MPEG audio (MP3) from `start` on."
@@ -315,18 +325,20 @@ def _mpeg(peek: Peek, start: int, end: int) -> list[Stream]:
 def _mpeg_stream(peek: Peek, start: int, end: int) -> Stream | None:
     "One stream of MPEG audio: counted, and compared with what it declares."
     frame = _mpeg_frame(head := peek(start, 64))
-    if frame is None or not _row(peek, start, frame.kind, end):
+    if frame is None or not _row(peek, start, end):
         return None
     declared = _declared_frames(head, frame)
     first = stop = start if declared is None else start + frame.length
     frames, open_end = 0, False
-    for at, frame, data in _mpeg_frames(peek, first, frame.kind, end):
-        if frames and _declared_frames(data, frame) is not None:
+    for at, following, data in _mpeg_frames(peek, first, frame.kind, end):
+        if following is None or frames and _declared_frames(data, following) is not None:
+            stop = at
             break
-        if open_end := at + frame.length > end:
+        if open_end := at + following.length > end:
             break
-        frames, stop = frames + 1, at + frame.length
-    if declared and frames < declared - 1:  # encoders differ on whether the frame that counts is counted
+        frames, stop = frames + 1, at + following.length
+    lacks = declared - frames if declared else 0  # by one encoders differ; a damaged byte costs some in the middle
+    if lacks > 1 and (open_end or lacks * frame.seconds > 0.1):
         return Stream("MPEG", start, end, "cut", frames / declared, frames * frame.seconds)
     if open_end and not declared:
         return Stream("MPEG", start, end, "cut", seconds=frames * frame.seconds)
@@ -339,34 +351,37 @@ _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43
 
 def _matroska(peek: Peek, start: int) -> list[Stream]:
     "The stream of a WebM or Matroska file; browsers leave its segment's and clusters' lengths open."
-    at, stop = start, peek.size
+    at, segment_end = start, -1
     while head := peek(at, 12):
         wide = 9 - head[0].bit_length()  # bytes of the element's name, then of its length: zeros before the first one tell
-        if wide > 4 or head[:4] == _EBML and at > start:
-            stop = at
+        if at == segment_end or head[:4] == _EBML and at > start:
             break
+        if wide > 4:
+            return [Stream("EBML", start, peek.size, "damaged", detail=f"no element begins at byte {at:,}")]
         digits = head[wide : wide + 9 - head[wide : wide + 1].ljust(1, b"\1")[0].bit_length()]
         open_length = digits and int.from_bytes(digits, "big") == (1 << 7 * len(digits) + 1) - 1
         length = int.from_bytes(digits, "big") & (1 << 7 * len(digits)) - 1
         body = at + wide + len(digits)
         if body >= peek.size or not open_length and body + length > peek.size:
             return [Stream("EBML", start, peek.size, "cut")]
+        if head[:4] == _SEGMENT and not open_length:
+            segment_end = body + length
         at = body if open_length or head[:4] in (_SEGMENT, _CLUSTER) else body + length
-    return [Stream("EBML", start, stop)]
+    return [Stream("EBML", start, at)]
 
 def _mp4(peek: Peek, start: int) -> list[Stream]:
     "The stream of an MP4 file (M4A, 3GP, MOV); the box `moov`, often the last, tells what is where."
-    at, names = start, set()
+    at, names, stop = start, set(), peek.size
     while len(header := peek(at, 16)) >= 8 and re.fullmatch(rb"[ -~\xa9]{4}", header[4:8]):
         length, name = struct.unpack(">I4s", header[:8])
         if name == b"ftyp" and at > start:
-            break  # the next recording
+            stop = at  # the next recording
+            break
         if length == 1:
             length = int.from_bytes(header[8:], "big")
         names.add(name)
         at = at + max(8, length) if length else peek.size
-    state = "cut" if at > peek.size else "whole" if b"moov" in names else "unfinished"
-    return [Stream("MP4", start, min(at, peek.size), state)]
+    return [Stream("MP4", start, stop, "whole" if at <= peek.size and b"moov" in names else "cut")]
 
 _ASF, _ASF_DATA = b"\x30\x26\xb2\x75", b"\x36\x26\xb2\x75"
 
@@ -384,8 +399,11 @@ def _row_of_frames(peek: Peek, kind: str, start: int, at: int, length: Callable[
     "A stream of frames whose first bytes tell their `length` (0: not a frame)."
     while n := length(head := peek(at, 7)):
         at += n
-    stop = at if head.startswith(b"#!AMR") else peek.size  # the next recording
-    return [Stream(kind, start, stop, "cut" if at > peek.size else "whole")]
+    if head.startswith(b"#!AMR"):
+        return [Stream(kind, start, at)]  # the next recording
+    if head.strip(b"\0") and not _TAGS.match(peek(at, 16)):
+        return [Stream(kind, start, peek.size, "damaged", detail=f"no frame begins at byte {at:,}")]
+    return [Stream(kind, start, peek.size, "cut" if at > peek.size else "whole")]
 
 def _adts_length(head: bytes) -> int:
     "Bytes of an ADTS frame (AAC)."
