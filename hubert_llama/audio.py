@@ -117,7 +117,8 @@ def _from_file_url(
 ) -> str:
     "The path of a `file:` URL, its %-codes decoded; another machine's becomes a share on Windows."
     host, path = re.fullmatch(r"file:(?://([^/\\~]*))?(.*)", url, re.IGNORECASE | re.DOTALL).groups()
-    host, path = unquote(host or ""), path if not windows and os.path.lexists(path) else unquote(path)
+    spellings = path, unquote(path), unquote(re.split(r"[?#]", path)[0])  # some put a bare path behind `file://`
+    host, path = unquote(host or ""), next(filter(os.path.lexists, spellings), spellings[1])
     if windows:
         drive = re.fullmatch(r"/?([a-z])[:|](.*)", (host if re.fullmatch(r"[a-z][:|]", host, re.IGNORECASE) else "") + path, re.IGNORECASE | re.DOTALL)
         if drive:
@@ -294,7 +295,7 @@ def _read_blocks(sound, name: str, amount: _Amount, promised: int) -> np.ndarray
 
 # %% ../nbs/00_audio.ipynb #f0b0487d
 DEMUXERS = {"EBML": "matroska", "MP4": "mov", "ADTS": "aac", "AMR": "amr", "ASF": "asf", "caff": "caf", "Ogg": "ogg"}  # container -> ffmpeg's name
-FFMPEG_SECONDS = 60  # of wall clock: an hour of Opus takes about ten
+FFMPEG_SECONDS = 45  # of wall clock: an hour of Opus takes about ten, and a request gets 55
 FFMPEG_BYTES = 2 << 30  # of address space, where the system can bound another process's
 
 @contextmanager
@@ -375,9 +376,12 @@ class FFmpegSound:
         source = ["-protocol_whitelist", "file", "-f", demuxer, "-i", f"file:{path}", "-map", "0:a:0", "-map_metadata", "-1"]
         errors = "1" if demuxer == "amr" else "0.02"  # share of packets: ffmpeg counts AMR's pauses as errors
         output = ["-t", f"{config.max_duration + 1:g}", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
-        self.process = subprocess.Popen(
-            [program, "-nostdin", "-loglevel", "quiet", "-threads", "1", "-max_error_rate", errors, *source, *output],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=handles, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
+        command = [program, "-nostdin", "-loglevel", "quiet", "-threads", "1", "-max_error_rate", errors, *source, *output]
+        quiet = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "creationflags": getattr(subprocess, "CREATE_NO_WINDOW", 0)}
+        try:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=handles, **quiet)
+        except OSError as e:
+            raise _not_audio(name, f"ffmpeg could not be started: {e.strerror}") from e
         _bound(self.process.pid)
         self.late = threading.Event()
         self.timer = threading.Timer(FFMPEG_SECONDS, self._give_up)
@@ -433,7 +437,7 @@ def _bound(pid: int) -> None:
         import resource
 
         resource.prlimit(pid, resource.RLIMIT_AS, (FFMPEG_BYTES, FFMPEG_BYTES))
-        resource.prlimit(pid, resource.RLIMIT_CPU, (FFMPEG_SECONDS, FFMPEG_SECONDS))
+        resource.prlimit(pid, resource.RLIMIT_CPU, (int(FFMPEG_SECONDS) + 1,) * 2)
 
 # %% ../nbs/00_audio.ipynb #41853bf5
 def normalize_peak(

@@ -207,8 +207,8 @@ def _ogg(peek: Peek, start: int) -> list[Stream]:
         return [Stream("Ogg", start, peek.size, "damaged", detail=f"no page begins at byte {at:,}")]
     return [Stream("Ogg", start, at, "cut" if open_streams else "whole")]
 
-# %% ../nbs/00_0_containers.ipynb #77a35e5b
-_FLAC_START = re.compile(rb"(?=fLaC[\0\x80]\0\0\x22)")
+# %% ../nbs/00_0_containers.ipynb #19678568
+_FLAC_NEXT = re.compile(rb"(?=fLaC[\0\x80]\0\0\x22|OggS\0\x02|(RIFF|RF64|RIFX)....WAVE|FORM....AIF)", re.DOTALL)
 
 def _flac(peek: Peek, start: int) -> list[Stream]:
     "One stream of FLAC, up to where the next one begins."
@@ -216,7 +216,7 @@ def _flac(peek: Peek, start: int) -> list[Stream]:
     while not last and len(header := peek(at, 4)) == 4:  # past the blocks before the sound: a picture in them may hold anything
         last = bool(header[0] & 0x80)
         at += 4 + int.from_bytes(header[1:], "big")
-    return [Stream("FLAC", start, next(peek.find(_FLAC_START, at), peek.size))]
+    return [Stream("FLAC", start, next(peek.find(_FLAC_NEXT, at), peek.size))]
 
 # %% ../nbs/00_0_containers.ipynb #794a8033
 _NOT_ZERO = re.compile(rb"(?=[^\0])")
