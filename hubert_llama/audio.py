@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from .containers import MAX_STREAMS, Stream, StreamFile, find_streams
+from .containers import MAX_READS, MAX_STREAMS, Stream, StreamFile, find_streams
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ SAMPLING_RATE = 16_000  # samples a second, mono: what HuBERT and the voice acti
 FRAME_LENGTH = 400  # samples one HuBERT frame looks at: 25 ms
 FRAME_STRIDE = 320  # samples between two HuBERT frames: 20 ms
 MAX_SEGMENT = 30.0  # seconds the encoder takes at once
-SAMPLING_RATES = range(8_000, 192_001)  # samples a second that a recording may have: below is no speech, above no microphone
+SAMPLING_RATES = range(8_000, 192_001)  # samples a second that a recording may have
 BLOCK_FRAMES = 65_536  # frames decoded at a time
 
 def n_frames(
@@ -103,7 +103,8 @@ def _meant_path(
     if re.match(r"file:", bare, re.IGNORECASE):
         bare = _from_file_url(bare)
     elif re.match(r"[a-z][a-z0-9+.-]+://|(data|blob|mailto):", bare, re.IGNORECASE):
-        raise AudioFormatError(f"Not a local file: {_shown(path)} is an address. Save the recording on this machine and name its path.")
+        raise AudioFormatError(
+            f"Not a local file: {_shown(path)} is an address. Save the recording on this machine and name its path.")
     return os.path.expanduser(bare) or path
 
 def _unquoted(path: str) -> str:
@@ -120,12 +121,13 @@ def _from_file_url(
     spellings = path, unquote(path), unquote(re.split(r"[?#]", path)[0])  # some put a bare path behind `file://`
     host, path = unquote(host or ""), next(filter(os.path.lexists, spellings), spellings[1])
     if windows:
-        drive = re.fullmatch(r"/?([a-z])[:|](.*)", (host if re.fullmatch(r"[a-z][:|]", host, re.IGNORECASE) else "") + path, re.IGNORECASE | re.DOTALL)
-        if drive:
+        rest = host + path if re.fullmatch(r"[a-z][:|]", host, re.IGNORECASE) else path  # file://C:/…
+        if drive := re.fullmatch(r"/?([a-z])[:|](.*)", rest, re.IGNORECASE | re.DOTALL):
             return f"{drive[1]}:{drive[2]}"
         return f"//{host}{path}" if host.lower() not in ("", "localhost") else path
     if host.lower() not in ("", "localhost"):
-        raise AudioFormatError(f"Not a local file: {_shown(url)} lies on another machine. Copy it to this one and name its path.")
+        raise AudioFormatError(
+            f"Not a local file: {_shown(url)} lies on another machine. Copy it to this one and name its path.")
     return path
 
 # %% ../nbs/00_audio.ipynb #c84ddaba
@@ -181,7 +183,7 @@ def load_audio(
     source: str | PathLike[str] | BinaryIO,  # a path, or a seekable file opened for reading bytes
     config: AudioConfig = AudioConfig(),
 ) -> np.ndarray:  # `waveform`: float32, mono, 16 kHz, (n_samples,), within [-1, 1]
-    "Read a recording in any format that libsndfile, or ffmpeg where it is installed, knows; `AudioError` when it cannot be used."
+    "Read a recording in any format that libsndfile knows, or ffmpeg where it is installed; else `AudioError`."
     if hasattr(source, "read"):
         return _decode(source, getattr(source, "name", "the recording"), config)
     with open_recording(source, config) as file:
@@ -192,21 +194,22 @@ def _decode(file: BinaryIO, name: object, config: AudioConfig) -> np.ndarray:
     name = _shown(str(name))
     streams = find_streams(file) or [Stream("", 0, file.seek(0, os.SEEK_END))]
     if len(streams) > MAX_STREAMS:
-        raise AudioTooLongError(f"Recording in too many parts: {name} is chained from more than {MAX_STREAMS:,} streams. Convert it: `ffmpeg -i IN OUT.wav`.")
+        raise AudioTooLongError(
+            f"Recording in too many parts: {name} is chained from more than {MAX_STREAMS:,} streams. "
+            "Convert it: `ffmpeg -i IN OUT.wav`.")
     amount = _Amount(name, config)
     waveform = np.concatenate([_decode_stream(file, stream, name, amount) for stream in streams])
     if len(waveform) < FRAME_LENGTH:
-        raise AudioEmptyError(f"Empty recording: {name} holds {len(waveform)} samples at 16 kHz; {FRAME_LENGTH} (25 ms) is the least. Record again, a little longer.")
+        raise AudioEmptyError(
+            f"Empty recording: {name} holds {len(waveform)} samples at 16 kHz; {FRAME_LENGTH} (25 ms) is the least. "
+            "Record again, a little longer.")
     return normalize_peak(waveform)
 
 def _decode_stream(file: BinaryIO, stream: Stream, name: str, amount: _Amount) -> np.ndarray:
     "The waveform of one stream of an open file."
     import soundfile
 
-    if stream.state == "unfinished":
-        raise AudioTruncatedError(f"Recording not finished: the header of {name} still says that it holds nothing. Wait until it is written to the end.")
-    if stream.state == "damaged":
-        raise AudioFormatError(f"Damaged recording: {name} has lost sound ({stream.detail}). Copy it again from its source, or record again.")
+    _check_state(stream, name)
     try:
         with _open_sound(file, stream, name, amount.config) as sound:
             if stream.state == "cut":
@@ -216,23 +219,45 @@ def _decode_stream(file: BinaryIO, stream: Stream, name: str, amount: _Amount) -
     except (soundfile.SoundFileError, TypeError, struct.error) as e:
         raise _not_audio(name, _reason(e)) from e
 
+def _check_state(stream: Stream, name: str) -> None:
+    "Refuse a stream whose sound nobody need hear to know that it is not whole."
+    if stream.state == "unfinished":
+        raise AudioTruncatedError(
+            f"Recording not finished: the header of {name} still says that it holds nothing. "
+            "Wait until it is written to the end.")
+    if stream.state == "damaged":
+        raise AudioFormatError(
+            f"Damaged recording: {name} has lost sound ({stream.detail}). "
+            "Copy it again from its source, or record again.")
+    if stream.state == "endless":
+        raise AudioTooLongError(
+            f"Recording too long: {name} is made of more than {MAX_READS:,} frames, pages or chunks. "
+            "Cut it into parts.")
+
 def _reason(e: Exception) -> str:
     return str(e).split(": ", 1)[-1].rstrip(".") or type(e).__name__
 
-def _not_audio(name: str, reason: str) -> AudioFormatError:
-    return AudioFormatError(f"Not audio, or damaged: {name} could not be decoded ({reason}). Use WAV, FLAC, Ogg, Opus or MP3; `ffmpeg -i IN OUT.wav` converts most others.")
+def _not_audio(name: str, reason: str, remedy: str = "") -> AudioFormatError:
+    return AudioFormatError(
+        f"Not audio, or damaged: {name} could not be decoded ({reason}). {remedy}"
+        "Use WAV, FLAC, Ogg, Opus or MP3; `ffmpeg -i IN OUT.wav` converts most others.")
 
 def _cut(stream: Stream, name: str, held: float) -> AudioTruncatedError:
     "The error for a stream that ends too early, with the seconds it holds and should hold where they are known."
-    holds = "ends before its container says"
-    if stream.share and not held:
-        holds = f"holds {stream.share:.0%} of the sound its header declares"
+    holds, remedy = "ends before its container says", ""
+    if held and stream.share:
+        holds = f"holds {held:.2f} s of the {held / stream.share:.2f} s its header declares"
     elif held:
-        holds = f"holds {held:.2f} s of the {held / stream.share:.2f} s its header declares" if stream.share else f"ends after {held:.2f} s, in the middle of a stream"
-    return _truncated(name, holds, " If it is a live capture that never had an end, `ffmpeg -i IN OUT.wav` takes it as it is." if stream.kind == "Ogg" else "")
+        holds = f"ends after {held:.2f} s, in the middle of a stream"
+    elif stream.share:
+        holds = f"holds {stream.share:.0%} of the sound its header declares"
+    if stream.kind == "Ogg":
+        remedy = " If it is a live capture that never had an end, `ffmpeg -i IN OUT.wav` takes it as it is."
+    return _truncated(name, holds, remedy)
 
 def _truncated(name: str, holds: str, remedy: str = "") -> AudioTruncatedError:
-    return AudioTruncatedError(f"Recording cut short: {name} {holds}. Wait until it is written to the end, or record again.{remedy}")
+    return AudioTruncatedError(
+        f"Recording cut short: {name} {holds}. Wait until it is written to the end, or record again.{remedy}")
 
 # %% ../nbs/00_audio.ipynb #53ba02de
 class _Amount:
@@ -246,9 +271,13 @@ class _Amount:
         name, config = self.name, self.config
         seconds, decoded = self.seconds + frames / sound.samplerate, self.decoded + frames * sound.channels * 4
         if seconds > config.max_duration + 1e-6:  # the blocks' seconds are summed
-            raise AudioTooLongError(f"Recording too long: {name} has {seconds:,.0f} s or more, {config.max_duration:,.0f} s are allowed. Cut it into parts, or raise the limit (--max-duration).")
+            raise AudioTooLongError(
+                f"Recording too long: {name} has {seconds:,.0f} s or more, {config.max_duration:,.0f} s are allowed. "
+                "Cut it into parts, or raise the limit (--max-duration).")
         if decoded > config.max_decoded_bytes:
-            raise AudioTooLongError(f"Recording too large: {name} decodes to more than {config.max_decoded_bytes:,} bytes. Convert it to 16 kHz mono.")
+            raise AudioTooLongError(
+                f"Recording too large: {name} decodes to more than {config.max_decoded_bytes:,} bytes. "
+                "Convert it to 16 kHz mono.")
         return seconds, decoded
 
     def add(self, frames: int, sound) -> None:
@@ -257,19 +286,25 @@ class _Amount:
 def _check_header(sound, name: str, amount: _Amount) -> None:
     "Refuse what the header alone shows to be out of range."
     if sound.samplerate not in SAMPLING_RATES:
-        raise AudioFormatError(f"Sampling rate not supported: {name} says {sound.samplerate:,} Hz. Convert it to one from {SAMPLING_RATES[0] // 1000} to {SAMPLING_RATES[-1] // 1000} kHz (16 is best).")
-    if not 1 <= sound.channels <= amount.config.max_channels:
-        raise AudioFormatError(f"Channel count not supported: {name} has {sound.channels}, 1 to {amount.config.max_channels} are. Convert it to mono.")
+        low, high = SAMPLING_RATES[0] // 1000, SAMPLING_RATES[-1] // 1000
+        raise AudioFormatError(
+            f"Sampling rate not supported: {name} says {sound.samplerate:,} Hz. "
+            f"Convert it to one from {low} to {high} kHz (16 is best).")
+    if not 1 <= sound.channels <= (most := amount.config.max_channels):
+        raise AudioFormatError(
+            f"Channel count not supported: {name} has {sound.channels}, 1 to {most} are. Convert it to mono.")
     if sound.frames >= 2**40:  # what libsndfile says when the header does not, as in a FLAC that went through a pipe
-        raise AudioFormatError(f"Length unknown: the header of {name} does not tell it. Write it to a file that can be sought, or convert it: `ffmpeg -i IN OUT.wav`.")
+        raise AudioFormatError(
+            f"Length unknown: the header of {name} does not tell it. "
+            "Write it to a file that can be sought, or convert it: `ffmpeg -i IN OUT.wav`.")
     amount.check(sound.frames, sound)
 
 def _promised(sound, stream: Stream) -> int:
-    "Frames that the decoder owes: those libsndfile announces, which for MPEG audio that could not be counted is a guess."
+    "Frames that the decoder owes: those libsndfile announces, a guess where MPEG audio could not be counted."
     if not sound.subtype.startswith("MPEG"):
         return sound.frames
     counted = stream.kind == "MPEG" and sound.subtype == "MPEG_LAYER_III"
-    return sound.frames - sound.samplerate // 10 if counted else 0  # a splice or a bad byte costs the decoder some frames
+    return sound.frames - sound.samplerate // 10 if counted else 0  # a splice or a bad byte costs some
 
 def _read_blocks(sound, name: str, amount: _Amount, promised: int) -> np.ndarray:
     "All of an open stream as 16 kHz mono; raises when it is cut short or not finite."
@@ -285,7 +320,8 @@ def _read_blocks(sound, name: str, amount: _Amount, promised: int) -> np.ndarray
             raise AudioNotFiniteError(f"Broken samples: {name} holds NaN or infinite values near {frames / sound.samplerate:.1f} s. Export it again as 16-bit PCM.")
         parts.append(mono if resampler is None else resampler.resample_chunk(mono))
     if 0 < frames < promised:
-        raise _truncated(name, f"holds {frames / sound.samplerate:.2f} s of the {sound.frames / sound.samplerate:.2f} s its header declares")
+        held, declared = frames / sound.samplerate, sound.frames / sound.samplerate
+        raise _truncated(name, f"holds {held:.2f} s of the {declared:.2f} s its header declares")
     if resampler is not None:
         parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
     waveform = np.concatenate(parts) if parts else np.zeros(0, np.float32)
@@ -294,13 +330,14 @@ def _read_blocks(sound, name: str, amount: _Amount, promised: int) -> np.ndarray
     return waveform
 
 # %% ../nbs/00_audio.ipynb #f0b0487d
-DEMUXERS = {"EBML": "matroska", "MP4": "mov", "ADTS": "aac", "AMR": "amr", "ASF": "asf", "caff": "caf", "Ogg": "ogg"}  # container -> ffmpeg's name
+DEMUXERS = {  # container -> ffmpeg's name for it
+    "WebM": "matroska", "MP4": "mov", "AAC": "aac", "AMR": "amr", "ASF": "asf", "caff": "caf", "Ogg": "ogg"}
 FFMPEG_SECONDS = 45  # of wall clock: an hour of Opus takes about ten, and a request gets 55
 FFMPEG_BYTES = 2 << 30  # of address space, where the system can bound another process's
 
 @contextmanager
 def _open_sound(file: BinaryIO, stream: Stream, name: str, config: AudioConfig) -> Iterator:
-    "One stream, opened by libsndfile, or by ffmpeg where libsndfile cannot; the parts of `SoundFile` used here are the same."
+    "One stream, opened by libsndfile, or by ffmpeg where libsndfile cannot; both are used alike."
     import soundfile
 
     whole = not stream.prefix and stream.start == 0 and stream.stop == file.seek(0, os.SEEK_END)
@@ -314,15 +351,16 @@ def _open_sound(file: BinaryIO, stream: Stream, name: str, config: AudioConfig) 
         if stream.kind not in DEMUXERS:
             raise
         if not (program := shutil.which("ffmpeg")):
-            raise _not_audio(f"{name}, {stream.kind},", f"{_reason(e)}; with ffmpeg installed it could be") from e
-        with _named(source, name) as (path, handles), FFmpegSound(program, path, DEMUXERS[stream.kind], name, config, handles) as sound:
-            yield sound
+            raise _not_audio(name, _reason(e), f"Install ffmpeg to have {stream.kind} read. ") from e
+        with _named(source, name) as (path, handles):
+            with FFmpegSound(program, path, DEMUXERS[stream.kind], name, config, handles) as sound:
+                yield sound
         return
     with sound:
         yield sound
 
 def _handle_path(file: BinaryIO) -> str | None:
-    "The path under which a process that inherits its handle can open a file anew; None for files in memory, and on Windows."
+    "The path by which a process that inherits its handle opens a file; None for files in memory, and on Windows."
     try:
         path = f"/dev/fd/{file.fileno()}"
     except (OSError, AttributeError):
@@ -330,7 +368,7 @@ def _handle_path(file: BinaryIO) -> str | None:
     return path if os.path.exists(path) else None
 
 @contextmanager
-def _named(file: BinaryIO, name: str) -> Iterator[tuple[str, tuple[int, ...]]]:  # a path, and the handles to inherit for it
+def _named(file: BinaryIO, name: str) -> Iterator[tuple[str, tuple[int, ...]]]:  # a path, the handles to inherit
     "A path under which another process can open an open file and seek in it: its handle's own, else that of a copy."
     file.seek(0)
     if path := _handle_path(file):
@@ -356,7 +394,9 @@ def _copy(file: BinaryIO, copy: BinaryIO, name: str) -> None:
         shutil.copyfileobj(file, copy)
         copy.flush()
     except OSError as e:
-        raise AudioFormatError(f"Not decoded: {name} could not be copied for ffmpeg ({e.strerror}). Make room in {tempfile.gettempdir()}.") from e
+        raise AudioFormatError(
+            f"Not decoded: {name} could not be copied for ffmpeg ({e.strerror}). "
+            f"Make room in {tempfile.gettempdir()}.") from e
 
 # %% ../nbs/00_audio.ipynb #7d92be60
 class FFmpegSound:
@@ -373,13 +413,15 @@ class FFmpegSound:
         handles: tuple[int, ...] = (),  # that the process inherits
     ):
         self.name = name
-        source = ["-protocol_whitelist", "file", "-f", demuxer, "-i", f"file:{path}", "-map", "0:a:0", "-map_metadata", "-1"]
+        source = ["-protocol_whitelist", "file", "-f", demuxer, "-i", f"file:{path}"]
         errors = "1" if demuxer == "amr" else "0.02"  # share of packets: ffmpeg counts AMR's pauses as errors
-        output = ["-t", f"{config.max_duration + 1:g}", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
-        command = [program, "-nostdin", "-loglevel", "quiet", "-threads", "1", "-max_error_rate", errors, *source, *output]
-        quiet = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "creationflags": getattr(subprocess, "CREATE_NO_WINDOW", 0)}
+        length = ["-t", f"{config.max_duration + 1:g}"]  # a second more, so that too much shows
+        output = ["-map", "0:a:0", "-map_metadata", "-1", *length, "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+        limits = ["-nostdin", "-loglevel", "quiet", "-threads", "1", "-max_error_rate", errors]
         try:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=handles, **quiet)
+            self.process = subprocess.Popen(
+                [program, *limits, *source, *output], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, pass_fds=handles, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
         except OSError as e:
             raise _not_audio(name, f"ffmpeg could not be started: {e.strerror}") from e
         _bound(self.process.pid)
@@ -403,7 +445,8 @@ class FFmpegSound:
         self.process.stdout.read(max(0, offset - 24))
         return rate, channels
 
-    def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:  # (frames, channels); fewer at the end
+    def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:
+        "The next samples, (frames, channels); fewer at the end."
         width = 4 * self.channels
         data = self.process.stdout.read(frames * width)
         if len(data) < frames * width:
@@ -414,7 +457,9 @@ class FFmpegSound:
         "Raise unless ffmpeg came to the end by itself."
         code = self.process.wait()
         if self.late.is_set():
-            raise AudioTooLongError(f"Decoding took too long: ffmpeg did not finish {self.name} within {FFMPEG_SECONDS} s. Convert it first: `ffmpeg -i IN OUT.wav`.")
+            raise AudioTooLongError(
+                f"Decoding took too long: ffmpeg did not finish {self.name} within {FFMPEG_SECONDS} s. "
+                "Convert it first: `ffmpeg -i IN OUT.wav`.")
         if code:
             raise _not_audio(self.name, f"ffmpeg ended with code {code}")
 
@@ -432,7 +477,7 @@ class FFmpegSound:
         self.process.wait()
 
 def _bound(pid: int) -> None:
-    "Bound the memory and processor time of another process, on systems that can; should this one be killed, that one still ends."
+    "Bound the memory and processor time of another process, where the system can; it then ends even if we are killed."
     with suppress(ImportError, AttributeError, OSError, ValueError):
         import resource
 

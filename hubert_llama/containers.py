@@ -28,7 +28,7 @@ class Stream:
     kind: str  # the container: its first letters, or its name
     start: int  # the first byte
     stop: int  # the byte after the last
-    state: str = "whole"  # or "cut", "unfinished", "damaged"
+    state: str = "whole"  # or "cut", "unfinished", "damaged", "endless" (in more pieces than are looked at)
     share: float = 0.0  # of the declared sound that a cut one holds; 0: the container does not tell
     seconds: float = 0.0  # that a cut one holds, where its frames tell
     detail: str = ""  # where a damaged one is damaged
@@ -78,12 +78,14 @@ class Layout(NamedTuple):
     zero_is_unknown: bool = False  # whether a length of 0 does too, to libsndfile
 
 _RIFF = Layout("<4sI", 12, b"data")
+_AIFF = Layout(">4sI", 12, b"SSND", spare=8, unknown=0x7EFF_FF00, zero_is_unknown=True)  # sox leaves about 0x7F00_0000
 LAYOUTS = {  # how a file begins -> how its chunks are laid out
     re.compile(rb"(RIFF|RF64)....WAVE", re.DOTALL): _RIFF,
     re.compile(rb"RIFX....WAVE", re.DOTALL): _RIFF._replace(header=">4sI"),
-    re.compile(rb"FORM....AIF[FC]", re.DOTALL): Layout(">4sI", 12, b"SSND", spare=8, unknown=0x7EFF_FF00, zero_is_unknown=True),  # sox's lengths are whole frames
+    re.compile(rb"FORM....AIF[FC]", re.DOTALL): _AIFF,
     re.compile(rb"FORM....(8SVX|16SV)", re.DOTALL): Layout(">4sI", 12, b"BODY"),
-    re.compile(rb"riff\x2e\x91\xcf\x11"): Layout("<4s12xQ", 40, b"data", align=8, inclusive=True, unknown=1 << 62, zero_is_unknown=True),  # W64
+    re.compile(rb"riff\x2e\x91\xcf\x11"): Layout(  # W64
+        "<4s12xQ", 40, b"data", align=8, inclusive=True, unknown=1 << 62, zero_is_unknown=True),
     re.compile(rb"caff\0"): Layout(">4sQ", 8, b"data", spare=4, align=1, unknown=1 << 62),
 }
 
@@ -142,10 +144,15 @@ def _chunked(peek: Peek, start: int, layout: Layout) -> list[Stream]:
     whole = "whole" if known and not last.share else last.state  # an incomplete last frame is all that was ever written
     return [*others, replace(last, stop=stream.stop, state=whole)]
 
-_NEXT_CHUNKED = re.compile(rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE|FORM....AIF|riff\x2e\x91\xcf\x11|caff\0", re.DOTALL)
+_NEXT_CHUNKED = re.compile(rb"(RIFF|RIFX|RF64)....WAVE|FORM....AIF|riff\x2e\x91\xcf\x11|caff\0", re.DOTALL)
 
-def _after_sound(peek: Peek, chunks: Iterator[tuple[bytes, int, int, int]], end: int, stop: int) -> tuple[int, bool]:
-    "Where the chunks after the sound's `end` are over, and whether nothing else follows them but another recording."
+def _after_sound(
+    peek: Peek,
+    chunks: Iterator[tuple[bytes, int, int, int]],  # those that follow the sound
+    end: int,  # of the sound
+    stop: int,  # the same, padded
+) -> tuple[int, bool]:  # where those chunks are over; whether nothing follows them but another recording
+    "Walk over the chunks after the sound."
     if (near := _NEXT_CHUNKED.search(peek(end, 24))) and near.start() <= 8:  # padded by its own rule
         return end + near.start(), True
     for name, body, length, next_stop in chunks:
@@ -162,7 +169,9 @@ def _au(peek: Peek, start: int) -> list[Stream]:
     header = peek(start, 12)
     order = "<" if header[:4] == b"dns." else ">"
     offset, length = struct.unpack(order + "II", header[4:].ljust(8, b"\0"))
-    body = start + offset
+    body = start + max(24, offset)
+    if length == 0 and body < peek.size:
+        return [Stream("AU", start, peek.size, "unfinished")]
     if length >= 0x7FFF_F000:  # not known, as a pipe leaves it
         length = max(0, peek.size - body)
     return [_sound(peek, "AU", start, body, length, body + length)]
@@ -189,7 +198,8 @@ def _ogg_checksum(page: bytes) -> int:
 
 def _ogg(peek: Peek, start: int) -> list[Stream]:
     "One link of a chain of Ogg streams."
-    at, heading, numbers, open_streams = start, True, {}, set()  # numbers: of the page that each logical stream goes on with
+    at, heading = start, True
+    numbers, open_streams = {}, set()  # of the page that each logical stream goes on with; those without a last page
     while len(header := peek(at, 27 + 255)) >= 27 and header[:4] == b"OggS":
         flags, serial, number, checksum, n = struct.unpack("<5xB8xIIIB", header[:27])
         if flags & 2 and not heading:
@@ -199,7 +209,8 @@ def _ogg(peek: Peek, start: int) -> list[Stream]:
         if at + 27 + n + sum(header[27 : 27 + n]) > peek.size:
             return [Stream("Ogg", start, peek.size, "cut")]
         if _ogg_checksum(page) != checksum or numbers.get(serial, number) != number:
-            return [Stream("Ogg", start, peek.size, "damaged", detail=f"page {number} at byte {at:,} was changed, or one before it is missing")]
+            detail = f"page {number} at byte {at:,} was changed, or one before it is missing"
+            return [Stream("Ogg", start, peek.size, "damaged", detail=detail)]
         numbers[serial] = (number + 1) & 0xFFFF_FFFF
         (open_streams.discard if flags & 4 else open_streams.add)(serial)
         at += len(page)
@@ -207,13 +218,14 @@ def _ogg(peek: Peek, start: int) -> list[Stream]:
         return [Stream("Ogg", start, peek.size, "damaged", detail=f"no page begins at byte {at:,}")]
     return [Stream("Ogg", start, at, "cut" if open_streams else "whole")]
 
-# %% ../nbs/00_0_containers.ipynb #19678568
-_FLAC_NEXT = re.compile(rb"(?=fLaC[\0\x80]\0\0\x22|OggS\0\x02|(RIFF|RF64|RIFX)....WAVE|FORM....AIF)", re.DOTALL)
+# %% ../nbs/00_0_containers.ipynb #80e34b95
+_MARKS = rb"fLaC[\0\x80]\0\0\x22|OggS\0\x02|(RIFF|RF64|RIFX)....WAVE|FORM....AIF"  # streams begin so, and little else
+_FLAC_NEXT = re.compile(rb"(?=" + _MARKS + rb")", re.DOTALL)
 
 def _flac(peek: Peek, start: int) -> list[Stream]:
     "One stream of FLAC, up to where the next one begins."
     at, last = start + 4, False
-    while not last and len(header := peek(at, 4)) == 4:  # past the blocks before the sound: a picture in them may hold anything
+    while not last and len(header := peek(at, 4)) == 4:  # blocks before the sound: a picture in them may hold anything
         last = bool(header[0] & 0x80)
         at += 4 + int.from_bytes(header[1:], "big")
     return [Stream("FLAC", start, next(peek.find(_FLAC_NEXT, at), peek.size))]
@@ -225,7 +237,8 @@ def after_tags(peek: Peek, at: int) -> int:
     "The place after the tags (ID3, APE) and zeros that begin at `at`."
     while head := peek(at, 32).ljust(32, b"\0"):
         if head[:3] == b"ID3" and head[3] in (2, 3, 4):
-            at += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0))) + (10 if head[5] & 0x10 else 0)
+            size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0)))
+            at += size + (20 if head[5] & 0x10 else 10)
         elif head[:3] == b"TAG":
             at += 227 if head[3:4] == b"+" else 128
         elif head[:8] == b"APETAGEX":
@@ -264,9 +277,10 @@ def _mpeg_frame(head: bytes) -> MpegFrame | None:
     first, mono, padding = version == 3, head[3] >> 6 == 3, head[2] >> 1 & 1
     hertz = (44_100, 48_000, 32_000)[rate] // {3: 1, 2: 2, 0: 4}[version]
     bit_rate = _BITRATES[first, layer][bits] * 1000
-    length = (12 * bit_rate // hertz + padding) * 4 if layer == 1 else (72 if layer == 3 and not first else 144) * bit_rate // hertz + padding
-    side = (17 if mono else 32) if first else (9 if mono else 17)
     samples = 384 if layer == 1 else 576 if layer == 3 and not first else 1152
+    slot = 4 if layer == 1 else 1  # bytes
+    length = (samples // 8 // slot * bit_rate // hertz + padding) * slot
+    side = (17 if mono else 32) if first else (9 if mono else 17)
     return MpegFrame(length, layer, side, samples / hertz, (head[1] & 0xFE, rate, mono))
 
 def _declared_frames(data: bytes, frame: MpegFrame) -> int | None:
@@ -280,12 +294,12 @@ def _declared_frames(data: bytes, frame: MpegFrame) -> int | None:
 
 def _counting_frame(head: bytes, frames: int) -> bytes:
     "A Xing frame for the stream whose first frame begins with `head`."
-    head = bytes([0xFF, head[1] | 1, 0xE0 | head[2] & 0x0C, head[3]])  # no checksum; the highest bit rate has room enough
+    head = bytes([0xFF, head[1] | 1, 0xE0 | head[2] & 0x0C, head[3]])  # no checksum; the highest bit rate: room enough
     frame = _mpeg_frame(head)
     return (head + bytes(frame.side) + b"Xing" + struct.pack(">II", 1, frames)).ljust(frame.length, b"\0")
 
 # %% ../nbs/00_0_containers.ipynb #9f604db3
-_TAGS = re.compile(rb"ID3[\x02-\x04]|TAG|APETAGEX|OggS\0\x02|fLaC[\0\x80]\0\0\x22|(RIFF|RF64|RIFX)....WAVE|FORM....AIF", re.DOTALL)
+_TAGS = re.compile(rb"ID3[\x02-\x04]|TAG|APETAGEX|" + _MARKS, re.DOTALL)
 _MPEG_NEXT = re.compile(rb"(?=\xff[\xe2-\xff]|" + _TAGS.pattern + rb")", re.DOTALL)
 
 def _row(peek: Peek, at: int, end: int, n: int = 3) -> bool:
@@ -300,8 +314,13 @@ def _row(peek: Peek, at: int, end: int, n: int = 3) -> bool:
             return at <= end or i > 0
     return True
 
-def _mpeg_frames(peek: Peek, at: int, kind: tuple[int, int, bool], end: int) -> Iterator[tuple[int, MpegFrame | None, bytes]]:
-    "Place, header and first 64 bytes of the frames of one kind from `at` on; no header where another stream begins."
+def _mpeg_frames(
+    peek: Peek,
+    at: int,  # the first frame
+    kind: tuple[int, int, bool],  # of all frames
+    end: int,  # of the sound
+) -> Iterator[tuple[int, MpegFrame | None, bytes]]:
+    "Place, header and first 64 bytes of each frame of a stream; no header where another stream begins."
     while at < end:
         frame = _mpeg_frame(data := peek(at, 64))
         if frame and frame.kind == kind:
@@ -353,21 +372,21 @@ def _matroska(peek: Peek, start: int) -> list[Stream]:
     "The stream of a WebM or Matroska file; browsers leave its segment's and clusters' lengths open."
     at, segment_end = start, -1
     while head := peek(at, 12):
-        wide = 9 - head[0].bit_length()  # bytes of the element's name, then of its length: zeros before the first one tell
+        wide = 9 - head[0].bit_length()  # bytes of the element's name: the zeros before its first one tell
         if at == segment_end or head[:4] == _EBML and at > start:
             break
         if wide > 4:
-            return [Stream("EBML", start, peek.size, "damaged", detail=f"no element begins at byte {at:,}")]
+            return [Stream("WebM", start, peek.size, "damaged", detail=f"no element begins at byte {at:,}")]
         digits = head[wide : wide + 9 - head[wide : wide + 1].ljust(1, b"\1")[0].bit_length()]
         open_length = digits and int.from_bytes(digits, "big") == (1 << 7 * len(digits) + 1) - 1
         length = int.from_bytes(digits, "big") & (1 << 7 * len(digits)) - 1
         body = at + wide + len(digits)
         if body >= peek.size or not open_length and body + length > peek.size:
-            return [Stream("EBML", start, peek.size, "cut")]
+            return [Stream("WebM", start, peek.size, "cut")]
         if head[:4] == _SEGMENT and not open_length:
             segment_end = body + length
         at = body if open_length or head[:4] in (_SEGMENT, _CLUSTER) else body + length
-    return [Stream("EBML", start, at)]
+    return [Stream("WebM", start, at)]
 
 def _mp4(peek: Peek, start: int) -> list[Stream]:
     "The stream of an MP4 file (M4A, 3GP, MOV); the box `moov`, often the last, tells what is where."
@@ -413,14 +432,20 @@ def _adts_length(head: bytes) -> int:
 
 def _adts(peek: Peek, start: int) -> list[Stream]:
     n = _adts_length(peek(start, 7))
-    return _row_of_frames(peek, "ADTS", start, start, _adts_length) if n >= 7 and _adts_length(peek(start + n, 7)) >= 7 else []
+    if n < 7 or _adts_length(peek(start + n, 7)) < 7:
+        return []  # one frame could be anything
+    return _row_of_frames(peek, "AAC", start, start, _adts_length)
 
 def _amr(peek: Peek, start: int) -> list[Stream]:
     "The stream of an AMR file, narrow band or wide band."
     wide = peek(start, 9) == b"#!AMR-WB\n"
     sizes = (18, 24, 33, 37, 41, 47, 51, 59, 61, 6) if wide else (13, 14, 16, 18, 20, 21, 27, 32, 6)
     sizes += (1,) * (16 - len(sizes))  # frames without sound
-    return _row_of_frames(peek, "AMR", start, start + (9 if wide else 6), lambda head: sizes[head[0] >> 3 & 15] if head and not head[0] & 0x83 else 0)
+
+    def length(head: bytes) -> int:
+        return sizes[head[0] >> 3 & 15] if head and not head[0] & 0x83 else 0
+
+    return _row_of_frames(peek, "AMR", start, start + (9 if wide else 6), length)
 
 # %% ../nbs/00_0_containers.ipynb #0d667a14
 _WALKERS: dict[re.Pattern[bytes], Callable[[Peek, int], list[Stream]]] = {
@@ -449,9 +474,9 @@ def find_streams(
             if walk is None or not (more := walk(peek, at)):
                 break
             found += more
-            at = more[-1].stop
+            at = max(at + 1, more[-1].stop)
     except EndlessError:
-        found.append(Stream("", at, peek.size, "damaged", detail=f"more than {MAX_READS:,} pieces"))
+        found.append(Stream("", at, peek.size, "endless"))
     return found[: MAX_STREAMS + 1]
 
 # %% ../nbs/00_0_containers.ipynb #cffd15b5
