@@ -90,7 +90,7 @@ def _shown(path: str) -> str:
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return text if len(text) <= 300 else f"{text[:140]}…{text[-140:]}"
 
-_AROUND = r"[\s\u200b\u200e\u200f\u202a-\u202e\ufeff]"  # blanks, and the marks that Windows puts into copied paths
+_AROUND = " \t\r\n\v\f\x85\xa0\u2028\u2029\u3000\u200b\u200e\u200f\u202a\u202c\ufeff"
 _QUOTES = "\"\"", "''", "\u201c\u201d", "\u2018\u2019"
 
 def _meant_path(
@@ -102,15 +102,15 @@ def _meant_path(
     bare = _unquoted(path)
     if re.match(r"file:", bare, re.IGNORECASE):
         bare = _from_file_url(bare)
-    elif re.match(r"[a-z][a-z0-9+.-]+://|(data|blob|mailto):", bare, re.IGNORECASE):
+    elif re.match(r"[a-z][a-z0-9+.-]+://|(data|blob):", bare, re.IGNORECASE):
         raise AudioFormatError(
             f"Not a local file: {_shown(path)} is an address. Save the recording on this machine and name its path.")
     return os.path.expanduser(bare) or path
 
 def _unquoted(path: str) -> str:
     "A path without the blanks and quotes around it."
-    bare = re.sub(rf"^{_AROUND}+|{_AROUND}+$", "", path)
-    return _unquoted(bare[1:-1]) if len(bare) > 2 and bare[0] + bare[-1] in _QUOTES else bare
+    bare = path.strip(_AROUND)
+    return bare[1:-1].strip(_AROUND) if len(bare) > 2 and bare[0] + bare[-1] in _QUOTES else bare
 
 def _from_file_url(
     url: str,  # file:///path, file://localhost/path, file:/path or file:path

@@ -373,19 +373,19 @@ def _matroska(peek: Peek, start: int) -> list[Stream]:
     at, segment_end = start, -1
     while head := peek(at, 12):
         wide = 9 - head[0].bit_length()  # bytes of the element's name: the zeros before its first one tell
-        if at == segment_end or head[:4] == _EBML and at > start:
+        if at == segment_end or head[:4] == _EBML and at > start or not head.strip(b"\0"):
             break
         if wide > 4:
             return [Stream("WebM", start, peek.size, "damaged", detail=f"no element begins at byte {at:,}")]
-        digits = head[wide : wide + 9 - head[wide : wide + 1].ljust(1, b"\1")[0].bit_length()]
-        open_length = digits and int.from_bytes(digits, "big") == (1 << 7 * len(digits) + 1) - 1
-        length = int.from_bytes(digits, "big") & (1 << 7 * len(digits)) - 1
-        body = at + wide + len(digits)
-        if body >= peek.size or not open_length and body + length > peek.size:
+        digits = 9 - head[wide].bit_length() if wide < len(head) else 8  # bytes of its length
+        number, body = int.from_bytes(head[wide : wide + digits], "big"), at + wide + digits
+        open_length = number == (1 << 7 * digits + 1) - 1
+        length = 0 if open_length else number & (1 << 7 * digits) - 1
+        if body + length > peek.size:
             return [Stream("WebM", start, peek.size, "cut")]
         if head[:4] == _SEGMENT and not open_length:
             segment_end = body + length
-        at = body if open_length or head[:4] in (_SEGMENT, _CLUSTER) else body + length
+        at = body if head[:4] in (_SEGMENT, _CLUSTER) else body + length
     return [Stream("WebM", start, at)]
 
 def _mp4(peek: Peek, start: int) -> list[Stream]:

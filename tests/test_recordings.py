@@ -72,6 +72,18 @@ def test_an_mp3_without_a_count_is_heard_whole(options, rate):
         assert SECONDS - 0.01 <= seconds(tagged) <= SECONDS + padding
 
 
+def test_a_count_of_another_kind_or_none_is_not_believed_blindly():
+    """VBRI, which libsndfile does not know; a count of 0, as an encoder leaves that could not go back; one that is too small."""
+    counted = encoded("MP3", rate=44100, channels=2)
+    head, frames = counted[: _mpeg_frame(counted).length], bare(counted)
+    n, at = struct.unpack(">I", head[44:48])[0], head.index(b"Info") if b"Info" in head else head.index(b"Xing")
+    vbri = (head[:4] + bytes(32) + b"VBRI" + bytes(6) + struct.pack(">II", len(frames), n)).ljust(len(head), b"\0")
+    for first in (vbri, head[: at + 8] + bytes(4) + head[at + 12 :], head[: at + 8] + struct.pack(">I", n // 2) + head[at + 12 :]):
+        assert SECONDS <= seconds(first + frames) <= SECONDS + 0.08
+    with pytest.raises(AudioTruncatedError, match=r"holds 0\.\d\d s of the 1\.96 s"):
+        seconds(vbri + frames[: len(frames) // 2])
+
+
 def test_a_guess_that_is_too_small_does_not_cut_an_mp3():
     """libsndfile takes the first frame's size, here a loud one's, for all others' and stops at a third."""
     sound = np.concatenate([0.5 * np.random.default_rng(0).standard_normal(2 * RATE), np.zeros(6 * RATE)])
@@ -248,7 +260,7 @@ def test_paths_as_people_paste_them(tmp_path, monkeypatch):
     for address in ("http://localhost/a.wav", "https://x.org/a.wav", "s3://bucket/a.wav", "data:audio/wav;base64,UklGRg==", "blob:null/1-2", "file://elsewhere/a.wav"):
         with pytest.raises(AudioFormatError, match="Not a local file"):
             load_audio(address)
-    for nothing in ("", "  ", '""', "~", "file://", "file:///gone%00.wav", "~nobody-at-all/x.wav"):
+    for nothing in ("", "  ", '"' * 500_000, " " * 500_000 + "x", '""', "~", "file://", "file:///gone%00.wav", "~nobody-at-all/x.wav"):
         with pytest.raises(AudioError):
             load_audio(nothing)
 
