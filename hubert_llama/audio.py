@@ -6,25 +6,33 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import stat
 import struct
+import subprocess
+import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote
 
 import numpy as np
+
+from .containers import MAX_READS, MAX_STREAMS, Stream, StreamFile, find_streams
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['SAMPLING_RATE', 'FRAME_LENGTH', 'FRAME_STRIDE', 'MAX_SEGMENT', 'SAMPLING_RATES', 'BLOCK_FRAMES', 'HubertLlamaError',
-           'AudioError', 'AudioNotFoundError', 'AudioFormatError', 'AudioEmptyError', 'AudioTruncatedError',
-           'AudioNotFiniteError', 'AudioTooLongError', 'n_frames', 'AudioConfig', 'open_recording', 'load_audio',
-           'normalize_peak', 'VadConfig', 'Segment', 'VoiceActivityDetector', 'split_segments', 'plot_waveform',
-           'plot_mel']
+__all__ = ['SAMPLING_RATE', 'FRAME_LENGTH', 'FRAME_STRIDE', 'MAX_SEGMENT', 'SAMPLING_RATES', 'BLOCK_FRAMES', 'DEMUXERS',
+           'FFMPEG_SECONDS', 'FFMPEG_BYTES', 'HubertLlamaError', 'AudioError', 'AudioNotFoundError', 'AudioFormatError',
+           'AudioEmptyError', 'AudioTruncatedError', 'AudioNotFiniteError', 'AudioTooLongError', 'n_frames',
+           'AudioConfig', 'open_recording', 'load_audio', 'FFmpegSound', 'normalize_peak', 'VadConfig', 'Segment',
+           'VoiceActivityDetector', 'split_segments', 'plot_waveform', 'plot_mel']
 
 # %% ../nbs/00_audio.ipynb #f0afe911
 class HubertLlamaError(Exception):
@@ -37,7 +45,7 @@ class AudioNotFoundError(AudioError):
     "No such file, or one that may not be read: the two are not told apart."
 
 class AudioFormatError(AudioError):
-    "Not a recording that can be read: no file, no audio, or a rate or channel count out of range."
+    "Not a recording that can be read: no file, no audio, damaged, or a rate or channel count out of range."
 
 class AudioEmptyError(AudioError):
     "The recording holds no sound to work on."
@@ -56,7 +64,7 @@ SAMPLING_RATE = 16_000  # samples a second, mono: what HuBERT and the voice acti
 FRAME_LENGTH = 400  # samples one HuBERT frame looks at: 25 ms
 FRAME_STRIDE = 320  # samples between two HuBERT frames: 20 ms
 MAX_SEGMENT = 30.0  # seconds the encoder takes at once
-SAMPLING_RATES = frozenset({8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000})
+SAMPLING_RATES = range(8_000, 192_001)  # samples a second that a recording may have
 BLOCK_FRAMES = 65_536  # frames decoded at a time
 
 def n_frames(
@@ -75,15 +83,56 @@ class AudioConfig:
     max_decoded_bytes: int = 8 << 30  # frames x channels x 4: the work a decoder may be made to do; it never stands in memory at once
     roots: tuple[str, ...] = ()  # folders that recordings may come from; none named: any
 
-# %% ../nbs/00_audio.ipynb #c84ddaba
-def _not_found(path: str) -> AudioNotFoundError:
-    return AudioNotFoundError(f"Audio file not found: {_shown(path)}. Check the path, that the file is still there and that this program may read it.")
-
+# %% ../nbs/00_audio.ipynb #5e0c71d3
 def _shown(path: str) -> str:
     "The path for a message: printable and not endless."
     text = path.encode("utf-8", "backslashreplace").decode() if isinstance(path, str) else repr(path)
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return text if len(text) <= 300 else f"{text[:140]}…{text[-140:]}"
+
+_AROUND = " \t\r\n\v\f\x85\xa0\u2028\u2029\u3000\u200b\u200e\u200f\u202a\u202c\ufeff"
+_QUOTES = "\"\"", "''", "\u201c\u201d", "\u2018\u2019"
+
+def _meant_path(
+    path: str,  # as somebody gave it
+) -> str:
+    "The path that was meant: without blanks and quotes around it, `~` and `file:` expanded."
+    if not isinstance(path, str) or os.path.lexists(path):
+        return path
+    bare = _unquoted(path)
+    if re.match(r"file:", bare, re.IGNORECASE):
+        bare = _from_file_url(bare)
+    elif re.match(r"[a-z][a-z0-9+.-]+://|(data|blob):", bare, re.IGNORECASE):
+        raise AudioFormatError(
+            f"Not a local file: {_shown(path)} is an address. Save the recording on this machine and name its path.")
+    return os.path.expanduser(bare) or path
+
+def _unquoted(path: str) -> str:
+    "A path without the blanks and quotes around it."
+    bare = path.strip(_AROUND)
+    return bare[1:-1].strip(_AROUND) if len(bare) > 2 and bare[0] + bare[-1] in _QUOTES else bare
+
+def _from_file_url(
+    url: str,  # file:///path, file://localhost/path, file:/path or file:path
+    windows: bool = os.name == "nt",
+) -> str:
+    "The path of a `file:` URL, its %-codes decoded; another machine's becomes a share on Windows."
+    host, path = re.fullmatch(r"file:(?://([^/\\~]*))?(.*)", url, re.IGNORECASE | re.DOTALL).groups()
+    spellings = path, unquote(path), unquote(re.split(r"[?#]", path)[0])  # some put a bare path behind `file://`
+    host, path = unquote(host or ""), next(filter(os.path.lexists, spellings), spellings[1])
+    if windows:
+        rest = host + path if re.fullmatch(r"[a-z][:|]", host, re.IGNORECASE) else path  # file://C:/…
+        if drive := re.fullmatch(r"/?([a-z])[:|](.*)", rest, re.IGNORECASE | re.DOTALL):
+            return f"{drive[1]}:{drive[2]}"
+        return f"//{host}{path}" if host.lower() not in ("", "localhost") else path
+    if host.lower() not in ("", "localhost"):
+        raise AudioFormatError(
+            f"Not a local file: {_shown(url)} lies on another machine. Copy it to this one and name its path.")
+    return path
+
+# %% ../nbs/00_audio.ipynb #c84ddaba
+def _not_found(path: str) -> AudioNotFoundError:
+    return AudioNotFoundError(f"Audio file not found: {_shown(path)}. Check the path, that the file is still there and that this program may read it.")
 
 def _inside(path: str, roots: Sequence[str]) -> bool:
     "Whether `path`, already resolved, lies in one of `roots`."
@@ -104,7 +153,7 @@ def open_recording(
     path = os.fspath(path)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
-        real = os.path.realpath(path)
+        real = os.path.realpath(_meant_path(path))
         if config.roots and not _inside(real, config.roots):
             raise _not_found(path)
         if os.name == "nt" and os.path.isdir(real):  # Windows refuses to open folders with the words of a missing permission
@@ -134,7 +183,7 @@ def load_audio(
     source: str | PathLike[str] | BinaryIO,  # a path, or a seekable file opened for reading bytes
     config: AudioConfig = AudioConfig(),
 ) -> np.ndarray:  # `waveform`: float32, mono, 16 kHz, (n_samples,), within [-1, 1]
-    "Read a recording in any format that libsndfile knows; `AudioError` when it cannot be used."
+    "Read a recording in any format that libsndfile knows, or ffmpeg where it is installed; else `AudioError`."
     if hasattr(source, "read"):
         return _decode(source, getattr(source, "name", "the recording"), config)
     with open_recording(source, config) as file:
@@ -142,57 +191,137 @@ def load_audio(
 
 def _decode(file: BinaryIO, name: object, config: AudioConfig) -> np.ndarray:
     "Decode an open file to a waveform, checking what it promises and what it holds."
+    name = _shown(str(name))
+    streams = find_streams(file) or [Stream("", 0, file.seek(0, os.SEEK_END))]
+    if len(streams) > MAX_STREAMS:
+        raise AudioTooLongError(
+            f"Recording in too many parts: {name} is chained from more than {MAX_STREAMS:,} streams. "
+            "Convert it: `ffmpeg -i IN OUT.wav`.")
+    amount = _Amount(name, config)
+    waveform = np.concatenate([_decode_stream(file, stream, name, amount) for stream in streams])
+    if len(waveform) < FRAME_LENGTH:
+        raise AudioEmptyError(
+            f"Empty recording: {name} holds {len(waveform)} samples at 16 kHz; {FRAME_LENGTH} (25 ms) is the least. "
+            "Record again, a little longer.")
+    return normalize_peak(waveform)
+
+def _decode_stream(file: BinaryIO, stream: Stream, name: str, amount: _Amount) -> np.ndarray:
+    "The waveform of one stream of an open file."
     import soundfile
 
-    name = _shown(str(name))
-    _check_riff(file, name)
+    _check_state(stream, name)
     try:
-        with soundfile.SoundFile(file) as sound:
-            _check_header(sound, name, config)
-            waveform = _read_blocks(sound, name, config)
+        with _open_sound(file, stream, name, amount.config) as sound:
+            if stream.state == "cut":
+                raise _cut(stream, name, stream.seconds or sound.frames / sound.samplerate)
+            _check_header(sound, name, amount)
+            return _read_blocks(sound, name, amount, _promised(sound, stream))
     except (soundfile.SoundFileError, TypeError, struct.error) as e:
-        raise AudioFormatError(f"Not audio, or damaged: {name} could not be decoded ({_reason(e)}). Use WAV, FLAC, Ogg, Opus or MP3; `ffmpeg -i IN OUT.wav` converts most others.") from e
-    if len(waveform) < FRAME_LENGTH:
-        raise AudioEmptyError(f"Empty recording: {name} holds {len(waveform)} samples at 16 kHz; {FRAME_LENGTH} (25 ms) is the least. Record again, a little longer.")
-    return normalize_peak(waveform)
+        raise _not_audio(name, _reason(e)) from e
+
+def _check_state(stream: Stream, name: str) -> None:
+    "Refuse a stream whose sound nobody need hear to know that it is not whole."
+    if stream.state == "unfinished":
+        raise AudioTruncatedError(
+            f"Recording not finished: the header of {name} still says that it holds nothing. "
+            "Wait until it is written to the end.")
+    if stream.state == "damaged":
+        raise AudioFormatError(
+            f"Damaged recording: {name} has lost sound ({stream.detail}). "
+            "Copy it again from its source, or record again.")
+    if stream.state == "endless":
+        raise AudioTooLongError(
+            f"Recording too long: {name} is made of more than {MAX_READS:,} frames, pages or chunks. "
+            "Cut it into parts.")
 
 def _reason(e: Exception) -> str:
     return str(e).split(": ", 1)[-1].rstrip(".") or type(e).__name__
 
+def _not_audio(name: str, reason: str, remedy: str = "") -> AudioFormatError:
+    return AudioFormatError(
+        f"Not audio, or damaged: {name} could not be decoded ({reason}). {remedy}"
+        "Use WAV, FLAC, Ogg, Opus or MP3; `ffmpeg -i IN OUT.wav` converts most others.")
+
+def _cut(stream: Stream, name: str, held: float) -> AudioTruncatedError:
+    "The error for a stream that ends too early, with the seconds it holds and should hold where they are known."
+    holds, remedy = "ends before its container says", ""
+    if held and stream.share:
+        holds = f"holds {held:.2f} s of the {held / stream.share:.2f} s its header declares"
+    elif held:
+        holds = f"ends after {held:.2f} s, in the middle of a stream"
+    elif stream.share:
+        holds = f"holds {stream.share:.0%} of the sound its header declares"
+    if stream.kind == "Ogg":
+        remedy = " If it is a live capture that never had an end, `ffmpeg -i IN OUT.wav` takes it as it is."
+    return _truncated(name, holds, remedy)
+
+def _truncated(name: str, holds: str, remedy: str = "") -> AudioTruncatedError:
+    return AudioTruncatedError(
+        f"Recording cut short: {name} {holds}. Wait until it is written to the end, or record again.{remedy}")
+
 # %% ../nbs/00_audio.ipynb #53ba02de
-def _check_header(sound, name: str, config: AudioConfig) -> None:
+class _Amount:
+    "What a recording decodes to, all its streams together, held against the limits."
+
+    def __init__(self, name: str, config: AudioConfig):
+        self.name, self.config, self.seconds, self.decoded = name, config, 0.0, 0
+
+    def check(self, frames: int, sound) -> tuple[float, int]:  # seconds and bytes with these frames
+        "Refuse more seconds, or more decoded bytes, than allowed."
+        name, config = self.name, self.config
+        seconds, decoded = self.seconds + frames / sound.samplerate, self.decoded + frames * sound.channels * 4
+        if seconds > config.max_duration + 1e-6:  # the blocks' seconds are summed
+            raise AudioTooLongError(
+                f"Recording too long: {name} has {seconds:,.0f} s or more, {config.max_duration:,.0f} s are allowed. "
+                "Cut it into parts, or raise the limit (--max-duration).")
+        if decoded > config.max_decoded_bytes:
+            raise AudioTooLongError(
+                f"Recording too large: {name} decodes to more than {config.max_decoded_bytes:,} bytes. "
+                "Convert it to 16 kHz mono.")
+        return seconds, decoded
+
+    def add(self, frames: int, sound) -> None:
+        self.seconds, self.decoded = self.check(frames, sound)
+
+def _check_header(sound, name: str, amount: _Amount) -> None:
     "Refuse what the header alone shows to be out of range."
     if sound.samplerate not in SAMPLING_RATES:
-        rates = ", ".join(f"{r / 1000:g}" for r in sorted(SAMPLING_RATES))
-        raise AudioFormatError(f"Sampling rate not supported: {name} says {sound.samplerate:,} Hz. Convert it to one of {rates} kHz (16 is best).")
-    if not 1 <= sound.channels <= config.max_channels:
-        raise AudioFormatError(f"Channel count not supported: {name} has {sound.channels}, 1 to {config.max_channels} are. Convert it to mono.")
+        low, high = SAMPLING_RATES[0] // 1000, SAMPLING_RATES[-1] // 1000
+        raise AudioFormatError(
+            f"Sampling rate not supported: {name} says {sound.samplerate:,} Hz. "
+            f"Convert it to one from {low} to {high} kHz (16 is best).")
+    if not 1 <= sound.channels <= (most := amount.config.max_channels):
+        raise AudioFormatError(
+            f"Channel count not supported: {name} has {sound.channels}, 1 to {most} are. Convert it to mono.")
     if sound.frames >= 2**40:  # what libsndfile says when the header does not, as in a FLAC that went through a pipe
-        raise AudioFormatError(f"Length unknown: the header of {name} does not tell it. Write it to a file that can be sought, or convert it: `ffmpeg -i IN OUT.wav`.")
-    _check_amount(sound.frames, sound, name, config)
+        raise AudioFormatError(
+            f"Length unknown: the header of {name} does not tell it. "
+            "Write it to a file that can be sought, or convert it: `ffmpeg -i IN OUT.wav`.")
+    amount.check(sound.frames, sound)
 
-def _check_amount(frames: int, sound, name: str, config: AudioConfig) -> None:
-    "Refuse more seconds, or more decoded bytes, than allowed."
-    if frames > config.max_duration * sound.samplerate:
-        raise AudioTooLongError(f"Recording too long: {name} has {frames / sound.samplerate:,.0f} s or more, {config.max_duration:,.0f} s are allowed. Cut it into parts, or raise the limit (--max-duration).")
-    if frames * sound.channels * 4 > config.max_decoded_bytes:
-        raise AudioTooLongError(f"Recording too large: {name} decodes to more than {config.max_decoded_bytes:,} bytes. Convert it to 16 kHz mono.")
+def _promised(sound, stream: Stream) -> int:
+    "Frames that the decoder owes: those libsndfile announces, a guess where MPEG audio could not be counted."
+    if not sound.subtype.startswith("MPEG"):
+        return sound.frames
+    counted = stream.kind == "MPEG" and sound.subtype == "MPEG_LAYER_III"
+    return sound.frames - sound.samplerate // 10 if counted else 0  # a splice or a bad byte costs some
 
-def _read_blocks(sound, name: str, config: AudioConfig) -> np.ndarray:
-    "All of an open recording as 16 kHz mono; raises when it is cut short or not finite."
+def _read_blocks(sound, name: str, amount: _Amount, promised: int) -> np.ndarray:
+    "All of an open stream as 16 kHz mono; raises when it is cut short or not finite."
     import soxr
 
     resampler = soxr.ResampleStream(sound.samplerate, SAMPLING_RATE, 1, dtype="float32") if sound.samplerate != SAMPLING_RATE else None
-    declared, frames, parts = sound.frames, 0, []
+    frames, parts = 0, []
     while len(block := sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
         frames += len(block)
-        _check_amount(frames, sound, name, config)
+        amount.add(len(block), sound)
         mono = block.mean(axis=1, dtype=np.float64).astype(np.float32)  # (frames, channels) -> (frames,)
         if not np.isfinite(mono).all():
             raise AudioNotFiniteError(f"Broken samples: {name} holds NaN or infinite values near {frames / sound.samplerate:.1f} s. Export it again as 16-bit PCM.")
         parts.append(mono if resampler is None else resampler.resample_chunk(mono))
-    if 0 < frames < declared:
-        raise _truncated(name, frames / sound.samplerate, declared / sound.samplerate)
+    if 0 < frames < promised:
+        held, declared = frames / sound.samplerate, sound.frames / sound.samplerate
+        raise _truncated(name, f"holds {held:.2f} s of the {declared:.2f} s its header declares")
     if resampler is not None:
         parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
     waveform = np.concatenate(parts) if parts else np.zeros(0, np.float32)
@@ -200,38 +329,160 @@ def _read_blocks(sound, name: str, config: AudioConfig) -> np.ndarray:
         raise AudioNotFiniteError(f"Broken samples: {name} holds values far out of range. Export it again as 16-bit PCM.")
     return waveform
 
-def _truncated(name: str, held: float, declared: float) -> AudioTruncatedError:
-    return AudioTruncatedError(f"Recording cut short: {name} holds {held:.2f} s of the {declared:.2f} s its header declares. Wait until it is written to the end, or record again.")
-
 # %% ../nbs/00_audio.ipynb #f0b0487d
-def _check_riff(file: BinaryIO, name: str) -> None:
-    "Raise `AudioTruncatedError` for a WAV whose data chunk says it is longer than the file."
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    head = file.read(12)
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        _check_data_chunk(file, size, name)
-    file.seek(0)
+DEMUXERS = {  # container -> ffmpeg's name for it
+    "WebM": "matroska", "MP4": "mov", "AAC": "aac", "AMR": "amr", "ASF": "asf", "caff": "caf", "Ogg": "ogg"}
+FFMPEG_SECONDS = 45  # of wall clock: an hour of Opus takes about ten, and a request gets 55
+FFMPEG_BYTES = 2 << 30  # of address space, where the system can bound another process's
 
-def _check_data_chunk(file: BinaryIO, size: int, name: str) -> None:
-    "Walk the chunks to `data`, a bounded number of them, and compare its promise with the file."
-    rate = 0  # bytes a second, from the fmt chunk
-    for _ in range(64):
-        header = file.read(8)
-        if len(header) < 8:
-            return
-        tag, length = header[:4], struct.unpack("<I", header[4:])[0]
-        body = file.tell()
-        if tag == b"fmt ":
-            rate = struct.unpack("<I", file.read(12).ljust(12, b"\0")[8:12])[0]
-        if tag == b"data":
-            if length == 0 and size > body:
-                raise AudioTruncatedError(f"Recording not finished: the header of {name} still says that it holds nothing. Wait until it is written to the end.")
-            missing = length - (size - body)
-            if 0 < missing and length < 0x7FFF_F000 and size > body and rate:
-                raise _truncated(name, (size - body) / rate, length / rate)
-            return
-        file.seek(body + length + (length & 1))
+@contextmanager
+def _open_sound(file: BinaryIO, stream: Stream, name: str, config: AudioConfig) -> Iterator:
+    "One stream, opened by libsndfile, or by ffmpeg where libsndfile cannot; both are used alike."
+    import soundfile
+
+    whole = not stream.prefix and stream.start == 0 and stream.stop == file.seek(0, os.SEEK_END)
+    source = file if whole else StreamFile(file, stream)
+    source.seek(0)
+    try:
+        sound = soundfile.SoundFile(source)
+    except (soundfile.SoundFileError, TypeError, struct.error) as e:
+        if stream.state == "cut":  # how much it holds does not matter then
+            raise _cut(stream, name, stream.seconds) from e
+        if stream.kind not in DEMUXERS:
+            raise
+        if not (program := shutil.which("ffmpeg")):
+            raise _not_audio(name, _reason(e), f"Install ffmpeg to have {stream.kind} read. ") from e
+        with _named(source, name) as (path, handles):
+            with FFmpegSound(program, path, DEMUXERS[stream.kind], name, config, handles) as sound:
+                yield sound
+        return
+    with sound:
+        yield sound
+
+def _handle_path(file: BinaryIO) -> str | None:
+    "The path by which a process that inherits its handle opens a file; None for files in memory, and on Windows."
+    try:
+        path = f"/dev/fd/{file.fileno()}"
+    except (OSError, AttributeError):
+        return None
+    return path if os.path.exists(path) else None
+
+@contextmanager
+def _named(file: BinaryIO, name: str) -> Iterator[tuple[str, tuple[int, ...]]]:  # a path, the handles to inherit
+    "A path under which another process can open an open file and seek in it: its handle's own, else that of a copy."
+    file.seek(0)
+    if path := _handle_path(file):
+        yield path, (file.fileno(),)
+        return
+    copy = tempfile.NamedTemporaryFile(delete=False)
+    path = _handle_path(copy)
+    if path:
+        os.unlink(copy.name)  # now it goes with its handle, whatever happens
+    try:
+        with copy:
+            _copy(file, copy, name)
+            if path:
+                yield path, (copy.fileno(),)
+        if not path:
+            yield copy.name, ()
+    finally:
+        if not path:
+            os.unlink(copy.name)
+
+def _copy(file: BinaryIO, copy: BinaryIO, name: str) -> None:
+    try:
+        shutil.copyfileobj(file, copy)
+        copy.flush()
+    except OSError as e:
+        raise AudioFormatError(
+            f"Not decoded: {name} could not be copied for ffmpeg ({e.strerror}). "
+            f"Make room in {tempfile.gettempdir()}.") from e
+
+# %% ../nbs/00_audio.ipynb #7d92be60
+class FFmpegSound:
+    "A recording that ffmpeg decodes to a pipe, with what `soundfile.SoundFile` has and we use."
+    frames, subtype = 0, ""  # how many there are shows at the end
+
+    def __init__(
+        self,
+        program: str,  # path of ffmpeg
+        path: str,  # of the recording
+        demuxer: str,  # ffmpeg's name of the container
+        name: str,  # of the recording, for messages
+        config: AudioConfig,
+        handles: tuple[int, ...] = (),  # that the process inherits
+    ):
+        self.name = name
+        source = ["-protocol_whitelist", "file", "-f", demuxer, "-i", f"file:{path}"]
+        errors = "1" if demuxer == "amr" else "0.02"  # share of packets: ffmpeg counts AMR's pauses as errors
+        length = ["-t", f"{config.max_duration + 1:g}"]  # a second more, so that too much shows
+        output = ["-map", "0:a:0", "-map_metadata", "-1", *length, "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+        limits = ["-nostdin", "-loglevel", "quiet", "-threads", "1", "-max_error_rate", errors]
+        try:
+            self.process = subprocess.Popen(
+                [program, *limits, *source, *output], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, pass_fds=handles, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
+        except OSError as e:
+            raise _not_audio(name, f"ffmpeg could not be started: {e.strerror}") from e
+        _bound(self.process.pid)
+        self.late = threading.Event()
+        self.timer = threading.Timer(FFMPEG_SECONDS, self._give_up)
+        self.timer.daemon = True
+        self.timer.start()
+        try:
+            self.samplerate, self.channels = self._header()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _header(self) -> tuple[int, int]:
+        "Sampling rate and channels, from the header of the AU file that ffmpeg writes."
+        header = self.process.stdout.read(24)
+        if len(header) < 24:
+            self._check_end()
+            raise _not_audio(self.name, "ffmpeg finds no sound in it")
+        offset, rate, channels = struct.unpack(">4xI8xII", header)
+        self.process.stdout.read(max(0, offset - 24))
+        return rate, channels
+
+    def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:
+        "The next samples, (frames, channels); fewer at the end."
+        width = 4 * self.channels
+        data = self.process.stdout.read(frames * width)
+        if len(data) < frames * width:
+            self._check_end()
+        return np.frombuffer(data[: len(data) // width * width], ">f4").astype(dtype).reshape(-1, self.channels)
+
+    def _check_end(self) -> None:
+        "Raise unless ffmpeg came to the end by itself."
+        code = self.process.wait()
+        if self.late.is_set():
+            raise AudioTooLongError(
+                f"Decoding took too long: ffmpeg did not finish {self.name} within {FFMPEG_SECONDS} s. "
+                "Convert it first: `ffmpeg -i IN OUT.wav`.")
+        if code:
+            raise _not_audio(self.name, f"ffmpeg ended with code {code}")
+
+    def _give_up(self) -> None:
+        self.late.set()
+        self.process.kill()
+
+    def __enter__(self) -> FFmpegSound:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.timer.cancel()
+        self.process.kill()
+        self.process.stdout.close()
+        self.process.wait()
+
+def _bound(pid: int) -> None:
+    "Bound the memory and processor time of another process, where the system can; it then ends even if we are killed."
+    with suppress(ImportError, AttributeError, OSError, ValueError):
+        import resource
+
+        resource.prlimit(pid, resource.RLIMIT_AS, (FFMPEG_BYTES, FFMPEG_BYTES))
+        resource.prlimit(pid, resource.RLIMIT_CPU, (int(FFMPEG_SECONDS) + 1,) * 2)
 
 # %% ../nbs/00_audio.ipynb #41853bf5
 def normalize_peak(

@@ -65,7 +65,8 @@ CONTENT = {  # name -> (bytes of the file, words of the error)
     "1_hz.wav": (wav(rate=1), "1 Hz"),
     "0_hz.wav": (wav(rate=0), "Hz|Not audio"),
     "4_ghz.wav": (wav(rate=4_000_000_000), "Hz|Not audio"),
-    "odd_rate.wav": (wav(rate=12_345), "12,345 Hz"),
+    "7999_hz.wav": (wav(rate=7_999), "7,999 Hz"),
+    "200_khz.wav": (wav(rate=200_000), "200,000 Hz"),
     "nan.wav": (wav(floats(np.nan), fmt=3, bits=32), "NaN"),
     "one_nan.wav": (wav(np.r_[np.zeros(7999), np.nan].astype("<f4").tobytes(), fmt=3, bits=32), "NaN"),
     "infinity.wav": (wav(floats(np.inf), fmt=3, bits=32), "infinite"),
@@ -85,9 +86,10 @@ CONTENT = {  # name -> (bytes of the file, words of the error)
 def odd_paths(folder: Path) -> dict[str, str]:
     """Paths that are no recordings -> words of the error."""
     paths = {
-        str(folder / "nobody.wav"): "not found", str(folder): "folder", "/": "folder", "": "audio_path", "a\0b.wav": "not found", "x" * 5000: "not found", "\ud800.wav": "not found", "~/x.wav": "not found",
-        "file:///etc/passwd": "not found", "http://localhost/x.wav": "not found", "//": "folder|not found", "a" * 100_000: "not found"}
+        str(folder / "nobody.wav"): "not found", str(folder): "folder", "/": "folder", "": "audio_path", "a\0b.wav": "not found", "x" * 5000: "not found", "\ud800.wav": "not found", "~/x.wav": "not found", "~nobody/x.wav": "not found",
+        "file:///nobody.wav": "not found", "file://elsewhere/x.wav": "Not a local file", "http://localhost/x.wav": "Not a local file", f" {folder}/nobody.wav\n": "not found", "  ": "not found", "//": "folder|not found", "a" * 100_000: "not found"}
     if os.name == "posix":
+        paths["file:///etc/passwd"] = "Not audio"
         os.mkfifo(folder / "fifo.wav")
         (folder / "loop.wav").symlink_to(folder / "loop.wav")
         (folder / "dangling.wav").symlink_to(folder / "gone.wav")
@@ -167,7 +169,7 @@ def test_roots_hide_what_is_outside(tmp_path):
     if os.name == "posix":
         (inside / "link.wav").symlink_to(outside / "a.wav")
     with running("--profile", "mini", "--audio-root", str(inside)) as (_, port):
-        hidden = [str(outside / "a.wav"), str(outside / "none.wav"), str(outside / "secret.txt"), str(outside), str(inside / ".." / "out" / "a.wav"), str(inside / "link.wav"), "/etc/passwd", "/dev/zero"]
+        hidden = [str(outside / "a.wav"), str(outside / "none.wav"), str(outside / "secret.txt"), str(outside), str(inside / ".." / "out" / "a.wav"), str(inside / "link.wav"), "/etc/passwd", "/dev/zero", f"file://{outside}/a.wav", f"file://{outside}/none.wav", f' "{outside}/a.wav"', "~/none.wav"]
         *refused, allowed = ask_all(port, [*hidden, str(inside / "a.wav")])
     assert {r["error"].replace(p, "PATH") for p, r in zip(hidden, refused)} == {refused[1]["error"].replace(hidden[1], "PATH")}
     assert allowed["type"] == "result"
