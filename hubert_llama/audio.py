@@ -473,6 +473,12 @@ PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
 LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
 RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
 
+VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
+VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
+PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
+LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
+RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
+
 class VoiceActivityDetector:
     "silero-vad, loaded at first use."
 
@@ -652,6 +658,26 @@ def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
     "The greatest amplitude of every 5 ms."
     return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
 
+def _over_time(cell):
+    "An LSTM over sequences with the weights of a cell for single steps."
+    import torch
+
+    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
+    size, features = weights["weight_ih_l0"].shape
+    lstm = torch.nn.LSTM(features, size // 4).eval()
+    lstm.load_state_dict(weights)
+    return lstm
+
+def _gain_for_quiet(waveform: np.ndarray) -> float:
+    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
+    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
+        return 1.0
+    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
+
+def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
+    "The greatest amplitude of every 5 ms."
+    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     "One thread for torch, inside: for steps of 32 ms more of them only wait for each other, a long time on a busy machine."
@@ -665,10 +691,10 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 # %% ../nbs/00_audio.ipynb #c6a15d74
-BANG = 8.0  # times the voice's level, beyond which nothing is a voice
+BANG = 10.0  # times the voice's level, beyond which nothing is a voice
 BANG_END = 2.0  # times the voice's level, where a bang's decay ends
 BANG_LEFT = 0.1  # of the voice's level, that a bang is turned down to
-FAINT = 0.18  # of the segment's level, below which a region is raised to it: the encoder would not hear it
+FAINT = 0.18  # of the loudest region's level, below which a region is raised to it: the encoder would not hear it
 
 def even_out(
     waveform: np.ndarray,  # float32 mono 16 kHz: a segment
@@ -678,14 +704,12 @@ def even_out(
     peaks = _peaks(waveform)
     spans = [slice(max(0, r.start) // PEAK_FRAME, -(-min(r.end, len(waveform)) // PEAK_FRAME)) for r in regions]
     levels = [_voice_level(peaks[span]) for span in spans]
-    level = _voice_level(np.concatenate([peaks[span] for span in spans])) if spans else 0.0
-    if level == 0:
-        return waveform
     gain = np.ones(len(peaks))
-    for span, own in zip(spans, levels):
-        if own < FAINT * level:
-            gain[span] = min(MAX_GAIN, level / own) if own else 1.0
-    gain = _without_bangs(peaks * gain, gain, level)
+    for span, level in zip(spans, levels):
+        if 0 < level < FAINT * max(levels):
+            gain[span] = min(MAX_GAIN, max(levels) / level)
+    if any(levels):
+        gain = _without_bangs(peaks * gain, gain, _voice_level(np.concatenate([(peaks * gain)[span] for span in spans])))
     if (gain == 1).all():
         return waveform
     curve = np.interp(np.arange(len(waveform)), (np.arange(len(gain)) + 0.5) * PEAK_FRAME, gain)
