@@ -29,10 +29,14 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['SAMPLING_RATE', 'FRAME_LENGTH', 'FRAME_STRIDE', 'MAX_SEGMENT', 'SAMPLING_RATES', 'BLOCK_FRAMES', 'DEMUXERS',
-           'FFMPEG_SECONDS', 'FFMPEG_BYTES', 'HubertLlamaError', 'AudioError', 'AudioNotFoundError', 'AudioFormatError',
-           'AudioEmptyError', 'AudioTruncatedError', 'AudioNotFiniteError', 'AudioTooLongError', 'n_frames',
-           'AudioConfig', 'open_recording', 'load_audio', 'FFmpegSound', 'normalize_peak', 'VadConfig', 'Segment',
-           'VoiceActivityDetector', 'split_segments', 'plot_waveform', 'plot_mel']
+           'FFMPEG_SECONDS', 'FFMPEG_BYTES', 'CANCELLED', 'VOICE_RATE', 'HUM_BLOCK', 'HUM_WINDOW', 'HUM_RANGE',
+           'HUM_PROMINENCE', 'HUM_SHARE', 'RUMBLE_CUTOFF', 'RUMBLE_SHARE', 'RUMBLE_FRAME', 'VAD_WINDOW', 'VAD_CONTEXT',
+           'VAD_BATCH', 'PEAK_FRAME', 'LEAST_PEAK', 'RAISED_PEAK', 'MAX_GAIN', 'BANG', 'BANG_END', 'BANG_LEFT', 'FAINT',
+           'HubertLlamaError', 'AudioError', 'AudioNotFoundError', 'AudioFormatError', 'AudioEmptyError',
+           'AudioTruncatedError', 'AudioNotFiniteError', 'AudioTooLongError', 'n_frames', 'AudioConfig',
+           'open_recording', 'load_audio', 'FFmpegSound', 'normalize_peak', 'Mixdown', 'find_hum', 'remove_hum',
+           'remove_rumble', 'clean', 'VadConfig', 'Segment', 'VoiceActivityDetector', 'even_out', 'split_segments',
+           'plot_waveform', 'plot_mel']
 
 # %% ../nbs/00_audio.ipynb #f0afe911
 class HubertLlamaError(Exception):
@@ -308,23 +312,18 @@ def _promised(sound, stream: Stream) -> int:
 
 def _read_blocks(sound, name: str, amount: _Amount, promised: int) -> np.ndarray:
     "All of an open stream as 16 kHz mono; raises when it is cut short or not finite."
-    import soxr
-
-    resampler = soxr.ResampleStream(sound.samplerate, SAMPLING_RATE, 1, dtype="float32") if sound.samplerate != SAMPLING_RATE else None
-    frames, parts = 0, []
+    frames, mixdown = 0, Mixdown(sound.samplerate)
     while len(block := sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
         frames += len(block)
         amount.add(len(block), sound)
-        mono = block.mean(axis=1, dtype=np.float64).astype(np.float32)  # (frames, channels) -> (frames,)
-        if not np.isfinite(mono).all():
-            raise AudioNotFiniteError(f"Broken samples: {name} holds NaN or infinite values near {frames / sound.samplerate:.1f} s. Export it again as 16-bit PCM.")
-        parts.append(mono if resampler is None else resampler.resample_chunk(mono))
+        if not np.isfinite(mixdown.add(block)).all():
+            raise AudioNotFiniteError(
+                f"Broken samples: {name} holds NaN or infinite values near {frames / sound.samplerate:.1f} s. "
+                "Export it again as 16-bit PCM.")
     if 0 < frames < promised:
         held, declared = frames / sound.samplerate, sound.frames / sound.samplerate
         raise _truncated(name, f"holds {held:.2f} s of the {declared:.2f} s its header declares")
-    if resampler is not None:
-        parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    waveform = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    waveform = mixdown.waveform()
     if not np.isfinite(waveform).all():  # huge ones overflow in the resampler
         raise AudioNotFiniteError(f"Broken samples: {name} holds values far out of range. Export it again as 16-bit PCM.")
     return waveform
@@ -492,6 +491,188 @@ def normalize_peak(
     peak = float(np.abs(waveform).max(initial=0.0))
     return waveform / np.float32(peak) if peak > 1 else waveform
 
+# %% ../nbs/00_audio.ipynb #7be39d20
+CANCELLED = 0.2  # energy of the channels' mean, for that of independent channels, below which it has lost the voice
+VOICE_RATE = 8_000  # samples a second at which channels are compared: their differences are the band of voices, without hum
+
+class Mixdown:
+    "The channels of a recording as one 16 kHz waveform, block by block: their mean, or the loudest where they cancel."
+
+    def __init__(
+        self,
+        rate: int,  # samples a second of what is added
+    ):
+        self.rate, self.frames = rate, 0
+        self.mean, self.rest = _Resampled(rate), None  # rest: what the loudest channel has beside the mean
+        self.channel, self.channels, self.mixed = 0, 0.0, 0.0  # energies so far: of each channel, of the mean
+
+    def add(
+        self,
+        block: np.ndarray,  # float32 (frames, channels)
+    ) -> np.ndarray:  # the channels' mean, (frames,)
+        "Take the next block."
+        mono = block.mean(axis=1, dtype=np.float64).astype(np.float32)
+        self.mean.add(mono)
+        if block.shape[1] > 1:
+            self._compare(block, mono)
+        self.frames += len(block)
+        return mono
+
+    def _compare(self, block: np.ndarray, mono: np.ndarray) -> None:
+        "Add up the energies; keep the loudest channel of the first block that cancels, and its like from then on."
+        channels, mixed = _voice_energy(block, self.rate), _voice_energy(mono[:, None], self.rate)[0]
+        self.channels, self.mixed = self.channels + channels, self.mixed + mixed
+        if self.rest is None and _cancels(channels, mixed):
+            self.channel, self.rest = int(channels.argmax()), _Resampled(self.rate)
+            for done in range(0, self.frames, BLOCK_FRAMES):  # before, there is nothing beside the mean
+                self.rest.add(np.zeros(min(BLOCK_FRAMES, self.frames - done), np.float32))
+        if self.rest is not None:
+            self.rest.add(block[:, self.channel] - mono)
+
+    def waveform(self) -> np.ndarray:  # float32 (n_samples,) at 16 kHz
+        "All that was added."
+        waveform = self.mean.waveform()
+        return waveform + self.rest.waveform() if self.rest and _cancels(self.channels, self.mixed) else waveform
+
+def _voice_energy(block: np.ndarray, rate: int) -> np.ndarray:
+    "Energy of each channel between some 300 and 3000 Hz: of the differences between means of 1/8000 s."
+    step = max(1, rate // VOICE_RATE)
+    with np.errstate(invalid="ignore"):  # of infinite samples, which the caller refuses
+        coarse = block[: len(block) // step * step].reshape(-1, step, block.shape[1]).mean(axis=1, dtype=np.float64)  # (n // step, C)
+        return (np.diff(coarse, axis=0) ** 2).sum(axis=0)
+
+def _cancels(channels: np.ndarray, mixed: float) -> bool:
+    "Whether the mean has much less energy than that of independent channels."
+    return mixed * len(channels) ** 2 < CANCELLED * channels.sum()
+
+class _Resampled:
+    "A signal at 16 kHz, from chunks at any rate."
+
+    def __init__(self, rate: int):
+        import soxr
+
+        self.parts = []
+        self.stream = soxr.ResampleStream(rate, SAMPLING_RATE, 1, dtype="float32") if rate != SAMPLING_RATE else None
+
+    def add(self, chunk: np.ndarray) -> None:
+        self.parts.append(chunk if self.stream is None else self.stream.resample_chunk(chunk))
+
+    def waveform(self) -> np.ndarray:
+        "All of it; nothing can be added after."
+        if self.stream is not None:
+            self.parts.append(self.stream.resample_chunk(np.zeros(0, np.float32), last=True))
+        return np.concatenate(self.parts) if self.parts else np.zeros(0, np.float32)
+
+# %% ../nbs/00_audio.ipynb #b3c8f5e1
+HUM_BLOCK = 20.0  # seconds in which hum is looked for at once: its lines may come, go and drift
+HUM_WINDOW = 4096  # samples of a spectrum: bins of 3.9 Hz tell the harmonics of 50 Hz apart
+HUM_RANGE = 40.0, 2000.0  # Hz between which lines are looked for: the fundamental of the mains to the buzz of a rectifier
+HUM_PROMINENCE = 20.0  # dB above the neighbourhood of 60 Hz on both sides from which a line is hum
+HUM_SHARE = 0.005  # of the power that hum's lines must have to be worth removing; ordinary recordings have weaker ones
+
+def find_hum(
+    waveform: np.ndarray,  # float32 mono 16 kHz, some seconds
+) -> list[float]:  # Hz
+    "The lines of a hum that is strong enough to hide a voice; a second of sound is the least that shows one."
+    from scipy.ndimage import median_filter
+
+    if len(waveform) < SAMPLING_RATE:
+        return []
+    frames = np.lib.stride_tricks.sliding_window_view(waveform, HUM_WINDOW)[:: HUM_WINDOW // 2]
+    power = np.abs(np.fft.rfft(frames * np.hanning(HUM_WINDOW).astype(np.float32))) ** 2  # (frames, bins)
+    low, high = (round(f * HUM_WINDOW / SAMPLING_RATE) for f in HUM_RANGE)
+    steady = np.percentile(power[:, : high + 16], 20, axis=0) + 1e-12  # (bins,) what is there even in pauses
+    level = 10 * np.log10(steady)
+    raised = level - median_filter(level, 31)
+    lines = [k for k in range(low, high) if raised[k] > HUM_PROMINENCE and level[k] >= level[k - 2 : k + 3].max()]
+    if steady[lines].sum() < HUM_SHARE * np.percentile(power.sum(axis=1), 75):
+        return []
+    spectrum = np.log(np.abs(np.fft.rfft(waveform * np.hanning(len(waveform)))) + 1e-12)
+    return [_exact_line(spectrum, k * SAMPLING_RATE / HUM_WINDOW, SAMPLING_RATE / len(waveform)) for k in lines]
+
+def _exact_line(
+    spectrum: np.ndarray,  # logarithms of magnitudes
+    near: float,  # Hz
+    step: float,  # Hz from bin to bin
+) -> float:
+    "The frequency of the strongest line within 4 Hz, in Hz: the top of the parabola through its three bins."
+    low = int((near - 4) / step)
+    k = low + int(spectrum[low : int((near + 4) / step)].argmax())
+    left, top, right = spectrum[k - 1 : k + 2]
+    return float(step * (k + 0.5 * (left - right) / (left - 2 * top + right)))
+
+def remove_hum(
+    waveform: np.ndarray,  # float32 mono 16 kHz, some seconds
+) -> np.ndarray:  # the same array where there is no hum
+    "Subtract the lines of a strong hum."
+    lines = find_hum(waveform)
+    if not lines:
+        return waveform
+    n = SAMPLING_RATE  # samples fitted at once: hum keeps its amplitude and phase for a second
+    angles = 2 * np.pi * np.outer(np.arange(n), lines) / SAMPLING_RATE
+    waves = np.hstack([np.cos(angles), np.sin(angles)]).astype(np.float32)  # (n, 2 lines)
+    window = np.hanning(n).astype(np.float32) + np.float32(1e-3)
+    fit = np.linalg.solve(waves.T @ (window[:, None] * waves), (window[:, None] * waves).T)  # (2 lines, n)
+    hum, weight = np.zeros((2, len(waveform)), np.float32)
+    for start in sorted({*range(0, len(waveform) - n, n // 2), len(waveform) - n}):
+        part = slice(start, start + n)
+        hum[part] += window * (waves @ (fit @ waveform[part]))
+        weight[part] += window
+    return waveform - hum / weight
+
+# %% ../nbs/00_audio.ipynb #46a7e9fc
+RUMBLE_CUTOFF = 80.0  # Hz
+RUMBLE_SHARE = 0.16  # energy below the cutoff, for that above, from which it is filtered out; ordinary recordings have a tenth at most
+RUMBLE_FRAME = 1_600  # samples of which each has its energy: 0.1 s
+
+def remove_rumble(
+    waveform: np.ndarray,  # float32 mono 16 kHz
+    on_block: Callable[[], None] = lambda: None,  # called after every 20 s; what it raises ends the work
+) -> np.ndarray:  # the same array where there is little of either
+    "Filter out offset and rumble where they are strong."
+    energies = []
+    for start, block in _high_passed(waveform):
+        n = len(block) // RUMBLE_FRAME * RUMBLE_FRAME
+        pair = np.stack([waveform[start : start + n], block[:n]]).reshape(2, -1, RUMBLE_FRAME)
+        energies.append((pair.astype(np.float64) ** 2).mean(axis=2))  # (2, frames)
+        on_block()
+    whole, above = np.hstack(energies)
+    below = np.maximum(whole - above, 0)
+    if not len(whole) or not any(a > RUMBLE_SHARE * b for a, b in zip(_levels(below), _levels(above))):
+        return waveform
+    filtered = np.empty_like(waveform)
+    for start, block in _high_passed(waveform):
+        filtered[start : start + len(block)] = block
+        on_block()
+    return filtered
+
+def _levels(energies: np.ndarray) -> list[float]:
+    "The mean energy of frames, and that of the louder ones."
+    return [energies.mean(), *np.percentile(energies, [75, 90])]
+
+def _high_passed(waveform: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    "The waveform without what is below the cutoff, in blocks, each with its start."
+    from scipy.signal import butter, sosfilt, sosfilt_zi
+
+    sections = butter(4, RUMBLE_CUTOFF, "highpass", fs=SAMPLING_RATE, output="sos")
+    state = sosfilt_zi(sections) * float(waveform[:RUMBLE_FRAME].mean())  # as if the offset had always been there
+    step = int(HUM_BLOCK * SAMPLING_RATE)
+    for start in range(0, len(waveform), step):
+        block, state = sosfilt(sections, waveform[start : start + step], zi=state)
+        yield start, block
+
+def clean(
+    waveform: np.ndarray,  # float32 mono 16 kHz
+    on_block: Callable[[], None] = lambda: None,  # called after every 20 s; what it raises ends the work
+) -> np.ndarray:  # the same array where nothing hides a voice
+    "A waveform without the hum, the rumble and the offset that would hide a voice in it."
+    blocks, cleaned = np.array_split(waveform, max(1, round(len(waveform) / (HUM_BLOCK * SAMPLING_RATE)))), []
+    for block in blocks:
+        cleaned.append(remove_hum(block))
+        on_block()
+    changed = any(a is not b for a, b in zip(blocks, cleaned))
+    return remove_rumble(np.concatenate(cleaned) if changed else waveform, on_block)
+
 # %% ../nbs/00_audio.ipynb #f2267b21
 @dataclass(frozen=True)
 class VadConfig:
@@ -510,6 +691,48 @@ class Segment:
     def __len__(self) -> int:
         return self.end - self.start
 
+VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
+VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
+PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
+LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
+RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
+
+VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
+VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
+PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
+LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
+RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
+
+VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
+VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
+PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
+LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
+RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
+
+VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
+VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
+PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
+LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
+RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
+
+VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
+VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
+PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
+LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
+RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
+
+VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
+VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
+PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
+LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
+RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
+
+VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
+VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
+PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
+LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
+RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
+
 class VoiceActivityDetector:
     "silero-vad, loaded at first use."
 
@@ -520,26 +743,194 @@ class VoiceActivityDetector:
     def __call__(
         self,
         waveform: np.ndarray,  # float32 mono 16 kHz, (n_samples,)
-        on_percent: Callable[[float], None] | None = None,  # called every 32 ms of audio; what it raises ends the search
+        on_percent: Callable[[float], None] = lambda percent: None,  # called every 33 s of audio; what it raises ends the search
     ) -> list[Segment]:  # speech regions, in order, not overlapping; empty when nobody speaks
-        "Find the regions of `waveform` in which somebody speaks."
-        import torch
+        "Find the regions of `waveform` in which somebody speaks; where nobody does, listen once more, louder."
+        found = self._find(waveform, on_percent)
+        if not found and (gain := _gain_for_quiet(waveform)) > 1:
+            return self._find(np.clip(waveform * np.float32(gain), -1, 1), on_percent)
+        return found
 
-        c, (model, get_speech_timestamps) = self.config, self.load()
-        with torch.inference_mode(), _one_thread():
-            found = get_speech_timestamps(
-                torch.from_numpy(np.ascontiguousarray(waveform)), model, threshold=c.threshold, sampling_rate=SAMPLING_RATE,
-                min_speech_duration_ms=c.min_speech_ms, min_silence_duration_ms=c.min_silence_ms, speech_pad_ms=c.speech_pad_ms, progress_tracking_callback=on_percent)
+    def _find(self, waveform: np.ndarray, on_percent: Callable[[float], None]) -> list[Segment]:
+        "The regions at this loudness."
+        from silero_vad import get_speech_timestamps_from_probs
+
+        c = self.config
+        found = get_speech_timestamps_from_probs(
+            self.probabilities(waveform, on_percent).tolist(), SAMPLING_RATE, c.threshold, c.min_speech_ms, min_silence_duration_ms=c.min_silence_ms,
+            speech_pad_ms=c.speech_pad_ms, audio_length_samples=len(waveform))
         return [Segment(int(r["start"]), int(r["end"])) for r in found]
 
+    def probabilities(
+        self,
+        waveform: np.ndarray,  # float32 mono 16 kHz, (n_samples,)
+        on_percent: Callable[[float], None] = lambda percent: None,
+    ) -> np.ndarray:  # float32 (windows,)
+        "How likely each window of 32 ms is to hold speech; the last one is filled up with silence."
+        import torch
+
+        network, memory = self.load()
+        n = -(-len(waveform) // VAD_WINDOW)
+        padded = torch.from_numpy(np.pad(waveform, (VAD_CONTEXT, n * VAD_WINDOW - len(waveform))))
+        windows = padded.unfold(0, VAD_CONTEXT + VAD_WINDOW, VAD_WINDOW)  # (windows, 64 + 512), each with the end of the one before
+        found, state = np.empty(n, np.float32), None
+        with torch.inference_mode(), _one_thread():
+            for start in range(0, n, VAD_BATCH):
+                features = network.encoder(network.run_extractors(windows[start : start + VAD_BATCH]))  # (W, 128, 1)
+                hidden, state = memory(features.squeeze(-1), state)  # (W, 128)
+                found[start : start + VAD_BATCH] = network.decoder.decoder(hidden.unsqueeze(-1)).flatten().numpy()
+                on_percent(100 * min(1, (start + VAD_BATCH) / n))
+        return found
+
     def load(self):
-        "The model and the function that applies it; read from the disk at the first call."
+        "The network for 16 kHz, and its recurrent layer as one for whole sequences; read from the disk at the first call."
         if self._model is None:
             with _one_thread():  # the import sets torch's threads for the whole process
-                from silero_vad import get_speech_timestamps, load_silero_vad
+                from silero_vad import load_silero_vad
 
-                self._model = load_silero_vad(), get_speech_timestamps
+                network = load_silero_vad()._model
+                self._model = network, _over_time(network.decoder.rnn)
         return self._model
+
+def _over_time(cell):
+    "An LSTM over sequences with the weights of a cell for single steps."
+    import torch
+
+    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
+    size, features = weights["weight_ih_l0"].shape
+    lstm = torch.nn.LSTM(features, size // 4).eval()
+    lstm.load_state_dict(weights)
+    return lstm
+
+def _gain_for_quiet(waveform: np.ndarray) -> float:
+    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
+    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
+        return 1.0
+    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
+
+def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
+    "The greatest amplitude of every 5 ms."
+    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
+
+def _over_time(cell):
+    "An LSTM over sequences with the weights of a cell for single steps."
+    import torch
+
+    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
+    size, features = weights["weight_ih_l0"].shape
+    lstm = torch.nn.LSTM(features, size // 4).eval()
+    lstm.load_state_dict(weights)
+    return lstm
+
+def _gain_for_quiet(waveform: np.ndarray) -> float:
+    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
+    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
+        return 1.0
+    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
+
+def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
+    "The greatest amplitude of every 5 ms."
+    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
+
+def _over_time(cell):
+    "An LSTM over sequences with the weights of a cell for single steps."
+    import torch
+
+    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
+    size, features = weights["weight_ih_l0"].shape
+    lstm = torch.nn.LSTM(features, size // 4).eval()
+    lstm.load_state_dict(weights)
+    return lstm
+
+def _gain_for_quiet(waveform: np.ndarray) -> float:
+    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
+    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
+        return 1.0
+    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
+
+def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
+    "The greatest amplitude of every 5 ms."
+    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
+
+def _over_time(cell):
+    "An LSTM over sequences with the weights of a cell for single steps."
+    import torch
+
+    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
+    size, features = weights["weight_ih_l0"].shape
+    lstm = torch.nn.LSTM(features, size // 4).eval()
+    lstm.load_state_dict(weights)
+    return lstm
+
+def _gain_for_quiet(waveform: np.ndarray) -> float:
+    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
+    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
+        return 1.0
+    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
+
+def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
+    "The greatest amplitude of every 5 ms."
+    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
+
+def _over_time(cell):
+    "An LSTM over sequences with the weights of a cell for single steps."
+    import torch
+
+    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
+    size, features = weights["weight_ih_l0"].shape
+    lstm = torch.nn.LSTM(features, size // 4).eval()
+    lstm.load_state_dict(weights)
+    return lstm
+
+def _gain_for_quiet(waveform: np.ndarray) -> float:
+    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
+    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
+        return 1.0
+    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
+
+def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
+    "The greatest amplitude of every 5 ms."
+    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
+
+def _over_time(cell):
+    "An LSTM over sequences with the weights of a cell for single steps."
+    import torch
+
+    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
+    size, features = weights["weight_ih_l0"].shape
+    lstm = torch.nn.LSTM(features, size // 4).eval()
+    lstm.load_state_dict(weights)
+    return lstm
+
+def _gain_for_quiet(waveform: np.ndarray) -> float:
+    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
+    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
+        return 1.0
+    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
+
+def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
+    "The greatest amplitude of every 5 ms."
+    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
+
+def _over_time(cell):
+    "An LSTM over sequences with the weights of a cell for single steps."
+    import torch
+
+    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
+    size, features = weights["weight_ih_l0"].shape
+    lstm = torch.nn.LSTM(features, size // 4).eval()
+    lstm.load_state_dict(weights)
+    return lstm
+
+def _gain_for_quiet(waveform: np.ndarray) -> float:
+    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
+    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
+        return 1.0
+    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
+
+def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
+    "The greatest amplitude of every 5 ms."
+    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
@@ -552,6 +943,50 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+# %% ../nbs/00_audio.ipynb #c6a15d74
+BANG = 10.0  # times the voice's level, beyond which nothing is a voice
+BANG_END = 2.0  # times the voice's level, where a bang's decay ends
+BANG_LEFT = 0.1  # of the voice's level, that a bang is turned down to
+FAINT = 0.18  # of the loudest region's level, below which a region is raised to it: the encoder would not hear it
+
+def even_out(
+    waveform: np.ndarray,  # float32 mono 16 kHz: a segment
+    regions: Sequence[Segment],  # where somebody speaks in it, in its own samples; they may reach out of it
+) -> np.ndarray:  # the same array where nothing has to be done
+    "Turn down bangs, and raise the regions of faint speakers, so that the encoder hears every voice."
+    peaks = _peaks(waveform)
+    spans = [slice(max(0, r.start) // PEAK_FRAME, -(-min(r.end, len(waveform)) // PEAK_FRAME)) for r in regions]
+    levels = [_voice_level(peaks[span]) for span in spans]
+    gain = np.ones(len(peaks))
+    for span, level in zip(spans, levels):
+        if 0 < level < FAINT * max(levels):
+            gain[span] = min(MAX_GAIN, max(levels) / level)
+    if any(levels):
+        gain = _without_bangs(peaks * gain, gain, _voice_level(np.concatenate([(peaks * gain)[span] for span in spans])))
+    if (gain == 1).all():
+        return waveform
+    curve = np.interp(np.arange(len(waveform)), (np.arange(len(gain)) + 0.5) * PEAK_FRAME, gain)
+    return (waveform * curve).astype(np.float32)
+
+def _voice_level(
+    peaks: np.ndarray,  # of frames in speech regions
+) -> float:
+    "The peak of a voice's louder frames: at the eightieth percentile, without what is far beyond the median."
+    return float(np.percentile(peaks[peaks <= 25 * np.median(peaks)], 80))
+
+def _without_bangs(
+    peaks: np.ndarray,  # of each frame, after `gain`
+    gain: np.ndarray,
+    level: float,  # of the voice
+) -> np.ndarray:
+    "The gain of each frame, less where there is a bang, and in the frames beside it."
+    from scipy.ndimage import binary_propagation, minimum_filter1d
+
+    if not (core := peaks > BANG * level).any():
+        return gain
+    bang = binary_propagation(core, mask=peaks > BANG_END * level)
+    return minimum_filter1d(np.where(bang, gain * BANG_LEFT * level / np.maximum(peaks, level), gain), 3)
 
 # %% ../nbs/00_audio.ipynb #50772c49
 def split_segments(

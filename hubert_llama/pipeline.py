@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from . import hub
-from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Segment, VoiceActivityDetector, load_audio, split_segments
+from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Mixdown, Segment
+from .audio import VoiceActivityDetector, clean, even_out, load_audio, split_segments
 from .ctc import MAX_COST, Calibration, Change, Word, judge, letters, time_words
 from .hubert import DeviceConfig, Encoding, SpeechEncoder, Stopped
 from .llama import ChatLlama, Completion, Message, Sampling, complete, log_likelihoods, stream
@@ -330,12 +331,12 @@ class SpeechUnderstanding:
     ) -> Iterator[Event]:
         "Understand one spoken question, telling what is known as soon as it is; the last event is the `Understanding`."
         timer = Timer()
-        waveform = self._waveform(audio)
+        waveform = clean(self._waveform(audio), lambda: _stop_if(should_stop))
         timer.stage("audio")
         regions = self.detect(waveform, lambda percent: _stop_if(should_stop))
         timer.stage("vad")
         segments = [s for s in split_segments(waveform, regions) if any(r.start < s.end and r.end > s.start for r in regions)]
-        encodings = yield from self._encode(waveform, segments, should_stop)
+        encodings = yield from self._encode(waveform, segments, regions, should_stop)
         timer.stage("hubert")
         duration = round(len(waveform) / SAMPLING_RATE, 3)
         shape = (1, sum(e.shape[1] for e in encodings), self.encoder.hidden_size)
@@ -357,12 +358,12 @@ class SpeechUnderstanding:
             return from_array(*audio)
         return from_array(audio) if isinstance(audio, np.ndarray) else load_audio(audio, self.config.audio)
 
-    def _encode(self, waveform: np.ndarray, segments: list[Segment], should_stop: Callable[[], bool]) -> Generator[Event, None, list[Encoding]]:
+    def _encode(self, waveform: np.ndarray, segments: list[Segment], regions: list[Segment], should_stop: Callable[[], bool]) -> Generator[Event, None, list[Encoding]]:
         "Segments in batches of a few, so that memory does not grow with the recording and progress can be told."
         encodings: list[Encoding] = []
         for i in range(0, len(segments), 4):
             group = segments[i : i + 4]
-            encodings += self.encoder.encode([_at_least_a_frame(waveform[s.start : s.end]) for s in group], should_stop=should_stop)
+            encodings += self.encoder.encode([_heard(waveform, s, regions) for s in group], should_stop=should_stop)
             yield Progress("encoding", round(len(encodings) / len(segments), 3), f"Heard {len(encodings)} of {len(segments)} segments")
         return encodings
 
@@ -494,18 +495,18 @@ def from_array(
     sampling_rate: int = SAMPLING_RATE,
 ) -> np.ndarray:  # float32 mono 16 kHz
     "A waveform from samples that are in memory already, as notebooks have them."
-    import soxr
-
     if waveform.ndim > 2 or waveform.ndim == 2 and waveform.shape[0] < waveform.shape[1]:
         raise ValueError(f"A waveform is (n,) or (n, channels); this is {waveform.shape}. Transpose it: waveform.T")
     if np.issubdtype(waveform.dtype, np.integer):
         info = np.iinfo(waveform.dtype)
         middle = 0 if info.min < 0 else (info.max + 1) // 2  # 8-bit samples are unsigned
         waveform = (waveform.astype(np.float64) - middle) / (info.max - middle)
-    mono = waveform.astype(np.float32) if waveform.ndim == 1 else waveform.mean(axis=1, dtype=np.float32)
-    if not np.isfinite(mono).all():
+    if waveform.ndim == 1:
+        waveform = waveform[:, None]  # (n,) -> (n, channels)
+    mixdown = Mixdown(sampling_rate)
+    if not np.isfinite(mixdown.add(waveform.astype(np.float32))).all():
         raise AudioNotFiniteError("Broken samples: the waveform holds NaN or infinite values. Replace them, or record again.")
-    mono = mono if sampling_rate == SAMPLING_RATE else soxr.resample(mono, sampling_rate, SAMPLING_RATE)
+    mono = mixdown.waveform()
     if len(mono) < FRAME_LENGTH:
         raise AudioEmptyError(f"Empty recording: {len(mono)} samples at 16 kHz; {FRAME_LENGTH} (25 ms) is the least.")
     return mono / max(1.0, float(np.abs(mono).max()))
@@ -533,6 +534,11 @@ class _Transcription:
 def _stop_if(should_stop: Callable[[], bool]) -> None:
     if should_stop():
         raise Stopped("stopped on request")
+
+def _heard(waveform: np.ndarray, segment: Segment, regions: Sequence[Segment]) -> np.ndarray:
+    "A segment as the encoder gets it: no bang and no louder voice hides another in it."
+    inside = [Segment(r.start - segment.start, r.end - segment.start) for r in regions if r.start < segment.end and r.end > segment.start]
+    return _at_least_a_frame(even_out(waveform[segment.start : segment.end], inside))
 
 def _at_least_a_frame(waveform: np.ndarray) -> np.ndarray:
     "The waveform, padded with silence where it is too short for HuBERT's first frame."
