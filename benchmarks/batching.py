@@ -17,8 +17,9 @@ from big_pair import machine, recording
 from timing import in_turns
 
 from hubert_llama.audio import SAMPLING_RATE
-from hubert_llama.hubert import MAX_BATCH, DeviceConfig, SpeechEncoder
-from hubert_llama.profiles import PROFILES
+from hubert_llama.models.device import DeviceConfig
+from hubert_llama.hubert import MAX_BATCH, SpeechEncoder
+from hubert_llama.models.profiles import PROFILES
 
 
 def questions(n: int, seconds: float) -> list[np.ndarray]:

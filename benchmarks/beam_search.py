@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from numba import njit
 
-from hubert_llama import hub
+from hubert_llama.models import hub
 from hubert_llama.audio import load_audio
-from hubert_llama.ctc import edit_distance, letters
-from hubert_llama.evaluate import interval, read_manifest
-from hubert_llama.hubert import DeviceConfig, SpeechEncoder
-from hubert_llama.profiles import choose_profile
-from hubert_llama.search import BeamSearch, LetterSearch
+from hubert_llama.words.ctc import edit_distance, letters
+from hubert_llama.measure.evaluation import interval, read_manifest
+from hubert_llama.models.device import DeviceConfig
+from hubert_llama.hubert import SpeechEncoder
+from hubert_llama.models.profiles import choose_profile
+from hubert_llama.words.search import BeamSearch, LetterSearch
 
 BEST_OF = 8
 Read = Callable[[np.ndarray], list[str]]  # emissions -> readings, the best first

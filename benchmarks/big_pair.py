@@ -63,7 +63,7 @@ class Memory(threading.Thread):
 def load(folder: Path):
     """The big pair, Llama in four bits."""
     from hubert_llama import SpeechUnderstanding
-    from hubert_llama.hubert import DeviceConfig
+    from hubert_llama.models.device import DeviceConfig
     from hubert_llama.pipeline import PipelineConfig
 
     return SpeechUnderstanding.from_pretrained(hubert=str(folder / "hubert"), llama=str(folder / "llama"), load_in_4bit=True, config=PipelineConfig(device=DeviceConfig("cpu")))
@@ -91,8 +91,9 @@ def time_hearing(folder: Path, repeats: int) -> dict:
     import torch
     from transformers import HubertForCTC
 
-    from hubert_llama.hubert import DeviceConfig, SpeechEncoder
-    from hubert_llama.int8 import Linear8bit
+    from hubert_llama.models.device import DeviceConfig
+    from hubert_llama.hubert import SpeechEncoder
+    from hubert_llama.fast.int8 import Linear8bit
 
     ours, theirs = SpeechEncoder.from_pretrained(str(folder / "hubert"), DeviceConfig("cpu")), HubertForCTC.from_pretrained(folder / "hubert", dtype=torch.float32).eval()
     dtype = str(ours.dtype).removeprefix("torch.")
@@ -130,7 +131,7 @@ def read_bandwidth() -> float:
 
 def bytes_in_4_bit(model) -> int:
     """What a token reads of a model's matrices in four bits, or of one."""
-    from hubert_llama.nf4 import Linear4bit
+    from hubert_llama.fast.nf4 import Linear4bit
 
     return sum(m.codes.nbytes + m.scales.nbytes + m.units.nbytes for m in model.modules() if isinstance(m, Linear4bit))
 
@@ -163,7 +164,7 @@ def spoken(sentence: str, labels: list[str], n: int):
     """Emissions (n, V) that say a sentence: each letter for two frames, blanks between."""
     import numpy as np
 
-    from hubert_llama.ctc import spell
+    from hubert_llama.words.ctc import spell
 
     symbols = spell(sentence, labels)
     columns = np.zeros(n, int)

@@ -4,8 +4,8 @@
     python benchmarks/decode.py --context 300
     NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma,+f16c,+bmi2,+ssse3 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/decode.py    # as on a CPU with AVX2 alone
 
-The weights are random; speed does not depend on what they are. 4-bit matrices are read by bitsandbytes' kernel and by this project's (`hubert_llama.nf4`), the latter also from codes that
-begin eight bytes beside a line of the CPU's cache, where safetensors puts them unasked, or unpacked first (in fp32, as where a CPU has no units for bf16). Attention is PyTorch's, that of `hubert_llama.attention`, and that of `hubert_llama.decode`, keys and values in a room
+The weights are random; speed does not depend on what they are. 4-bit matrices are read by bitsandbytes' kernel and by this project's (`hubert_llama.fast.nf4`), the latter also from codes that
+begin eight bytes beside a line of the CPU's cache, where safetensors puts them unasked, or unpacked first (in fp32, as where a CPU has no units for bf16). Attention is PyTorch's, that of `hubert_llama.fast.attention`, and that of `hubert_llama.fast.few_tokens`, keys and values in a room
 with space left; the output layer is PyTorch's, this project's, and its sketch with exact values for the likeliest tokens. Matrices are taken in turns, so that none is still in the cache.
 """
 
@@ -19,9 +19,9 @@ from big_pair import bytes_in_4_bit, machine
 from full_size import LLAMA_3_8B
 from timing import in_turns
 
-from hubert_llama.attention import attend
-from hubert_llama.decode import OutputLayer, attend_few
-from hubert_llama.nf4 import BLOCK, GROUP, LEVELS, Linear4bit, has_kernel
+from hubert_llama.fast.attention import attend
+from hubert_llama.fast.few_tokens import OutputLayer, attend_few
+from hubert_llama.fast.nf4 import BLOCK, GROUP, LEVELS, Linear4bit, has_kernel
 
 
 def placed(tensor: torch.Tensor, beside: int) -> torch.Tensor:

@@ -55,7 +55,8 @@ def three(folder: Path, threads: int, layers: int | None) -> dict[str, Callable[
     import ctranslate2
     import torch
 
-    from hubert_llama.hubert import DeviceConfig, SpeechEncoder
+    from hubert_llama.models.device import DeviceConfig
+    from hubert_llama.hubert import SpeechEncoder
 
     torch.set_num_threads(threads)
     made = folder / (f"whisper-int8-{layers}" if layers else "whisper-int8")

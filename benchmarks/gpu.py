@@ -20,8 +20,8 @@ from big_pair import ANSWER, CONTEXT_TOKENS, PAGE, PROMPT_TOKENS, SAID, prescrib
 from timing import in_turns
 
 from hubert_llama import SpeechUnderstanding
-from hubert_llama.cache import TokenGraph
-from hubert_llama.hubert import DeviceConfig
+from hubert_llama.fast.cache import TokenGraph
+from hubert_llama.models.device import DeviceConfig
 from hubert_llama.llama import ChatLlama, _prefill
 from hubert_llama.pipeline import PipelineConfig, ResponseDelta
 

@@ -17,7 +17,7 @@ import bitsandbytes as bnb
 import torch
 from timing import in_turns, timed
 
-from hubert_llama import nf4
+from hubert_llama.fast import nf4
 from hubert_llama.llama import _tree
 
 LAYERS, WIDTH, VOCABULARY = 32, 4096, 128_256
@@ -26,7 +26,7 @@ PROMPT, ASKING, READING, READINGS = 160, 12, 12, 16  # tokens of a conversation 
 
 
 def ours(weight: torch.Tensor) -> torch.nn.Module:
-    """A matrix as `hubert_llama.nf4` keeps it."""
+    """A matrix as `hubert_llama.fast.nf4` keeps it."""
     return nf4.Linear4bit(*nf4.quantize(weight))
 
 

@@ -17,7 +17,7 @@ WAYS = {"fp32": ("float32", False), "bf16": ("bfloat16", False), "bytes and fp32
 def recordings(manifest: Path, limit: int) -> list[tuple]:
     """Waveforms and what is said in them; at most `limit` of them, evenly chosen."""
     from hubert_llama.audio import load_audio
-    from hubert_llama.evaluate import read_manifest
+    from hubert_llama.measure.evaluation import read_manifest
 
     spoken = [u for u in read_manifest(manifest) if u.text]
     return [(load_audio(u.audio), u.text) for u in spoken[:: -(-len(spoken) // limit)]]
@@ -25,8 +25,9 @@ def recordings(manifest: Path, limit: int) -> list[tuple]:
 
 def encoder(name: str, dtype: str, as_bytes: bool):
     """The service's, in a dtype, its linear layers as bytes or not."""
-    from hubert_llama.hubert import DeviceConfig, SpeechEncoder
-    from hubert_llama.int8 import use_bytes
+    from hubert_llama.models.device import DeviceConfig
+    from hubert_llama.hubert import SpeechEncoder
+    from hubert_llama.fast.int8 import use_bytes
 
     made = SpeechEncoder.from_pretrained(name, DeviceConfig("cpu", dtype))
     if as_bytes:
@@ -38,7 +39,7 @@ def figures(name: str, clips: list[tuple]) -> None:
     """Print the table."""
     import jiwer
 
-    from hubert_llama.evaluate import normalise
+    from hubert_llama.measure.evaluation import normalise
 
     said, wanted = [normalise(text) for _, text in clips], None
     print(f"{len(clips)} recordings\n\n| | words wrong, % | letters wrong, % | the same as fp32 | error of the hidden states |\n|---|---|---|---|---|")
@@ -59,7 +60,8 @@ def main() -> None:
     parser.add_argument("--hubert", default="mini", help="hub id or folder (default: the bundled one)")
     parser.add_argument("--limit", type=int, default=200, help="recordings at most, evenly chosen (default: 200)")
     args = parser.parse_args()
-    from hubert_llama import hub, nf4
+    from hubert_llama.models import hub
+    from hubert_llama.fast import nf4
 
     if not nf4.has_kernel():
         raise SystemExit("This CPU has no instructions that multiply bytes (AVX2): there is nothing to compare.")

@@ -40,7 +40,7 @@ import transformers
 marks.append(time.perf_counter())
 import torch
 marks.append(time.perf_counter())
-from hubert_llama import worker
+from hubert_llama.serve import worker
 worker.import_ahead()
 loader = worker.Worker(worker.config_from(worker.parser().parse_args(sys.argv[2:])), lambda event: None)
 loader.handle({"op": "load"})

@@ -28,10 +28,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from hubert_llama import hub
-from hubert_llama.ctc import letters
-from hubert_llama.evaluate import Errors, Outcome, Utterance, count_errors, judged_words, make_contexts, normalise, read_manifest, read_outcomes, report, run, stage_text
-from hubert_llama.profiles import choose_profile
+from hubert_llama.models import hub
+from hubert_llama.words.ctc import letters
+from hubert_llama.measure.evaluation import Errors, Outcome, Utterance, count_errors, judged_words, make_contexts, normalise, read_manifest, read_outcomes, report, run, stage_text
+from hubert_llama.models.profiles import choose_profile
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
 

@@ -5,7 +5,7 @@
 
 Each word is spoken alone by espeak-ng (Debian: espeak-ng), cut to its sound, and joined to the next with a pause, so that its beginning and end
 are known to the sample: of 0 to 80 ms, as in one breath, and, in a second round, every other one of 100 to 700 ms. In a third, festival (Debian: festival,
-festvox-us-slt-hts) says whole sentences and tells when it says each word. Printed: how far `hubert_llama.ctc.time_words` is off, in milliseconds.
+festvox-us-slt-hts) says whole sentences and tells when it says each word. Printed: how far `hubert_llama.words.ctc.time_words` is off, in milliseconds.
 """
 
 import argparse
@@ -18,11 +18,13 @@ from unittest.mock import patch
 
 import numpy as np
 
-from hubert_llama import ctc, hub
+from hubert_llama.words import ctc
+from hubert_llama.models import hub
 from hubert_llama.audio import SAMPLING_RATE, load_audio
-from hubert_llama.ctc import Calibration, time_words
-from hubert_llama.hubert import DeviceConfig, SpeechEncoder
-from hubert_llama.profiles import choose_profile
+from hubert_llama.words.ctc import Calibration, time_words
+from hubert_llama.models.device import DeviceConfig
+from hubert_llama.hubert import SpeechEncoder
+from hubert_llama.models.profiles import choose_profile
 
 SENTENCES = """what is gravity; can you explain photosynthesis; how does a magnet work; tell me about the cell wall; what is the difference between mass and weight; why is the sky blue;
     a dropped ball falls because the earth pulls it; plants make sugar from light; give me an example of a metaphor; what is seven plus eight; how do i calculate the area of a circle; who discovered radium""".replace("\n", " ").split(";")

@@ -27,7 +27,7 @@ def ours(folder: Path, new: int) -> Round:
     import torch
     from big_pair import bytes_in_4_bit, read_bandwidth
 
-    from hubert_llama.hubert import DeviceConfig
+    from hubert_llama.models.device import DeviceConfig
     from hubert_llama.llama import ChatLlama, _prefill
 
     llama = ChatLlama.from_pretrained(str(folder / "llama"), DeviceConfig("cpu"), load_in_4bit=True)

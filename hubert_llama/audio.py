@@ -22,6 +22,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from .errors import HubertLlamaError
+
 from .containers import MAX_READS, MAX_STREAMS, Stream, StreamFile, find_streams
 
 if TYPE_CHECKING:
@@ -32,16 +34,12 @@ __all__ = ['SAMPLING_RATE', 'FRAME_LENGTH', 'FRAME_STRIDE', 'MAX_SEGMENT', 'SAMP
            'FFMPEG_SECONDS', 'FFMPEG_BYTES', 'CANCELLED', 'VOICE_RATE', 'HUM_BLOCK', 'HUM_WINDOW', 'HUM_RANGE',
            'HUM_PROMINENCE', 'HUM_SHARE', 'RUMBLE_CUTOFF', 'RUMBLE_SHARE', 'RUMBLE_FRAME', 'VAD_WINDOW', 'VAD_CONTEXT',
            'VAD_BATCH', 'PEAK_FRAME', 'LEAST_PEAK', 'RAISED_PEAK', 'MAX_GAIN', 'BANG', 'BANG_END', 'BANG_LEFT', 'FAINT',
-           'HubertLlamaError', 'AudioError', 'AudioNotFoundError', 'AudioFormatError', 'AudioEmptyError',
-           'AudioTruncatedError', 'AudioNotFiniteError', 'AudioTooLongError', 'n_frames', 'AudioConfig',
-           'open_recording', 'load_audio', 'FFmpegSound', 'normalize_peak', 'Mixdown', 'find_hum', 'remove_hum',
-           'remove_rumble', 'clean', 'VadConfig', 'Segment', 'VoiceActivityDetector', 'even_out', 'split_segments',
-           'plot_waveform', 'plot_mel']
+           'AudioError', 'AudioNotFoundError', 'AudioFormatError', 'AudioEmptyError', 'AudioTruncatedError',
+           'AudioNotFiniteError', 'AudioTooLongError', 'n_frames', 'AudioConfig', 'open_recording', 'load_audio',
+           'FFmpegSound', 'normalize_peak', 'Mixdown', 'find_hum', 'remove_hum', 'remove_rumble', 'clean', 'VadConfig',
+           'Segment', 'VoiceActivityDetector', 'even_out', 'split_segments', 'plot_waveform', 'plot_mel']
 
 # %% ../nbs/00_audio.ipynb #f0afe911
-class HubertLlamaError(Exception):
-    "The root of every error this package raises on purpose; its text says what to do."
-
 class AudioError(HubertLlamaError):
     "Something is wrong with a recording."
 

@@ -5,7 +5,6 @@
 # %% ../nbs/01_hubert.ipynb #217677b1
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import hub
-from .attention import attend_quickly
+from .models import hub
+from .models.device import DeviceConfig, choose_device, choose_dtype
+from .errors import Stopped
+from .fast.attention import attend_quickly
 from .audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE, n_frames
 
 if TYPE_CHECKING:
@@ -23,56 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['log', 'LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'DeviceConfig', 'choose_device', 'choose_dtype', 'cpu_multiplies_bf16',
-           'Encoding', 'plan_batches', 'SpeechEncoder', 'Stopped', 'quicken', 'plot_hidden_states', 'plot_emissions']
-
-# %% ../nbs/01_hubert.ipynb #9cb3777c
-log = logging.getLogger(__name__)
-
-@dataclass(frozen=True)
-class DeviceConfig:
-    "Where a model runs and in which dtype; shared by the encoder and Llama."
-    device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", …
-    dtype: str = "auto"  # "auto", "float32", "bfloat16", "float16"
-
-def choose_device(
-    device: str = "auto",
-) -> torch.device:
-    "The device asked for; CUDA where there is one when it is left open."
-    import torch
-
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as e:
-        raise ValueError(f"Unknown device {device!r}: use auto, cpu, cuda or cuda:N.") from e
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"Device {device!r} was asked for, but this PyTorch ({torch.__version__}) sees no CUDA device. Use --device cpu, or install a CUDA build of torch.")
-    return chosen
-
-def choose_dtype(
-    dtype: str,  # "auto" or the name of a torch dtype
-    device: torch.device,
-) -> torch.dtype:
-    "The dtype asked for; the fastest the device multiplies in hardware when it is left open."
-    import torch
-
-    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype != "auto":
-        if dtype not in names:
-            raise ValueError(f"Unknown dtype {dtype!r}: use auto, {', '.join(names)}.")
-        return names[dtype]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if device.type == "cpu" and cpu_multiplies_bf16() else torch.float32
-
-def cpu_multiplies_bf16() -> bool:
-    "Whether this CPU has AMX or AVX512-BF16."
-    import torch
-
-    tests = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
-    return any(test() for test in tests if test is not None)
+__all__ = ['LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'Encoding', 'plan_batches', 'SpeechEncoder', 'quicken', 'plot_hidden_states',
+           'plot_emissions']
 
 # %% ../nbs/01_hubert.ipynb #e4618893
 @dataclass(frozen=True, eq=False)
@@ -203,9 +156,6 @@ class SpeechEncoder:
         best = (column for column, _ in groupby(emissions.argmax(axis=-1).tolist()))
         return " ".join("".join(self._spelt[column] for column in best).split())
 
-class Stopped(Exception):
-    "Work was given up because `should_stop` said so."
-
 def _word_delimiter(tokenizer, symbols: Sequence[str]) -> str | None:
     "The symbol between words: the tokenizer's own, or else one of the usual ones that the model writes."
     own = getattr(tokenizer, "word_delimiter_token", None)
@@ -315,7 +265,7 @@ def quicken(
     if model.config.feat_extract_norm == "layer":
         model.hubert.feature_extractor = _FrameConvolutions()(model.hubert.feature_extractor)
     if as_bytes and model.config.hidden_size >= LARGE:
-        from hubert_llama import int8
+        from hubert_llama.fast import int8
 
         if int8.is_quicker(model.dtype):
             int8.use_bytes(model)

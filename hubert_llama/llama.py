@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import hub
-from .attention import attend_quickly
-from .ctc import typewritten
-from .hubert import DeviceConfig, Stopped, choose_device, choose_dtype
+from .models import hub
+from .fast.attention import attend_quickly
+from .words.ctc import typewritten
+from .errors import Stopped
+from .models.device import DeviceConfig, choose_device, choose_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +76,7 @@ class PrefixCache:
         "Forget everything."
         from transformers import Cache
 
-        from hubert_llama.cache import RoomyLayer
+        from hubert_llama.fast.cache import RoomyLayer
 
         self.ids: list[int] = []  # the tokens whose keys and values `cache` holds
         self.cache = Cache(layer_class_to_replicate=RoomyLayer)
@@ -136,7 +137,7 @@ def _load_model(
         hub.check_memory(loaded_bytes(folder, arch, dtype.itemsize, load_in_4bit), name)
     safe = all(path.suffix == ".safetensors" for path in hub.weight_files(folder))
     if load_in_4bit and device.type == "cpu" and safe and not hasattr(arch, "quantization_config"):
-        from hubert_llama import nf4
+        from hubert_llama.fast import nf4
 
         return _decoding(nf4.load_llama(folder, arch, dtype, name, on_progress, LARGE_OUTPUT))
     quantization = _nf4(dtype, name) if load_in_4bit else None
@@ -150,7 +151,7 @@ def _decoding(model):
     "The model, quick on a CPU that multiplies bf16; at writing only a large one. (A small one gains nothing there, and would wait for numba's import.)"
     attend_quickly(model)
     if model.lm_head.weight.numel() >= LARGE_OUTPUT:
-        from hubert_llama.decode import decode_quickly
+        from hubert_llama.fast.few_tokens import decode_quickly
 
         decode_quickly(model)
     return model
@@ -225,7 +226,7 @@ class ChatLlama:
             model = _load_model(folder, name, device, dtype, load_in_4bit, on_progress)
             llama = cls(model, _load_tokenizer(folder, name), name)
         if load_in_4bit and llama.model.device.type == "cpu":
-            from hubert_llama.nf4 import has_kernel
+            from hubert_llama.fast.nf4 import has_kernel
 
             if has_kernel():
                 llama.lookahead, llama.redraft = 0, 3  # with it a pass of four tokens takes 1.5 times as long as one of a single token (benchmarks/big_pair.py): what stood before is seldom right that often, a draft is
@@ -337,7 +338,7 @@ def _graph(model):
     "A recorded pass for a model on a GPU."
     if model.device.type != "cuda":
         return None
-    from hubert_llama.cache import TokenGraph
+    from hubert_llama.fast.cache import TokenGraph
 
     return TokenGraph(model)
 
@@ -463,7 +464,7 @@ def _pass(llama: ChatLlama, chunk: list[int], keep: int, read: Callable[[torch.T
     import torch
 
     if llama.graph and len(chunk) == 1 and llama.prefix.ids:
-        from hubert_llama.cache import GraphError
+        from hubert_llama.fast.cache import GraphError
 
         try:
             return llama.graph(chunk[0], llama.prefix.cache)

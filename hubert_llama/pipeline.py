@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from . import hub
+from .models import hub
 from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Mixdown, Segment
 from .audio import VoiceActivityDetector, clean, even_out, load_audio, split_segments
-from .ctc import MAX_COST, Calibration, Change, Word, judge, letters, time_words
-from .hubert import DeviceConfig, Encoding, SpeechEncoder, Stopped
+from .words.ctc import MAX_COST, Calibration, Change, Word, judge, letters, time_words
+from .errors import Stopped
+from .models.device import DeviceConfig
+from .hubert import Encoding, SpeechEncoder
 from .llama import ChatLlama, Completion, Message, Sampling, complete, log_likelihoods, stream
-from .profiles import Profile, choose_profile, notice
-from .quotes import Quote, find_quotes
-from .search import BeamSearch, Hypothesis, as_written
+from .models.profiles import Profile, choose_profile, notice
+from .course.quotes import Quote, find_quotes
+from .words.search import BeamSearch, Hypothesis, as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

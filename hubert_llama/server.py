@@ -32,7 +32,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from .worker import NO_JOB, add_model_options, argv_from, config_from, model_option_faults, whole_number
+from .serve.worker import NO_JOB, add_model_options, argv_from, config_from, model_option_faults, whole_number
 
 log = logging.getLogger("hubert_llama.server")
 worker_log = logging.getLogger("worker")  # what the worker writes to standard error, which it has filtered by level itself
@@ -67,7 +67,7 @@ class ServerConfig:
     # enough for a context of `max_message` letters that are all written as escapes (\\u044f), and for the rest
     max_fragments: int = 64  # frames of one message
     send_timeout: float = 10.0  # seconds a client has to take a message
-    worker: tuple[str, ...] = (sys.executable, "-m", "hubert_llama.worker")  # the command that starts the worker
+    worker: tuple[str, ...] = (sys.executable, "-m", "hubert_llama.serve.worker")  # the command that starts the worker
     max_line: int = 16 * 1024 * 1024  # bytes of one line from the worker
 
 # %% ../nbs/04_server.ipynb #87718128

@@ -7,13 +7,14 @@ import pytest
 import torch
 from checkpoints import save_hubert, save_llama
 
-from hubert_llama import hub
+from hubert_llama.models import hub
 from hubert_llama.audio import n_frames
-from hubert_llama.ctc import judge, letters
-from hubert_llama.hubert import DeviceConfig, SpeechEncoder
+from hubert_llama.words.ctc import judge, letters
+from hubert_llama.models.device import DeviceConfig
+from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.llama import ChatLlama, Sampling, complete
 from hubert_llama.pipeline import SpeechUnderstanding
-from hubert_llama.search import BeamSearch
+from hubert_llama.words.search import BeamSearch
 
 FP32 = DeviceConfig("cpu", "float32")
 LARGE = dict(hidden_size=64, num_attention_heads=4, conv_dim=[32] * 7, num_conv_pos_embeddings=128, num_conv_pos_embedding_groups=16, feat_proj_dropout=0.1, mask_time_prob=0.05)

@@ -143,7 +143,7 @@ def fetch(tmp_path: Path, endpoint: str, code: str = "", **env: str) -> subproce
     code = code or f"from hubert_llama import hub; print(hub.fetch({NAME!r}, lambda *p: print('progress', p[0], p[1])))"
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
     env = {**clean, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": endpoint, "HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DOWNLOAD_TIMEOUT": "3", "NO_PROXY": "127.0.0.1", **env}
-    wrapped = f"from hubert_llama.hub import ModelError\ntry:\n    {code}\nexcept ModelError as e:\n    print(type(e).__name__, '|', e)"
+    wrapped = f"from hubert_llama.models.hub import ModelError\ntry:\n    {code}\nexcept ModelError as e:\n    print(type(e).__name__, '|', e)"
     return subprocess.run([sys.executable, "-c", wrapped], env=env, capture_output=True, text=True, timeout=120)
 
 
@@ -185,7 +185,7 @@ def test_troubles_are_sentences_with_a_remedy(tmp_path, hub, trouble, env, error
 EACH = """
 import json, os, sys, urllib.request
 from huggingface_hub import close_session
-from hubert_llama import hub
+from hubert_llama.models import hub
 endpoint, cases = os.environ["HF_ENDPOINT"], json.load(sys.stdin)
 for i, env in enumerate(cases):
     if endpoint.startswith("http://127.0.0.1"):

@@ -12,9 +12,9 @@ AVX2 = ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "sse4.2", "ssse3", "popcnt"
 CPUS = {"any": ("sse4.2", "ssse3"), "AVX2": AVX2, "AVX2 that adds up": (*AVX2, "avx512f", "avx512vl", "avx512vnni"), "AVX-512 that does not": (*AVX2, "avx512f", "avx512vl", "avx512bw")}
 MULTIPLY = """
 import numpy as np, torch
-from hubert_llama import kernels
-from hubert_llama.int8 import Linear8bit, is_quicker
-from hubert_llama.nf4 import Linear4bit, dequantize, has_kernel, many_rows, quantize
+from hubert_llama.fast import kernels
+from hubert_llama.fast.int8 import Linear8bit, is_quicker
+from hubert_llama.fast.nf4 import Linear4bit, dequantize, has_kernel, many_rows, quantize
 
 torch.manual_seed(0)
 weight = torch.randn(96, 448) * 0.02

@@ -12,12 +12,14 @@ import pytest
 import torch
 from checkpoints import SYMBOLS, save_hubert, save_llama
 
-from hubert_llama import hub, nf4
-from hubert_llama.ctc import judge, letters
-from hubert_llama.hubert import DeviceConfig, SpeechEncoder
+from hubert_llama.models import hub
+from hubert_llama.fast import nf4
+from hubert_llama.words.ctc import judge, letters
+from hubert_llama.models.device import DeviceConfig
+from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.llama import ChatLlama, Sampling, complete
-from hubert_llama.search import BeamSearch, LetterSearch
-from hubert_llama.worker import told
+from hubert_llama.words.search import BeamSearch, LetterSearch
+from hubert_llama.serve.worker import told
 
 FP32 = DeviceConfig("cpu", "float32")
 MESSAGES = [{"role": "system", "content": "You are a tutor."}, {"role": "user", "content": "what is light"}]
@@ -308,7 +310,7 @@ def test_letters_of_another_model_are_told(tmp_path, tiny_hubert):
 
 
 def test_a_worker_that_loads_writes_no_bars(tiny_hubert, tiny_llama):
-    command = [sys.executable, "-m", "hubert_llama.worker", "--hubert", str(tiny_hubert), "--llama", str(tiny_llama)]
+    command = [sys.executable, "-m", "hubert_llama.serve.worker", "--hubert", str(tiny_hubert), "--llama", str(tiny_llama)]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     worker.stdin.write('{"op": "load"}\n')
     worker.stdin.flush()

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubert_llama.audio import SAMPLING_RATE, load_audio, n_frames
-from hubert_llama.hubert import DeviceConfig, SpeechEncoder
+from hubert_llama.models.device import DeviceConfig
+from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.llama import ChatLlama, Sampling, complete
 
 TRAINING = Path(__file__).parent.parent / "training"
@@ -443,8 +444,8 @@ def test_a_page_said_otherwise_still_answers_its_questions():
 def test_confidence_is_fitted_on_recordings(tmp_path):
     import shutil
 
-    from hubert_llama import hub
-    from hubert_llama.ctc import Calibration
+    from hubert_llama.models import hub
+    from hubert_llama.words.ctc import Calibration
 
     hubert = tmp_path / "hubert"
     shutil.copytree(Path(__file__).parent.parent / "hubert_llama" / "mini" / "hubert", hubert)
@@ -467,8 +468,8 @@ def test_confidence_is_fitted_on_recordings(tmp_path):
 def test_nothing_that_is_heard_backwards_was_said():
     from calibrate import Heard, signs_of
 
-    from hubert_llama.evaluate import Utterance
-    from hubert_llama.search import Hypothesis
+    from hubert_llama.measure.evaluation import Utterance
+    from hubert_llama.words.search import Hypothesis
 
     labels = ["<pad>", "|", "A", "B"]
     emissions = np.log(np.random.default_rng(0).dirichlet(np.ones(4), 30)).astype(np.float32)
@@ -733,7 +734,7 @@ def test_the_search_counts_pairs_of_prose_too(tmp_path):
 def test_of_pairs_those_stay_that_say_most_and_all_words_after_one_still_sum_to_1(tmp_path):
     from language_model import arpa, count, pruned, smoothed
 
-    from hubert_llama.search import LanguageModel
+    from hubert_llama.words.search import LanguageModel
 
     sentences = ["a dark horse", "the dark horse runs", "the dark horse", "the horse", "a day", "the day", "dark day", "the new day"]
     grams = count(sentences, {w for s in sentences for w in s.split()}, [1])

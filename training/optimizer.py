@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from hubert_llama.hubert import cpu_multiplies_bf16
+from hubert_llama.models.device import cpu_multiplies_bf16
 
 Batch = TypeVar("Batch")
 

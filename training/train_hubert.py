@@ -32,9 +32,9 @@ from teacher import WIDTH, states_at, with_states
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from hubert_llama.audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE, n_frames
-from hubert_llama.ctc import edit_distance
+from hubert_llama.words.ctc import edit_distance
 from hubert_llama.pipeline import PipelineConfig, weighed_again
-from hubert_llama.search import BeamSearch
+from hubert_llama.words.search import BeamSearch
 
 SYMBOLS = "<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split()  # ids 0–31, those of facebook/hubert-large-ls960-ft
 IDS = {symbol: i for i, symbol in enumerate(SYMBOLS)}

@@ -31,11 +31,11 @@ from torch.nn import functional as F
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_question, is_test, load_concepts, load_material, load_passages, make_lesson, make_turns, plain, running_sum, unknown_question, unread
 
-from hubert_llama.ctc import edit_distance
-from hubert_llama.hubert import DeviceConfig
+from hubert_llama.words.ctc import edit_distance
+from hubert_llama.models.device import DeviceConfig
 from hubert_llama.llama import ChatLlama, Sampling, complete
 from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, is_faithful, tidy
-from hubert_llama.quotes import Quote, find_quotes
+from hubert_llama.course.quotes import Quote, find_quotes
 
 # Llama 3's control tokens, in its order
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_2|>",

@@ -20,8 +20,8 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
 
-from hubert_llama.ctc import letters
-from hubert_llama.quotes import FUNCTION_WORDS, Quote, find_quotes
+from hubert_llama.words.ctc import letters
+from hubert_llama.course.quotes import FUNCTION_WORDS, Quote, find_quotes
 
 CURRICULUM = Path(__file__).parent / "curriculum"
 PASSAGES = CURRICULUM / "passages.jsonl"
