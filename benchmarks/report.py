@@ -1,9 +1,9 @@
 """Keep what benchmarks print, and write BENCHMARKS.md of it.
 
-    python benchmarks/report.py run server -- python benchmarks/server.py --runs 3    # run a command and keep its output
-    python benchmarks/report.py write                                                 # BENCHMARKS.md from all that was kept
+    python benchmarks/report.py run server -- python benchmarks/server.py --runs 3    # run it and keep its output
+    python benchmarks/report.py write                                                 # BENCHMARKS.md of what is kept
 
-A record is benchmarks/results/NAME.md: three lines (command, machine, date), a blank one, then what the command printed.
+A record is benchmarks/results/NAME.md: the lines command, machine and date, a blank one, then what was printed.
 """
 
 import argparse
@@ -75,11 +75,12 @@ class Record:
 def machine() -> str:
     """The processor, what it multiplies with, its cores and memory."""
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    field = lambda name: next((x.split(":", 1)[1].strip() for x in cpu.splitlines() if x.startswith(name)), "")
+    fields = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in cpu.splitlines())}
     units = {"amx_tile": "AMX", "avx512_bf16": "AVX512-BF16", "avx512_vnni": "AVX512-VNNI", "avx2": "AVX2"}
-    has = [shown for flag, shown in units.items() if flag in field("flags").split()]
+    has = [shown for flag, shown in units.items() if flag in fields.get("flags", "").split()]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else 0
-    return f"{os.cpu_count()} cores of {field('model name') or platform.processor()} ({', '.join(has)}), {memory:.0f} GB"
+    model = fields.get("model name") or platform.processor()
+    return f"{os.cpu_count()} cores of {model} ({', '.join(has)}), {memory:.0f} GB"
 
 
 def run(name: str, command: list[str]) -> int:
@@ -95,7 +96,7 @@ def document() -> str:
     """BENCHMARKS.md as the records make it; SystemExit where a record stands in no chapter."""
     titled = {name for _, records in SECTIONS for name, _ in records}
     if stray := sorted({p.stem for p in RESULTS.glob("*.md")} - titled):
-        raise SystemExit(f"benchmarks/results has records without a chapter: {', '.join(stray)}. Name them in SECTIONS.")
+        raise SystemExit(f"Records without a chapter: {', '.join(stray)}. Name them in SECTIONS.")
     parts = [HEAD]
     for chapter, records in SECTIONS:
         kept = [(RESULTS / f"{name}.md", title) for name, title in records]

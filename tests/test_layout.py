@@ -28,8 +28,8 @@ FLOOR = {room: n for n, rooms in enumerate(FLOORS) for room in rooms}
 
 def modules() -> list[str]:
     """Every module of the package, dotted, without the package's own name."""
-    found = [p.relative_to(PACKAGE).with_suffix("") for p in PACKAGE.rglob("*.py") if p.stem not in ("__init__", "_modidx")]
-    return sorted(".".join(path.parts) for path in found)
+    files = [p for p in PACKAGE.rglob("*.py") if p.stem not in ("__init__", "_modidx")]
+    return sorted(".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in files)
 
 
 def imported(module: str) -> set[str]:

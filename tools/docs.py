@@ -82,8 +82,8 @@ def address(page: Path) -> Path:
 
 def write_reference() -> list[str]:
     """A page for each module's public names; the modules' dotted names."""
-    files = sorted(p for p in (ROOT / "hubert_llama").rglob("*.py") if p.stem not in ("__init__", "_modidx", "__main__"))
-    names = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in files]
+    files = [p.relative_to(ROOT).with_suffix("") for p in (ROOT / "hubert_llama").rglob("*.py")]
+    names = sorted(".".join(p.parts) for p in files if p.name not in ("__init__", "_modidx", "__main__"))
     (SOURCE / "reference").mkdir(parents=True, exist_ok=True)
     for name in names:
         (SOURCE / "reference" / f"{name}.md").write_text(f"# {name}\n\n::: {name}\n", encoding="utf-8")
