@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from . import __version__
-from .serve.worker import add_model_options, config_from, give_way, model_option_faults, settle_threads, told, whole_number
+from .models.hub import user_message
+from .serve.worker import add_model_options, config_from, give_way, model_option_faults, settle_threads, whole_number
 
 if TYPE_CHECKING:
     from hubert_llama.measure.evaluation import Outcome, Utterance
@@ -142,7 +143,7 @@ def _load(args: argparse.Namespace, progress: ProgressLine, greedy: bool = False
         return pipeline
     except Exception as e:
         progress.clear()
-        print(f"hubert-llama: {told(e, 'The models could not be loaded')}", file=sys.stderr)
+        print(f"hubert-llama: {user_message(e, 'The models could not be loaded')}", file=sys.stderr)
         return None
     finally:
         progress.clear()
@@ -159,7 +160,7 @@ def _ask_one(pipeline, path: str, args: argparse.Namespace, progress: ProgressLi
         raise
     except Exception as e:
         progress.clear()
-        why = told(e, "The question could not be answered")
+        why = user_message(e, "The question could not be answered")
         if args.json:
             print(json.dumps({"success": False, "audio_path": path, "error": why}), flush=True)
         print(f"hubert-llama: {why if path in why else f'{path}: {why}'}", file=sys.stderr)

@@ -11,7 +11,8 @@ NOTEBOOKS = sorted((ROOT / "nbs").rglob("*.ipynb"))
 
 FLOORS = (  # lowest first; a room is a module or a package, and may import only from floors below its own
     ("errors",),
-    ("audio", "models"),
+    ("containers", "models"),
+    ("audio",),
     ("fast",),
     ("hubert",),
     ("words",),
@@ -22,6 +23,7 @@ FLOORS = (  # lowest first; a room is a module or a package, and may import only
     ("serve",),
     ("server",),
     ("cli",),
+    ("__main__",),
 )
 FLOOR = {room: n for n, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -77,7 +79,7 @@ def test_the_pipeline_is_seen_to_import():  # else the two tests above could pas
 
 def test_every_module_has_its_notebook():
     exported = {line.split()[-1] for p in NOTEBOOKS for line in _default_exports(p)}
-    assert set(modules()) == exported
+    assert set(modules()) - {"__main__"} == exported  # which holds nothing but a call
 
 
 def _default_exports(path: Path) -> list[str]:

@@ -19,7 +19,7 @@ from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.llama import ChatLlama, Sampling, complete
 from hubert_llama.words.search import BeamSearch, LetterSearch
-from hubert_llama.serve.worker import told
+from hubert_llama.models.hub import user_message
 
 FP32 = DeviceConfig("cpu", "float32")
 MESSAGES = [{"role": "system", "content": "You are a tutor."}, {"role": "user", "content": "what is light"}]
@@ -109,7 +109,7 @@ def test_what_is_there_instead_of_weights_is_named_with_what_to_do(tmp_path, tin
         (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "meta-llama/Llama-3.2-1B-Instruct", "peft_type": "LORA"}))
     with pytest.raises(hub.ModelFormatError) as e:
         ChatLlama.from_pretrained(str(folder), FP32, load_in_4bit)
-    assert words in str(e.value) and names[0] in str(e.value) and "fault of the service" not in told(e.value, "Not loaded"), str(e.value)
+    assert words in str(e.value) and names[0] in str(e.value) and "fault of the service" not in user_message(e.value, "Not loaded"), str(e.value)
 
 
 def test_a_folder_without_a_model_says_what_it_holds(tmp_path):
@@ -213,7 +213,7 @@ def test_a_fault_with_the_bundled_models_stays_one(monkeypatch):
     monkeypatch.setattr("hubert_llama.hubert._load_processor", lambda folder, name: {}["oops"])
     with pytest.raises(KeyError) as e:
         SpeechEncoder.from_pretrained(hub.HUBERT_MINI)
-    assert "fault of the service" in told(e.value, "The models could not be loaded")
+    assert "fault of the service" in user_message(e.value, "The models could not be loaded")
 
 
 @pytest.mark.parametrize("template", ["{{ raise_exception('System role not supported') }}", "{% if", "{{ messages[0]['nope'].x }}"])

@@ -117,7 +117,7 @@ def run(
     contexts: Mapping[Utterance, str] | None = None,  # to give instead of the utterances' own
 ) -> Iterator[Outcome]:
     "The outcome of each utterance, in order."
-    from hubert_llama.serve.worker import told
+    from hubert_llama.models.hub import user_message
 
     for utterance in utterances:
         if utterance in done:
@@ -127,7 +127,7 @@ def run(
         try:
             u = pipeline(utterance.audio, utterance.context if contexts is None else contexts[utterance])
         except Exception as e:
-            yield Outcome(utterance, error=told(e, "The recording could not be understood"))
+            yield Outcome(utterance, error=user_message(e, "The recording could not be understood"))
             continue
         seconds = round(time.perf_counter() - start, 4)
         words, course = [(w.word, w.confidence) for w in u.words], pipeline.search.rare_words(utterance.context) if pipeline.search else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -21,11 +22,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ..errors import HubertLlamaError
 
 # %% auto #0
-__all__ = ['HUBERT_MINI', 'LLAMA_MINI', 'BUNDLED', 'ALIASES', 'Progress', 'WEIGHTS', 'ModelError', 'ModelNotFoundError',
+__all__ = ['HUBERT_MINI', 'LLAMA_MINI', 'BUNDLED', 'ALIASES', 'Progress', 'WEIGHTS', 'log', 'ModelError', 'ModelNotFoundError',
            'ModelAccessError', 'ModelOfflineError', 'ModelDownloadError', 'ModelDiskError', 'ModelMemoryError',
            'ModelFormatError', 'canonical', 'has_token', 'read_object', 'weight_names', 'weight_files', 'missing_files',
            'model_type', 'cached', 'no_weights', 'fetch', 'wanted_files', 'explained', 'explain', 'explain_at_work',
-           'out_of_memory', 'reason', 'weight_bytes', 'fingerprint', 'check_memory']
+           'out_of_memory', 'reason', 'user_message', 'weight_bytes', 'fingerprint', 'check_memory']
 
 # %% ../../nbs/models/hub.ipynb #74f77a2b
 class ModelError(HubertLlamaError):
@@ -622,6 +623,21 @@ _FILE_TROUBLES = (
     (lambda e: isinstance(e, ValueError) and "Unrecognized model" in str(e), _damaged),
     (_is_file_trouble, _not_allowed),
 )
+
+# %% ../../nbs/models/hub.ipynb #ff47fe42
+log = logging.getLogger(__name__)
+
+def user_message(
+    error: Exception,
+    what: str,  # could not be done
+) -> str:
+    "The error's own words where they are meant for people; else that it was our fault, with the details in the log."
+    known = error if isinstance(error, HubertLlamaError) else explain_at_work(error)
+    if known is not None or isinstance(error, ValueError):
+        return str(known or error)
+    log.exception("%s", what)
+    return (f"{what}: {type(error).__name__}: {str(error)[:200]}. "
+            "This is a fault of the service; its log (standard error) says where.")
 
 # %% ../../nbs/models/hub.ipynb #af7f17ff
 def weight_bytes(folder: Path) -> int:

@@ -21,14 +21,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from ..models.hub import user_message
+from ..models.profiles import PROFILES
+
 if TYPE_CHECKING:
     from hubert_llama.audio import AudioConfig
     from hubert_llama.pipeline import SpeechUnderstanding
 
 # %% auto #0
-__all__ = ['log', 'Send', 'SMALL', 'PROFILE_NAMES', 'DEVICES', 'HUB_ID', 'MAX_UNDER_WAY', 'NO_JOB', 'WorkerConfig', 'give_way',
-           'settle_threads', 'add_model_options', 'config_from', 'argv_from', 'parser', 'model_option_faults',
-           'whole_number', 'Worker', 'told', 'take_stdout', 'sender', 'read_requests', 'import_ahead', 'main']
+__all__ = ['log', 'Send', 'SMALL', 'DEVICES', 'HUB_ID', 'MAX_UNDER_WAY', 'NO_JOB', 'WorkerConfig', 'give_way', 'settle_threads',
+           'add_model_options', 'config_from', 'argv_from', 'parser', 'model_option_faults', 'whole_number', 'Worker',
+           'take_stdout', 'sender', 'read_requests', 'import_ahead', 'main']
 
 # %% ../../nbs/serve/worker.ipynb #9cb3777c
 log = logging.getLogger("hubert_llama.serve.worker")
@@ -93,14 +96,13 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 # %% ../../nbs/serve/worker.ipynb #98875a0b
-PROFILE_NAMES = ("mini", "llama3-8b", "llama3.2-3b", "llama3.2-1b")  # as in `profiles`, which imports numpy
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 def model_option_faults(args: argparse.Namespace) -> Iterator[str]:
     "What is wrong with the options of `add_model_options`, and what would be right."
-    if args.profile not in ("auto", *PROFILE_NAMES):
-        names = ", ".join(PROFILE_NAMES)
+    if args.profile not in ("auto", *PROFILES):
+        names = ", ".join(PROFILES)
         yield f"Unknown profile {args.profile!r}: choose auto, {names}, or name two models with --hubert and --llama."
     for option, model in (("--hubert", args.hubert), ("--llama", args.llama)):
         if model is not None and not os.path.isdir(model) and (os.path.exists(model) or not HUB_ID.fullmatch(model)):
@@ -176,7 +178,7 @@ class Worker:
             self._ensure_loaded(None)
             self.send({"event": "loaded", "success": True, **self.describe()})
         except Exception as e:
-            self.send({"event": "loaded", "success": False, "error": told(e, "The models could not be loaded")})
+            self.send({"event": "loaded", "success": False, "error": user_message(e, "The models could not be loaded")})
 
     def warm_up(self) -> None:
         "Let the models try themselves out, once: to be called while nobody waits. Whatever goes wrong will be told when it does in earnest."
@@ -230,18 +232,7 @@ class Worker:
         except Stopped:
             self.send({"event": "error", "job": job, "kind": "cancelled", "error": "Cancelled."})
         except Exception as e:
-            self.send({"event": "error", "job": job, "kind": "pipeline", "error": told(e, "The question could not be answered")})
-
-def told(e: Exception, what: str) -> str:
-    "The error's own words where they are meant for people; else that it was our fault, with the details in the log."
-    from hubert_llama.models import hub
-    from hubert_llama.errors import HubertLlamaError
-
-    known = e if isinstance(e, HubertLlamaError) else hub.explain_at_work(e)
-    if known is not None or isinstance(e, ValueError):
-        return str(known or e)
-    log.exception("%s", what)
-    return f"{what}: {type(e).__name__}: {str(e)[:200]}. This is a fault of the service; its log (standard error) says where."
+            self.send({"event": "error", "job": job, "kind": "pipeline", "error": user_message(e, "The question could not be answered")})
 
 def _as_line(event) -> dict:
     "A pipeline event as an event of the wire."
