@@ -166,8 +166,8 @@ def judge(
             lost = any(word in keep for word in set(x.split()) - set(y.split()))
             changes.append(Change(x, y, cost, cost is not None and cost <= max_cost and not lost))
         words += new[k:m] if tag == "equal" or changes[-1].accepted else old[i:j]
-    end = re.search(r"[.?!…]*$", proposed.strip())[0]
-    return _sentence(words, end), changes
+    said = proposed.strip()
+    return _sentence(words, said[len(said.rstrip(".?!…")) :]), changes
 
 def edit_distance(a: Sequence, b: Sequence) -> int:
     "Letters of texts, or items of lists, to insert, delete or exchange (Levenshtein 1966)."

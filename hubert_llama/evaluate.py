@@ -185,12 +185,12 @@ SIGNS = {  # patterns of signs that are said -> the words
     "√": "square root of", r"(?<=\d)\s*(?:°\s*c\b|℃)": "degrees celsius", r"(?<=\d)\s*(?:°\s*f\b|℉)": "degrees fahrenheit", r"(?<=\d)\s*°": "degrees", "&": "and"}
 
 def spoken(text: str) -> str:
-    "A text in lower case with its signs as the words that are said for them, and without parentheses."
+    "A text in lower case with its signs as the words that are said for them; no brackets, and no notes in square or angle ones."
     pair = r"(?<![\w./-])(\d+(?:\.\d+)?)([-/])(?=(\d+(?:\.\d+)?)(?![\d/-]))"
     text = re.sub(pair, _sign, text)
     for pattern, words in SIGNS.items():
         text = re.sub(pattern, f" {words} ", text)
-    return text.replace("(", " ").replace(")", " ")
+    return re.sub(r"[][()<>]", " ", re.sub(r"[<\[][^][<>]*[>\]]", " ", text))
 
 def _sign(pair: re.Match[str]) -> str:
     "A hyphen or a slash after a number: minus and divided by where it is no range and no fraction."
@@ -203,7 +203,8 @@ def normalise(text: str) -> str:
     "English text for counting errors: no case or punctuation, numbers in digits, contractions and signs written out."
     from hubert_llama.ctc import fold
 
-    text = re.sub(r"(\d{1000})(?=\d)", r"\1 ", spoken(fold(text)))  # Python refuses numbers of more than 4300 digits
+    text = " ".join(spoken(" ".join(fold(text).split())).split())  # Whisper's patterns look at each of many blanks from all before it
+    text = re.sub(r"(\d{1000})(?=\d)", r"\1 ", text)  # Python refuses numbers of more than 4300 digits
     return " ".join(_normaliser()(text).split())
 
 @dataclass(frozen=True)
