@@ -151,8 +151,10 @@ def evaluate(args: argparse.Namespace) -> int:
         figures.speed["peak memory MB"] = peak_memory()
     if args.out:
         Path(args.out, "report.json").write_text(json.dumps(asdict(figures), indent=2) + "\n", encoding="utf-8")
-        Path(args.out, "report.md").write_text("\n".join([figures.to_markdown(), "", *(f"- {escaped(line)}" for line in worst)]) + "\n", encoding="utf-8", errors="replace")
-        Path(args.out, "report.html").write_text(to_html(outcomes, figures, f"{Path(args.manifest).name}, {args.profile}", worst), encoding="utf-8", errors="replace")
+        page = to_html(outcomes, figures, f"{Path(args.manifest).name}, {args.profile}", worst)
+        text = "\n".join([figures.to_markdown(), "", *(f"- {escaped(line)}" for line in worst)]) + "\n"
+        for name, content in (("report.md", text), ("report.html", page)):
+            Path(args.out, name).write_text(content, encoding="utf-8", errors="replace")
     print(json.dumps(asdict(figures)) if args.json else "\n".join([*worst, "", figures.to_markdown()]), flush=True)
     return int(figures.errors > 0)
 
