@@ -319,7 +319,7 @@ def _load_tokenizer(folder: Path, name: str):
     return tokenizer
 
 def _knows_accents(tokenizer) -> bool:
-    "Whether the tokenizer has a whole accented letter; one that makes it of bytes met none when it learned, nor did its model."
+    "Whether the tokenizer has a whole accented letter; one that makes it of bytes met none when it learned."
     pieces = map(tokenizer.decode, tokenizer("é ö", add_special_tokens=False)["input_ids"])
     return any(set(piece) & set("éö") for piece in pieces)
 

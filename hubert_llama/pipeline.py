@@ -389,11 +389,13 @@ class SpeechUnderstanding:
 
     def _allowed(self, emissions: np.ndarray, greedy: str, found: str) -> str:
         "What the search found, as far as the sound allows."
-        return letters(judge(emissions, greedy, found, self.encoder.labels, max_cost=SEARCH_COST)[0], self.encoder.labels)
+        labels = self.encoder.labels
+        return letters(judge(emissions, greedy, found, labels, max_cost=SEARCH_COST)[0], labels)
 
     def _converse(self, raw: str, readings: list[Reading], context: str, history: Sequence[Turn], should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[_Transcription, tuple[Quote, ...], str, bool]]:
         "Both turns of the conversation: transcript, the course's quotes and the answer, and whether anything had to be cut."
-        course, written, (context, cut_context) = context, self._written(context), self._fitting(context, self._room() // 2)
+        course, (context, cut_context) = context, self._fitting(context, self._room() // 2)
+        written = self._written(course)
         history = self._remembered(history)
         if selected := self._select(readings, context, history, should_stop):
             readings = selected

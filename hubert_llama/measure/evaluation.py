@@ -64,12 +64,14 @@ def _lines(path: Path) -> list[str]:
             raise ManifestError(f"Manifest not readable: {path} is in UTF-16 or UTF-32. Save it as UTF-8.")
         return data.decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as e:
-        raise ManifestError(f"Manifest not readable: {path} ({e}). Give a text file of JSON lines with `audio` and `text`, in UTF-8.") from e
+        wanted = "Give a text file of JSON lines with `audio` and `text`, in UTF-8."
+        raise ManifestError(f"Manifest not readable: {path} ({e}). {wanted}") from e
 
 def _once(pairs: list[tuple[str, object]]) -> dict:
     "The pairs of a JSON object; none may hide another."
     if len(found := dict(pairs)) < len(pairs):
-        raise ValueError(f"a key stands twice: {', '.join(sorted(name for name in found if [n for n, _ in pairs].count(name) > 1))}")
+        names = [name for name, _ in pairs]
+        raise ValueError(f"a key stands twice: {', '.join(name for name in found if names.count(name) > 1)}")
     return found
 
 def _row(line: str, path: Path, n: int) -> dict:
@@ -89,7 +91,7 @@ def _utterance(row: dict, path: Path, n: int) -> Utterance:
     for name in ("audio", "text"):
         if name not in values:
             raise ManifestError(f"{path}, line {n}: `{name}` is missing.")
-    texts = {name: value.encode("utf-8", "replace").decode("utf-8") for name, value in values.items()}  # half a surrogate pair is no text
+    texts = {name: value.encode("utf-8", "replace").decode("utf-8") for name, value in values.items()}  # without surrogates
     return Utterance(**texts | {"audio": str(path.parent.absolute() / values["audio"])})
 
 # %% ../../nbs/measure/evaluation.ipynb #09498ec5
@@ -174,23 +176,26 @@ def _normaliser() -> Callable[[str], str]:
 
     return EnglishTextNormalizer({})
 
-_LEFT, _RIGHT = r"(?:(?<=[\d)²³])|(?<=\b[a-z])|(?<=\d[a-z]))", r"(?=[(√-]?(?:\d|[a-z](?![a-z])))"  # numbers and variables
+_LEFT = r"(?:(?<=[\d)²³])|(?<=\b[a-z])|(?<=\d[a-z]))"  # after a number or a variable
+_RIGHT = r"(?=[(√-]?(?:\d|[a-z](?![a-z])))"  # before one
 _BEFORE, _AFTER = rf"{_LEFT}\s*", rf"\s*{_RIGHT}"
 SIGNS = {  # patterns of signs that are said -> the words
     _BEFORE + r"[+]" + _AFTER: "plus", r"(?<![\w)+])[+](?=\d)": "plus",
     _BEFORE + "\u2212" + _AFTER: "minus", rf"{_LEFT}\s+-\s+{_RIGHT}": "minus", r"(?<![\w)-])[-\u2212](?=\d)": "minus",
     _BEFORE + "[×·⋅*]" + _AFTER: "times", r"(?<=\d)\s*x\s*(?=\d)": "times",
-    _BEFORE + "÷" + _AFTER: "divided by", rf"{_LEFT}\s+/\s+{_RIGHT}": "divided by", _BEFORE + "<" + _AFTER: "less than", _BEFORE + ">" + _AFTER: "greater than",
-    "(?<![<>=!])=(?![>=])": "equals", r"²|\^2(?!\d)": "squared", r"³|\^3(?!\d)": "cubed", _BEFORE + r"\^" + _AFTER: "to the power of",
-    "√": "square root of", r"(?<=\d)\s*(?:°\s*c\b|℃)": "degrees celsius", r"(?<=\d)\s*(?:°\s*f\b|℉)": "degrees fahrenheit", r"(?<=\d)\s*°": "degrees", "&": "and"}
+    _BEFORE + "÷" + _AFTER: "divided by", rf"{_LEFT}\s+/\s+{_RIGHT}": "divided by",
+    _BEFORE + "<" + _AFTER: "less than", _BEFORE + ">" + _AFTER: "greater than",
+    "(?<![<>=!])=(?![>=])": "equals", r"²|\^2(?!\d)": "squared", r"³|\^3(?!\d)": "cubed",
+    _BEFORE + r"\^" + _AFTER: "to the power of", "√": "square root of", "&": "and",
+    r"(?<=\d)\s*(?:°\s*c\b|℃)": "degrees celsius", r"(?<=\d)\s*(?:°\s*f\b|℉)": "degrees fahrenheit", r"(?<=\d)\s*°": "degrees"}
 
 def spoken(text: str) -> str:
-    "A text in lower case with its signs as the words that are said for them, and without parentheses."
+    "A text in lower case with its signs as the words that are said for them, without notes in square or angle brackets."
     pair = r"(?<![\w./-])(\d+(?:\.\d+)?)([-/])(?=(\d+(?:\.\d+)?)(?![\d/-]))"
     text = re.sub(pair, _sign, text)
     for pattern, words in SIGNS.items():
         text = re.sub(pattern, f" {words} ", text)
-    return text.replace("(", " ").replace(")", " ")
+    return re.sub(r"[][()<>]", " ", re.sub(r"[<\[][^][<>]*[>\]]", " ", text))
 
 def _sign(pair: re.Match[str]) -> str:
     "A hyphen or a slash after a number: minus and divided by where it is no range and no fraction."
@@ -203,7 +208,8 @@ def normalise(text: str) -> str:
     "English text for counting errors: no case or punctuation, numbers in digits, contractions and signs written out."
     from hubert_llama.words.ctc import fold
 
-    text = re.sub(r"(\d{1000})(?=\d)", r"\1 ", spoken(fold(text)))  # Python refuses numbers of more than 4300 digits
+    text = " ".join(spoken(" ".join(fold(text).split())).split())  # many blanks would take Whisper's patterns minutes
+    text = re.sub(r"(\d{1000})(?=\d)", r"\1 ", text)  # Python refuses numbers of more than 4300 digits
     return " ".join(_normaliser()(text).split())
 
 @dataclass(frozen=True)
@@ -295,7 +301,7 @@ def judged_words(outcomes: Sequence[Outcome]) -> list[tuple[float, bool]]:
     judged = []
     for o in outcomes:
         reference, said = letters(o.utterance.text), [letters(word) for word, _ in o.words]
-        written = not any(c.isdigit() for c in reference)  # letters cannot write numbers: whether a word of them was right is not known
+        written = not any(c.isdigit() for c in reference)  # of numbers the letters are not known
         if not written or not reference or not said or not all(said) or any(" " in word for word in said):
             continue
         right = {i for chunk in jiwer.process_words(reference, " ".join(said)).alignments[0] if chunk.type == "equal" for i in range(chunk.hyp_start_idx, chunk.hyp_end_idx)}
@@ -349,8 +355,8 @@ class Report:
         "All that there is to tell: tables of rows with the same columns."
         silence = self.silence if self.silence.get("clips") else {}
         single = [[row] if row else [] for row in (self.calibration, silence, self.speed)]
-        told = [self.corpora, self.stages, self.unclear, self.edits, self.course_words, self.confidence, single[0], self.answers, *single[1:]]
-        return [rows for rows in told if rows]
+        words = [self.corpora, self.stages, self.unclear, self.edits, self.course_words, self.confidence]
+        return [rows for rows in [*words, single[0], self.answers, *single[1:]] if rows]
 
     def notes(self) -> list[str]:
         "What no table says."
@@ -458,7 +464,8 @@ def plot_stages(
 
     ax = ax or plt.subplots(figsize=(8, 3))[1]
     stages = list(dict.fromkeys(row["stage"] for row in figures.stages))
-    corpora = [row["corpus"].replace("$", r"\$") for row in figures.stages if row["stage"] == stages[0]]  # between dollars matplotlib would read formulas
+    names = [row["corpus"] for row in figures.stages if row["stage"] == stages[0]]
+    corpora = [name.replace("$", r"\$") for name in names]  # between dollars matplotlib would read formulas
     for i, stage in enumerate(stages):
         rows = [row for row in figures.stages if row["stage"] == stage]
         low, high = zip(*(map(float, row["95 %"].split("–")) for row in rows))
@@ -517,7 +524,8 @@ def to_html(
         fig.savefig(png := io.BytesIO(), format="png", dpi=110)
         plt.close(fig)
         pictures.append(f'<img alt="" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">')
-    tables = "".join([*map(_html_table, figures.tables()), *(f"<p>{html.escape(note)}</p>" for note in figures.notes())])
+    notes = [f"<p>{html.escape(note)}</p>" for note in figures.notes()]
+    tables = "".join([*map(_html_table, figures.tables()), *notes])
     items = "".join(f"<li>{html.escape(line)}</li>" for line in worst)
     style = "body{font:15px system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child{text-align:left}img{max-width:100%}"
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title><style>{style}</style><h1>{html.escape(title)}</h1>{tables}{"".join(pictures)}<h2>Worst</h2><ul>{items}</ul></html>\n'

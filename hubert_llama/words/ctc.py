@@ -33,7 +33,7 @@ __all__ = ['APOSTROPHES', 'LOOKALIKES', 'SPELT', 'LOSS_BYTES', 'MAX_COST', 'TOUC
 
 # %% ../../nbs/words/ctc.ipynb #8779f312
 APOSTROPHES = "'\u2019\u02bc\uff07"  # typewriter's, typographic, modifier letter, full width
-LOOKALIKES = "`\u2018\u201b\u00b4\u2032\u02b9\u02bb\u02bd\u02be\u02bf\ua78c\u05f3\u055a"  # quotes, primes and accents: apostrophes between letters
+LOOKALIKES = "`\u2018\u201b\u00b4\u2032\u02b9\u02bb\u02bd\u02be\u02bf\ua78c\u05f3\u055a"  # quotes, primes: apostrophes between letters
 SPELT = {"ß": "ss", "þ": "th", "ð": "d", "ŋ": "ng", "ı": "i", "ə": "a"}  # letters whose names do not say it
 
 def letters(
@@ -119,7 +119,7 @@ def log_likelihoods(
     import torch
 
     spelt = [spell(text, labels) for text in texts]
-    spelt = [s if s is not None and len(s) <= len(emissions) else None for s in spelt]  # a symbol takes a frame: what is longer has no room, however much memory it were given
+    spelt = [s if s is not None and len(s) <= len(emissions) else None for s in spelt]  # each symbol takes a frame
     able = [s for s in spelt if s is not None]
     if not able:
         return [-float("inf")] * len(texts)
@@ -166,8 +166,8 @@ def judge(
             lost = any(word in keep for word in set(x.split()) - set(y.split()))
             changes.append(Change(x, y, cost, cost is not None and cost <= max_cost and not lost))
         words += new[k:m] if tag == "equal" or changes[-1].accepted else old[i:j]
-    end = re.search(r"[.?!…]*$", proposed.strip())[0]
-    return _sentence(words, end), changes
+    said = proposed.strip()
+    return _sentence(words, said[len(said.rstrip(".?!…")) :]), changes
 
 def edit_distance(a: Sequence, b: Sequence) -> int:
     "Letters of texts, or items of lists, to insert, delete or exchange (Levenshtein 1966)."
@@ -357,7 +357,8 @@ def time_words(
     if not frames:
         return []
     calibration, words, at = calibration or Calibration(), [], 0
-    spans = _spans(frames, [len(plain(token)) for token in shown], calibration, ((len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH) / SAMPLING_RATE)
+    lengths, last = [len(plain(token)) for token in shown], ((len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH) / SAMPLING_RATE
+    spans = _spans(frames, lengths, calibration, last)
     marks = np.array([emissions[a:b, s].max() for (a, b), s in zip(frames, symbols)])  # of the letters and of the gaps between words
     agreed = iter(agreements(text, readings))  # of the words, of which a token such as “U.S.” has several
     evidence = log_likelihoods(emissions, [text], labels, blank)[0] / sum(c != " " for c in text) if calibration.of_sound or calibration.with_sense else 0.0
