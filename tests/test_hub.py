@@ -243,6 +243,17 @@ def test_places_that_there_are_not_are_named(tmp_path, endpoint, env, error, wor
     assert said.stdout.splitlines()[-1].startswith(error) and words in said.stdout, said.stdout + said.stderr
 
 
+def test_a_profile_is_chosen_whatever_lies_in_the_cache(tmp_path):
+    code = "from hubert_llama.profiles import choose_profile; print(choose_profile().name)"
+    for name in ("facebook/hubert-large-ls960-ft", "meta-llama/Meta-Llama-3-8B-Instruct"):
+        repository = tmp_path / "home" / "hub" / f"models--{name.replace('/', '--')}"
+        for file, text in (("refs/main", SHA), (f"snapshots/{SHA}/config.json", "[]")):
+            (repository / file).parent.mkdir(parents=True)
+            (repository / file).write_text(text)
+    assert fetch(tmp_path, HUB, code).stdout == "mini\n"
+    assert fetch(tmp_path, HUB, code, HF_HOME=__file__).stdout == "mini\n"
+
+
 def test_a_proxy_that_wants_a_password(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         def answer():
