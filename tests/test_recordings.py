@@ -353,9 +353,9 @@ def test_ffmpeg_leaves_nothing_behind(tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     data = made_by_ffmpeg(tmp_path, *FFMPEG["webm"])
     handles = len(os.listdir("/proc/self/fd"))
-    for given in (data, data + data, data[:-500], data[:300] + bytes(2000), b"\x1a\x45\xdf\xa3" + bytes(500)):
+    for recording in (data, data + data, data[:-500], data[:300] + bytes(2000), b"\x1a\x45\xdf\xa3" + bytes(500)):
         try:
-            seconds(given)
+            seconds(recording)
         except AudioError:
             pass
     assert os.listdir(tmp_path / "temporary") == [] and len(os.listdir("/proc/self/fd")) == handles
