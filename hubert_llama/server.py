@@ -503,7 +503,7 @@ class Dispatcher:
         elif job is not None and kind in ("result", "error"):
             self.running.remove(job)
             self.failures = 0
-            if kind == "result" and job.client.session is not None and fields.get("transcript") and not fields.get("unclear"):  # what was not understood is asked again
+            if kind == "result" and job.client.session is not None and fields.get("transcript") and not (fields.get("unclear") or fields.get("unanswered")):  # such a question is asked again
                 job.client.session.turns.append((fields["transcript"], fields.get("response", "")))
             job.reply(_reply(kind, fields, job.request))
             self._pump()
