@@ -27,12 +27,22 @@ class AnswerConfig:
     least_distinct: float = 0.5  # of the triples of words, where there are at least 20
     held: int = 12  # words that are held back until they are found to be an answer
 
-_FROM_PROMPT = re.compile(r"\W*(the student (said|asked|may say)\b|a speech recogniser heard|write (exactly )?what the student|now answer the student|nearest in the course|course context:)", re.IGNORECASE)
-_LOOPS = [re.compile(rf"\b((?:[^\W\d]\S*\s+){{{n}}})\1{{{more - 1},}}") for n, more in ((1, 5), (2, 4), *((n, 3) for n in range(3, 17)))]
+_FROM_PROMPT = re.compile(
+    r"\W*(the student (said|asked|may say)\b|a speech recogniser heard|write (exactly )?what the student"
+    r"|now answer the student|nearest in the course|course context:)", re.IGNORECASE)
+_TIMES = {1: 5, 2: 4, **dict.fromkeys(range(3, 17), 3)}  # how often so many words stand in a row
+_LOOPS = [re.compile(rf"\b((?:[^\W\d]\S*\s+){{{n}}})\1{{{times - 1},}}") for n, times in _TIMES.items()]
 _UNSAYABLE = re.compile(r"(?=[a-z]{4})(?:[^aeiouy]{4,}$|.*[bcdfghjklmnpqrstvwxz]{6}|.*(.)\1\1|.{30})")
 
 def _is_readable(c: str) -> bool:
-    return c.isalnum() or c.isspace() or c in ".,;:!?'\"’“”()-–+=*/%°" or unicodedata.category(c)[0] == "M"  # M: accents and vowel signs
+    is_mark = unicodedata.category(c)[0] == "M"  # accents and vowel signs
+    return c.isalnum() or c.isspace() or is_mark or c in ".,;:!?'\"’“”()-–+=*/%°"
+
+def _echoes(said: str, asked: str, same: float) -> bool:
+    "Whether an answer is the question, or a part of one that offers no choice."
+    if " " in said and f" {said} " in f" {asked} " and " or " not in asked:
+        return True
+    return len(said) < 2 * len(asked) and SequenceMatcher(None, said, asked, autojunk=False).ratio() >= same
 
 def _loops(text: str) -> bool:
     "Whether words come again and again."
@@ -70,7 +80,7 @@ def fault(
         return "symbols"
     if _FROM_PROMPT.match(text):
         return "prompt"
-    if asked and len(said) < 2 * len(asked) and SequenceMatcher(None, said, asked, autojunk=False).ratio() >= config.same:
+    if asked and _echoes(said, asked, config.same):
         return "echo"
     return "loop" if _loops(text) else "non-words" if _is_made_up(text, known, f"{question} {around}", config) else ""
 

@@ -175,12 +175,12 @@ def loaded_bytes(
 @dataclass(frozen=True)
 class Tested:
     "What a model was found to be able to use."
-    prompt_tokens: int | None = None  # of a prompt, up to which its answers stay as good as with a short one; None: not measured, its window counts
-    least_nats: float = -2.5  # mean log-probability of an answer's tokens below which the model is guessing; the default is low enough for words drawn by lot
+    prompt_tokens: int | None = None  # up to which its answers stay good; None: not measured, its window counts
+    least_nats: float = -2.5  # mean log-probability of its tokens below which an answer is a guess
 
     @classmethod
     def from_folder(cls, folder: Path) -> Tested:
-        "What lies beside a Llama's weights; the defaults where nothing does, nothing of use, or what was measured with other weights."
+        "What lies beside a Llama's weights; the defaults where nothing of use does, or what other weights gave."
         try:
             measured = dict(json.loads((Path(folder) / "tested.json").read_text(encoding="utf-8")))
             if measured.get("llama") != hub.fingerprint(Path(folder)):
@@ -231,7 +231,8 @@ class ChatLlama:
         if load_in_4bit is None:
             load_in_4bit = hub.weight_bytes(folder) >= BIG_MODEL
         with hub.explained(name):
-            llama = cls(_load_model(folder, name, config, load_in_4bit, on_progress), _load_tokenizer(folder, name), name, Tested.from_folder(folder))
+            model = _load_model(folder, name, config, load_in_4bit, on_progress)
+            llama = cls(model, _load_tokenizer(folder, name), name, Tested.from_folder(folder))
         if load_in_4bit and llama.model.device.type == "cpu":
             from hubert_llama.nf4 import has_kernel
 

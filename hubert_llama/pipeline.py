@@ -21,7 +21,7 @@ import numpy as np
 from . import hub
 from .answers import AnswerConfig, Told, fault, nats_a_token, told
 from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Segment, VoiceActivityDetector, load_audio, split_segments
-from .ctc import MAX_COST, Calibration, Change, Word, judge, letters, time_words
+from .ctc import MAX_COST, Calibration, Change, Word, judge, letters, signs_of_transcript, time_words
 from .hubert import DeviceConfig, Encoding, SpeechEncoder, Stopped
 from .llama import ChatLlama, Completion, Message, Sampling, complete, log_likelihoods, stream
 from .profiles import Profile, choose_profile, notice
@@ -135,8 +135,8 @@ class Understanding:
     duration: float  # seconds of audio
     no_speech: bool = False  # nobody spoke, or no word could be made out
     unclear: bool = False  # what was made out is too unsure to be answered; the response asks for it again
-    unanswered: bool = False  # what Llama said was no answer: it repeated itself, guessed, or said the question again; the response says so
-    truncated: bool = False  # a limit cut something: the course context, of which what is near the question was kept, a very long question, or the answer
+    unanswered: bool = False  # what Llama said was no answer, and the response says so: a loop, a guess, the question
+    truncated: bool = False  # something was left out: of the course context, of a very long question, or of the answer
     notice: str | None = None  # something the user should know
     words: tuple[Word, ...] = ()  # of the transcript, with times and confidence
     corrections: tuple[Correction, ...] = ()  # where the transcript differs from the raw reading, and what Llama proposed and was refused
@@ -170,9 +170,9 @@ class PipelineConfig:
     llama_weight: float = 0.6  # of Llama's log-likelihood beside the search's score
     lm_discount: float = 0.6  # of the search's own language model, which Llama's knowledge of the language takes the place of
     outside: float = 12.0  # nats below the search's language model where Llama's opinion of a reading ends: of what nobody says to a tutor it knows less than counted words do
-    clear: float = 0.3  # mean confidence of the words below which a question is not answered: it would be an answer to words that nobody said. Only where a calibration makes confidences chances
+    clear: float = 0.3  # mean confidence of the words below which it is asked again; for a calibration without `misheard`
     doubt: float = 0.3  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
-    answers: AnswerConfig | None = AnswerConfig()  # from where on what Llama says is no answer; None: whatever it says is passed on
+    answers: AnswerConfig | None = AnswerConfig()  # what is no answer; None: whatever Llama says is passed on
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
 class Timer:
@@ -358,7 +358,9 @@ class SpeechUnderstanding:
             yield Transcript("", "")
             yield ResponseDelta(answer.text)
         t = transcript
-        yield Understanding(t.text, answer.text, raw, shape, self.profile.name, duration, not raw, t.unclear, answer.unanswered, answer.truncated, notice(self.profile), t.words, t.corrections, t.readings, quotes, timer.seconds)
+        yield Understanding(
+            t.text, answer.text, raw, shape, self.profile.name, duration, not raw, t.unclear, answer.unanswered,
+            answer.truncated, notice(self.profile), t.words, t.corrections, t.readings, quotes, timer.seconds)
 
     def _waveform(self, audio: Audio) -> np.ndarray:
         if isinstance(audio, tuple):
@@ -396,7 +398,10 @@ class SpeechUnderstanding:
         "What the search found, as far as the sound allows."
         return letters(judge(emissions, greedy, found, self.encoder.labels, max_cost=SEARCH_COST)[0])
 
-    def _converse(self, raw: str, readings: list[Reading], context: str, history: Sequence[Turn], should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[_Transcription, tuple[Quote, ...], _Answer]]:
+    def _converse(
+        self, raw: str, readings: list[Reading], context: str, history: Sequence[Turn],
+        should_stop: Callable[[], bool], timer: Timer,
+    ) -> Generator[Event, None, tuple[_Transcription, tuple[Quote, ...], _Answer]]:
         "Both turns of the conversation: transcript, the course's quotes and the answer."
         history = self._remembered(history)
         course, (context, cut_context) = context, self._shown(context, " ".join(r.text for r in readings), history)
@@ -409,7 +414,9 @@ class SpeechUnderstanding:
         if transcript.unclear:
             yield ResponseDelta(UNCLEAR_RESPONSE)
             return transcript, (), _Answer(UNCLEAR_RESPONSE, cut_context)
-        asked, cut_question = self._fitting(as_asked(transcript.text, transcript.words, raw, self.config.doubt, self.search.knows if self.search else None), self._share(4), keep_end=True)
+        is_word = self.search.knows if self.search else None
+        asked = as_asked(transcript.text, transcript.words, raw, self.config.doubt, is_word)
+        asked, cut_question = self._fitting(asked, self._share(4), keep_end=True)
         quotes = self._quotes(course, asked)
         messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked, history, quotes)
         chosen = self.config.sampling or self.llama.recommended
@@ -418,9 +425,15 @@ class SpeechUnderstanding:
         timer.stage("response")
         return transcript, quotes, replace(answer, truncated=answer.truncated or cut_context or cut_question)
 
-    def _answer(self, turn: Generator[str, None, Completion], asked: str, around: str) -> Generator[Event, None, _Answer]:
-        "What Llama says as far as it is an answer; `around` are the words it has from us."
-        known, config = self.search.knows if self.search and self.search.knows("the") else None, self.config.answers
+    def _answer(
+        self,
+        turn: Generator[str, None, Completion],
+        asked: str,
+        around: str,  # words that Llama has from us
+    ) -> Generator[Event, None, _Answer]:
+        "What Llama says, as far as it is an answer."
+        known = self.search.knows if self.search and self.search.knows("the") else None  # None: no vocabulary
+        config = self.config.answers
 
         def wrong(said: str) -> str:
             if config is None:
@@ -438,9 +451,10 @@ class SpeechUnderstanding:
         return _Answer(kept.text, bool(kept.fault) or done.finish_reason == "length")
 
     def _shown(self, course: str, heard: str, history: Sequence[Turn]) -> tuple[str, bool]:
-        "The course as the prompt holds it: all of it where it fits, else what is near the question; and whether anything was left out."
-        besides = [heard, heard, *(text for turn in history for text in turn), *(quote.text for quote in self._quotes(course, heard))]
-        limit = max(0, min(self._window() // 2, self._room() - sum(map(self.llama.count, besides))))
+        "The course as the prompt holds it, all of it or what is near the question; and whether anything was left out."
+        besides = [*(text for turn in history for text in turn), *(quote.text for quote in self._quotes(course, heard))]
+        used = 2 * min(self.llama.count(heard), self._share(4)) + sum(map(self.llama.count, besides))  # heard and said
+        limit = max(0, min(self._window() // 2, self._room() - used))
         if self.llama.count(course) <= limit:
             return course, False
         return choose_passages(self.llama.plain(course), heard, limit, self.llama.count), True
@@ -504,15 +518,22 @@ class SpeechUnderstanding:
         taken = [change for r, part in parts for change in judge(r.emissions, r.greedy, part, self.encoder.labels, max_cost=float("inf"))[1]]
         words = [w for r, part in parts for w in self._words(r, part)]
         stages = {"greedy": raw.lower(), "search": searched, "rescored": likeliest, "selection": heard, "llama": said}
-        unclear = bool(self.calibration.of_sound and words) and float(np.mean([w.confidence for w in words])) < self.config.clear
+        unclear = bool(words) and self._is_misheard(emissions, " ".join(r.greedy for r in readings), text, words)
         return _Transcription(text, tuple(words), tuple(explain(c, (searched, likeliest), heard) for c in taken + refused), stages, unclear)
+
+    def _is_misheard(self, emissions: np.ndarray, greedy: str, text: str, words: list[Word]) -> bool:
+        "Whether too much of a transcript is wrong to be answered, as far as a calibration can tell."
+        misheard = self.calibration.misheard
+        if misheard:
+            return misheard(*signs_of_transcript(emissions, greedy, text, words)) >= misheard.limit
+        return bool(self.calibration.of_sound) and float(np.mean([w.confidence for w in words])) < self.config.clear
 
     def _window(self) -> int:
         "Tokens of the window that are left for what changes, beside the fixed words and the answer."
         return max(64, self.llama.window - self.config.max_response_tokens - 160)
 
     def _room(self) -> int:
-        "Tokens that context, question, quotes and history may fill together: no more than the model was found to be able to use."
+        "Tokens that context, question, quotes and history may fill together: no more than the model can use."
         return min(self._window(), max(64, (self.llama.tested.prompt_tokens or self.llama.window) - FIXED))
 
     def _share(self, parts: int) -> int:

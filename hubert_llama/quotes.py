@@ -16,7 +16,7 @@ __all__ = ['MAX_CONTEXT', 'MAX_SENTENCE', 'FUNCTION_WORDS', 'LEAST_WORDS', 'sent
            'PassageConfig', 'choose_passages']
 
 # %% ../nbs/02b_quotes.ipynb #1d2627d2
-MAX_CONTEXT = 1 << 18  # characters in which quotes are looked for, as many as a request may bring; a few megabytes and a third of a second
+MAX_CONTEXT = 1 << 18  # characters in which quotes are looked for: a few megabytes and a third of a second
 MAX_SENTENCE = 400  # characters; what goes on for longer is cut between words
 
 _ENDS = re.compile(r"\n+|(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9])|\s[•▪–]\s")
@@ -26,7 +26,8 @@ _BULLET = re.compile(r"^(?:[-*•▪–]|\d+[.)])\s+")
 def _spans(context: str) -> list[tuple[int, int]]:
     "Where the sentences of a text begin and end, in its order."
     spans, start = [], 0
-    for end, after in [*(m.span() for m in _ENDS.finditer(context, 0, MAX_CONTEXT)), (min(len(context), MAX_CONTEXT),) * 2]:
+    last = min(len(context), MAX_CONTEXT)
+    for end, after in [*(m.span() for m in _ENDS.finditer(context, 0, last)), (last, last)]:
         spans += [m.span() for m in _PIECE.finditer(context, start, end)]
         start = after
     return spans
@@ -82,11 +83,12 @@ def _index(context: str):
     return (found, vectorizer, vectorizer.fit_transform(found)) if found else None
 
 def _scores(context: str, question: str) -> dict[str, float]:
-    "How near each sentence of a context is to a question: cosine similarity, 0 to 1; empty where there is nothing to compare."
+    "How near each sentence of a context is to a question, 0 to 1; empty where there is nothing to compare."
     if not _matter(question) or not (index := _index(context)):
         return {}
     found, vectorizer, matrix = index
-    return dict(zip(found, (matrix @ vectorizer.transform([question]).T).toarray()[:, 0].tolist()))  # (sentences,); both sides have length 1
+    similarity = (matrix @ vectorizer.transform([question]).T).toarray()[:, 0]  # (sentences,); both sides have length 1
+    return dict(zip(found, similarity.tolist()))
 
 def find_quotes(
     context: str,  # of any length
@@ -97,7 +99,8 @@ def find_quotes(
     if not (scores := _scores(context, question)):
         return []
     nearest = sorted(scores, key=lambda x: -scores[x])[: 4 * config.at_most]  # some will turn out to say nothing
-    near = sorted((Quote(x, round(_worth(x, question, config) * scores[x], 3)) for x in nearest), key=lambda q: -q.score)
+    weighed = (Quote(x, round(_worth(x, question, config) * scores[x], 3)) for x in nearest)
+    near = sorted(weighed, key=lambda q: -q.score)
     least = max(config.min_score, config.close * near[0].score)
     words = accumulate(len(q.text.split()) for q in near)
     return [q for i, (q, total) in enumerate(zip(near[: config.at_most], words)) if q.score >= least and (i == 0 or total <= config.most_words)]
@@ -118,7 +121,7 @@ class PassageConfig:
 def _ranked(scores: list[float], config: PassageConfig) -> list[int]:
     "The places of sentences near enough to be chosen, the nearest first; of equals the first in the course."
     padded = [0.0, *scores, 0.0]
-    near = [max(own, config.after * previous, config.before * following) for previous, own, following in zip(padded, scores, padded[2:])]
+    near = [max(own, config.after * a, config.before * b) for a, own, b in zip(padded, scores, padded[2:])]
     least = max(config.close * max(near, default=0.0), 1e-6)
     return sorted((i for i, score in enumerate(near) if score >= least), key=lambda i: -near[i])
 
@@ -129,7 +132,7 @@ def choose_passages(
     count: Callable[[str], int],  # tokens of a text
     config: PassageConfig = PassageConfig(),
 ) -> str:  # parts of the context in its order, at most `room` tokens
-    "What a prompt holds of a context that is too long for it: its labels, what is near the question, and its beginning where there is room for it."
+    "What a prompt holds of a long context: its labels, what is near the question, its beginning where there is room."
     spans, scores = _spans(context), _scores(context, question)
     texts = [context[start:end] for start, end in spans]
     labels = next((i for i, text in enumerate(texts) if not _LABELLED.match(text)), len(texts))
@@ -139,10 +142,15 @@ def choose_passages(
     if left > config.chosen:
         kept |= (begun := _taken(range(len(kept), len(texts)), texts, left - config.chosen, count))
         left -= sum(begun.values())
-    kept |= _taken([i for i in ranked if i not in kept], texts, left, count, skip=True) if ranked else _taken(range(len(kept), len(texts)), texts, left, count)
+    if ranked:
+        kept |= _taken([i for i in ranked if i not in kept], texts, left, count, skip=True)
+    else:
+        kept |= _taken(range(len(kept), len(texts)), texts, left, count)
     return _joined(context, [spans[i] for i in sorted(kept)])
 
-def _taken(places: Sequence[int], texts: list[str], room: int, count: Callable[[str], int], skip: bool = False) -> dict[int, int]:
+def _taken(
+    places: Sequence[int], texts: list[str], room: int, count: Callable[[str], int], skip: bool = False
+) -> dict[int, int]:
     "The first of these places that have room, each with its tokens; with `skip` what has none is passed over."
     taken, left = {}, room
     for i in places:
