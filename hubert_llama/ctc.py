@@ -214,11 +214,11 @@ class Calibration:
     "From signs to the chance that a word is right, and from letters' marks to words' times."
     of_sound: SignWeights | None = None  # where no language model was asked; None: nothing was fitted, and the letters' own mean probability stands for a chance
     with_sense: SignWeights | None = None  # where one was
-    misheard: MisheardWeights | None = None  # of a whole transcript; None: nothing was fitted
     llama: str = ""  # the `hub.fingerprint` of the language model whose opinions `with_sense` was fitted to
     lead: float = 0.04  # seconds that a word begins before its first letter's mark
     tail: float = 0.06  # seconds that a word ends after its last letter's mark
     gap: float | None = None  # seconds that a word begins before the mark of the gap in front of it, where there is one; None: that mark is no help
+    misheard: MisheardWeights | None = None  # of a whole transcript; None: nothing was fitted
 
     @classmethod
     def from_folder(cls, folder: str | PathLike[str]) -> Calibration | None:
