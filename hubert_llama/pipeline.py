@@ -170,7 +170,7 @@ class PipelineConfig:
     llama_weight: float = 0.6  # of Llama's log-likelihood beside the search's score
     lm_discount: float = 0.6  # of the search's own language model, which Llama's knowledge of the language takes the place of
     outside: float = 12.0  # nats below the search's language model where Llama's opinion of a reading ends: of what nobody says to a tutor it knows less than counted words do
-    clear: float = 0.3  # mean confidence of the words below which it is asked again; for a calibration without `misheard`
+    clear: float = 0.3  # mean confidence of the words below which one asks again, for a calibration without `misheard`
     doubt: float = 0.3  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
     answers: AnswerConfig | None = AnswerConfig()  # what is no answer; None: whatever Llama says is passed on
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
@@ -272,7 +272,7 @@ def split_words(
 
 # %% ../nbs/03_pipeline.ipynb #d3693ef9
 FIXED = 100  # tokens of a conversation with neither context nor question
-LEAST_SHARE = 96  # tokens of a question, and of the quotes beside it, that there is room for where it can be had
+LEAST_SHARE = 96  # tokens of a question, of its quotes, and of the turns before, where there is room for them
 Audio = str | PathLike[str] | BinaryIO | np.ndarray | tuple[np.ndarray, int]
 
 class SpeechUnderstanding:
@@ -470,7 +470,7 @@ class SpeechUnderstanding:
 
     def _remembered(self, history: Sequence[Turn]) -> list[Turn]:
         "The newest turns that fit into their share of the window."
-        kept, left = [], min(self.config.history_tokens, self._room() // 4)
+        kept, left = [], min(self.config.history_tokens, self._share(4))
         for turn in reversed(history):
             left -= sum(len(self.llama.tokenizer(text, add_special_tokens=False)["input_ids"]) + 8 for text in turn)  # 8: the template's own
             if left < 0:

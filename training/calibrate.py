@@ -171,7 +171,7 @@ def wholes(
 
 
 def fit_misheard(found: list[Whole]) -> dict[str, float]:
-    """What `MisheardWeights` needs; the limit is set by people's misheard transcripts, anybody's where there are none."""
+    """What `MisheardWeights` needs; people's misheard transcripts set the limit, anybody's where there are none."""
     weights = fit([w.signs for w in found], [w.wrong > HALF for w in found], ("confidence", "change", "sound"))
     misheard = [w for w in found if w.wrong > HALF]
     chances = [MisheardWeights(**weights)(*w.signs) for w in ([w for w in misheard if w.is_person] or misheard)]
@@ -298,7 +298,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--hubert", type=Path, required=True, help="folder of the HuBERT, with its language model")
     parser.add_argument("--llama", type=Path, help="folder of the Llama, which chooses among the readings; without one the confidence is fitted to the search's first")
     parser.add_argument("--search", action="store_true", help="try weights of the search too: some minutes")
-    parser.add_argument("--each", type=int, default=2, metavar="N", help="recordings of each person for the chance to be misheard")
+    parser.add_argument("--each", type=int, default=2, metavar="N", help="short recordings of each person (default: 2)")
     parser.add_argument("--misheard", action="store_true", help="fit only the chance to be misheard")
     parser.add_argument("--snr", type=float, metavar="DB", help="add noise so far below the manifest's voices, and only print")
     parser.add_argument("--limit", type=int, help="only the first N recordings")

@@ -117,14 +117,7 @@ def main() -> None:
     """Ask, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama", type=Path, required=True, help="folder of the Llama")
-    parser.add_argument(
-        "--lengths",
-        type=int,
-        nargs="+",
-        default=LENGTHS,
-        metavar="N",
-        help="characters of the courses, the shortest first",
-    )
+    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, metavar="N", help="characters of courses")
     parser.add_argument("--limit", type=int, help="only so many questions")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--out", type=Path, help="a file for every answer, as JSON lines")
@@ -133,19 +126,13 @@ def main() -> None:
     turns = held_out_turns(QUESTIONS, args.seed)[: args.limit]
     pages, rng, answers = [p["passage"] for p in load_passages()], random.Random(args.seed), []
     for length in args.lengths:
-        answers += filter(
-            None,
-            (
-                ask(llama, turn, length, course(turn, length, pages, rng))
-                for turn in tqdm(turns, desc=f"{length} characters")
-            ),
-        )
+        for turn in tqdm(turns, desc=f"{length} characters"):
+            if answer := ask(llama, turn, length, course(turn, length, pages, rng)):
+                answers.append(answer)
     print("| characters of the course | tokens of the prompt | right | nats a token |\n| --- | --- | --- | --- |")
     for length, tokens, share, nats in summary(answers):
         of = sum(a.length == length for a in answers)
-        print(
-            f"| {length} | {tokens:.0f} | {100 * share:.0f} % of {of} | {nats:.2f} |"
-        )
+        print(f"| {length} | {tokens:.0f} | {100 * share:.0f} % of {of} | {nats:.2f} |")
     if args.out:
         args.out.write_text("".join(json.dumps(asdict(a)) + "\n" for a in answers), encoding="utf-8")
     found = tested(answers, hub.fingerprint(args.llama))
