@@ -66,7 +66,7 @@ def load(folder: Path):
     from hubert_llama.models.device import DeviceConfig
     from hubert_llama.pipeline import PipelineConfig
 
-    return SpeechUnderstanding.from_pretrained(hubert=str(folder / "hubert"), llama=str(folder / "llama"), load_in_4bit=True, config=PipelineConfig(device=DeviceConfig("cpu")))
+    return SpeechUnderstanding.from_pretrained(hubert=str(folder / "hubert"), llama=str(folder / "llama"), load_in_4bit=True, config=PipelineConfig(device=DeviceConfig("cpu"), answers=None))
 
 
 def time_loading(folder: Path) -> dict:

@@ -84,7 +84,7 @@ def first_words(pipeline: SpeechUnderstanding, repeats: int) -> list[float]:
 def measure(folder: Path, device: torch.device, weights: str, args: argparse.Namespace) -> None:
     """Load the pair and print its rows."""
     start = time.perf_counter()
-    config = PipelineConfig(device=DeviceConfig(str(device)))
+    config = PipelineConfig(device=DeviceConfig(str(device)), answers=None)  # random weights' words, too
     pipeline = SpeechUnderstanding.from_pretrained(hubert=str(folder / "hubert"), llama=str(folder / "llama"), load_in_4bit=weights == "4 bit", config=config)
     pipeline.warm_up()
     finished(device)

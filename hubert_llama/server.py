@@ -651,7 +651,8 @@ class Dispatcher:
             self._on_loaded(fields)
         elif job is not None and kind in ("result", "error"):
             self.running.remove(job)
-            if kind == "result" and job.client.session is not None and fields.get("transcript") and not fields.get("unclear"):  # what was not understood is asked again
+            answered = fields.get("transcript") and not (fields.get("unclear") or fields.get("unanswered"))
+            if kind == "result" and job.client.session is not None and answered:  # others are asked again
                 job.client.session.turns.append((fields["transcript"], fields.get("response", "")))
             job.reply(_reply(kind, fields, job.request))
             self._pump()

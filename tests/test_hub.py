@@ -244,7 +244,7 @@ def test_places_that_there_are_not_are_named(tmp_path, endpoint, env, error, wor
 
 
 def test_a_profile_is_chosen_whatever_lies_in_the_cache(tmp_path):
-    code = "from hubert_llama.profiles import choose_profile; print(choose_profile().name)"
+    code = "from hubert_llama.models.profiles import choose_profile; print(choose_profile().name)"
     for name in ("facebook/hubert-large-ls960-ft", "meta-llama/Meta-Llama-3-8B-Instruct"):
         repository = tmp_path / "home" / "hub" / f"models--{name.replace('/', '--')}"
         for file, text in (("refs/main", SHA), (f"snapshots/{SHA}/config.json", "[]")):

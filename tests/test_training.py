@@ -465,6 +465,113 @@ def test_confidence_is_fitted_on_recordings(tmp_path):
     assert done.returncode == 1 and "Too few recordings" in done.stderr
 
 
+def test_whether_a_transcript_was_misheard_is_fitted_on_recordings(tmp_path):
+    import shutil
+
+    from hubert_llama.words.ctc import Calibration
+
+    hubert = tmp_path / "hubert"
+    shutil.copytree(Path(__file__).parent.parent / "hubert_llama" / "mini" / "hubert", hubert)
+    before = json.loads((hubert / "calibration.json").read_text())
+    rows = [
+        {"audio": str(CLIPS / f"{name}.ogg"), "text": text, "split": "train", "speaker": name}
+        for name, text in (*TEXTS.items(), ("gravity", "something else entirely"))
+    ]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    told = script(
+        "calibrate.py",
+        tmp_path / "m.jsonl",
+        "--people",
+        tmp_path / "m.jsonl",
+        "--each",
+        "1",
+        "--hubert",
+        hubert,
+        "--misheard",
+    )
+    after = json.loads((hubert / "calibration.json").read_text())
+    assert "people: search" in told and "| all | " in told and after != before
+    assert {**after, "misheard": 0} == {**before, "misheard": 0} and set(after["misheard"]) == {
+        "bias",
+        "confidence",
+        "change",
+        "sound",
+        "limit",
+    }
+    assert Calibration.from_folder(hubert).misheard.limit == after["misheard"]["limit"]
+
+
+def test_nine_in_ten_of_the_misheard_are_asked_again(capsys):
+    from calibrate import Whole, fit_misheard, tell_asked
+
+    from hubert_llama.words.ctc import MisheardWeights
+
+    rng = np.random.default_rng(0)
+    found = [
+        Whole("people", (1 - w + 0.15 * rng.standard_normal(), 0.6 * w, -0.3 * w), w, True)
+        for w in rng.choice([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], 400)
+    ]
+    fitted = fit_misheard(found)
+    weights = MisheardWeights(**fitted)
+    misheard = [weights(*w.signs) >= weights.limit for w in found if w.wrong > 0.5]
+    assert 0.88 <= np.mean(misheard) <= 0.92 and not any(
+        weights(*w.signs) >= weights.limit for w in found if w.wrong == 0
+    )
+    assert weights.confidence < 0 < weights.change
+    tell_asked(found, weights)
+    assert f"| people | {sum(misheard)} of {len(misheard)} | " in capsys.readouterr().out
+
+
+def test_how_long_a_prompt_can_be_is_measured(tmp_path):
+    import shutil
+
+    from usable import Answer, summary, tested
+
+    from hubert_llama.llama import Tested
+
+    answers = [
+        Answer(length, tokens + i, "passage", "", "", i < right, nats)
+        for length, tokens, right, nats in (
+            (0, 100, 9, -0.01),
+            (300, 300, 9, -0.2),
+            (600, 500, 7, -0.3),
+            (900, 900, 0, -1.8),
+        )
+        for i in range(10)
+    ]
+    assert summary(answers)[1] == (300, 304.5, 0.9, -0.2)
+    assert tested(answers, "a1") == {
+        "prompt_tokens": 304,
+        "least_nats": round((-0.3 - 1.8) / 2, 2),
+        "llama": "a1",
+        "answers": 40,
+    }
+    assert (
+        tested(answers[:20], "a1")["prompt_tokens"] == 304
+        and tested(answers[:20], "a1")["least_nats"] == Tested.least_nats
+    )  # nowhere was it guessing
+    llama = tmp_path / "llama"
+    shutil.copytree(TRAINING.parent / "hubert_llama" / "mini" / "llama", llama)
+    told = script(
+        "usable.py", "--llama", llama, "--limit", "3", "--lengths", "0", "1800", "--out", tmp_path / "answers.jsonl"
+    )
+    measured = Tested.from_folder(llama)
+    assert (
+        100 < measured.prompt_tokens < 400
+        and "| 1800 | " in told
+        and "| 0 % of 3 |" in told
+        and -1.9 < measured.least_nats < -0.1
+    )
+    assert [json.loads(line)["length"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()] == [
+        0,
+        0,
+        0,
+        1800,
+        1800,
+        1800,
+    ]
+
+
 def test_nothing_that_is_heard_backwards_was_said():
     from calibrate import Heard, signs_of
 

@@ -6,11 +6,20 @@
 It reads the manifest's recordings with the beam search, and, so that a confidence is also fitted where little is understood, every second one again in noise and every fifth
 backwards, and another manifest's lines with split=train, of people, that were too long to be learned from (what was learned from is understood too well); fits the numbers of
 `hubert_llama.words.ctc.Calibration` by logistic regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several values of
-`PipelineConfig.llama_weight`, `lm_discount` and `outside`, and limits of `hubert_llama.pipeline.SEARCH_COST`. `--search` also tries weights of the search itself (`BeamConfig`); `--snr` measures under noise.
+`PipelineConfig.llama_weight`, `lm_discount` and `outside`, and limits of `hubert_llama.pipeline.SEARCH_COST`.
+
+With `--people` it also fits the chance that more than half of a transcript's words are wrong (`MisheardWeights`): on
+all of these and on shorter recordings of people, a few of each speaker (`--each`). From which chance on a question is
+asked for again is set so that nine in ten of people's misheard recordings are, and whose are is printed. `--misheard`
+fits only that, and leaves the words' confidence as it is; after a change of HuBERT run it without.
+
+`--search` also tries weights of the search itself (`BeamConfig`); `--snr` measures under noise.
 """
 
 import argparse
 import json
+import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -25,7 +34,17 @@ from train_hubert import Settings
 
 from hubert_llama.models import hub
 from hubert_llama.audio import load_audio
-from hubert_llama.words.ctc import Calibration, SignWeights, edit_distance, judge, letters, log_odds, time_words
+from hubert_llama.words.ctc import (
+    Calibration,
+    MisheardWeights,
+    SignWeights,
+    edit_distance,
+    judge,
+    letters,
+    log_odds,
+    signs_of_transcript,
+    time_words,
+)
 from hubert_llama.measure.evaluation import Outcome, Utterance, count_errors, judged_words, read_manifest
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
@@ -37,6 +56,8 @@ LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 UNLEARNED = Settings.longest_seconds  # recordings of people from that length on were too long to be learned from
 LM_DISCOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 NOISE = 5.0  # dB below the voice, where the confidence is also fitted
+HALF = 0.5  # of the words wrong: with more a transcript is misheard
+ASKED = 0.9  # of people's misheard recordings that shall be asked for again
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +136,82 @@ def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: li
     return fitted
 
 
-def write(fitted: dict, path: Path) -> None:
-    """Put what was fitted into a HuBERT's file, which keeps what it says of times."""
+@dataclass(frozen=True)
+class Whole:
+    """A transcript as a whole."""
+
+    corpus: str
+    signs: tuple[float, float, float]  # as `MisheardWeights` wants them
+    wrong: float  # words, for each word said; infinite where nothing was said
+    is_person: bool
+
+
+def wholes(
+    heard: list[Heard],
+    chosen: list[tuple[list[Hypothesis], str, float]],
+    labels: list[str],
+    calibration: Calibration,
+    is_person: bool,
+) -> list[Whole]:
+    """The transcripts, each with the list it was chosen from and its sense, as the service judges them."""
+    found = []
+    for h, (hypotheses, text, sense) in zip(heard, chosen, strict=True):
+        scores = [(x.text, x.total) for x in hypotheses]
+        words = time_words(h.emissions, hypotheses[0].text, labels, scores, calibration)
+        if not words or min(w.confidence for w in words) < PipelineConfig.sure:
+            words = time_words(
+                h.emissions, text, labels, scores, calibration, sense=sense if calibration.with_sense else None
+            )
+        if words:
+            errors = count_errors(h.utterance.text, h.greedy, text)
+            wrong = errors.final / errors.words if errors.words else float("inf")
+            found.append(
+                Whole(h.utterance.corpus, signs_of_transcript(h.emissions, h.greedy, text, words), wrong, is_person)
+            )
+    return found
+
+
+def fit_misheard(found: list[Whole]) -> dict[str, float]:
+    """What `MisheardWeights` needs; people's misheard transcripts set the limit, anybody's where there are none."""
+    weights = fit([w.signs for w in found], [w.wrong > HALF for w in found], ("confidence", "change", "sound"))
+    misheard = [w for w in found if w.wrong > HALF]
+    chances = [MisheardWeights(**weights)(*w.signs) for w in ([w for w in misheard if w.is_person] or misheard)]
+    return {**weights, "limit": round(float(np.quantile(chances, 1 - ASKED)), 4)}
+
+
+def tell_asked(found: list[Whole], weights: MisheardWeights) -> None:
+    """Print how many transcripts are asked for again, by corpus and by how much of them is wrong."""
+    columns = {
+        "more than half wrong": lambda w: w.wrong > HALF,
+        "up to half wrong": lambda w: 0 < w.wrong <= HALF,
+        "none wrong": lambda w: w.wrong == 0,
+    }
+    print("| asked again | " + " | ".join(columns) + " |\n|" + " --- |" * (1 + len(columns)))
+    for corpus in [*dict.fromkeys(w.corpus for w in found), None]:
+        of = [w for w in found if corpus in (None, w.corpus)]
+        counted = [Counter(weights(*w.signs) >= weights.limit for w in of if is_in(w)) for is_in in columns.values()]
+        print(f"| {corpus or 'all'} | " + " | ".join(f"{c[True]} of {c.total()}" for c in counted) + " |", flush=True)
+
+
+def few_of_each(manifest: Path, each: int) -> list[Utterance]:
+    """So many of the training split's recordings of each speaker, by lot; one without a speaker is its own."""
+    given = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
+    speakers = {str(manifest.parent.absolute() / row["audio"]): row.get("speaker", row["audio"]) for row in given}
+    taken, count = [], Counter()
+    for u in random.Random(0).sample(train := read_manifest(manifest, {"split": "train"}), len(train)):
+        count[speakers[u.audio]] += 1
+        if count[speakers[u.audio]] <= each:
+            taken.append(u)
+    return taken
+
+
+def write(fitted: dict, path: Path, kept: tuple[str, ...] = ("lead", "tail", "gap")) -> None:
+    """Put what was fitted into a HuBERT's file, which keeps what it says of times, or of all that is named."""
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(json.dumps({**{name: before[name] for name in ("lead", "tail", "gap") if name in before}, **fitted}, indent=1) + "\n", encoding="utf-8")
-    print(f"{path}: {Calibration.from_folder(path.parent)}, {fitted['fitted_on_words']} words")
+    told = {**{name: before[name] for name in kept if name in before}, **fitted}
+    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    words = f", {fitted['fitted_on_words']} words" if "fitted_on_words" in fitted else ""
+    print(f"{path}: {Calibration.from_folder(path.parent)}{words}")
 
 
 def harmful_edits(heard: list[Heard], texts: list[str]) -> float:
@@ -207,9 +299,48 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--hubert", type=Path, required=True, help="folder of the HuBERT, with its language model")
     parser.add_argument("--llama", type=Path, help="folder of the Llama, which chooses among the readings; without one the confidence is fitted to the search's first")
     parser.add_argument("--search", action="store_true", help="try weights of the search too: some minutes")
+    parser.add_argument("--each", type=int, default=2, metavar="N", help="short recordings of each person (default: 2)")
+    parser.add_argument("--misheard", action="store_true", help="fit only the chance to be misheard")
     parser.add_argument("--snr", type=float, metavar="DB", help="add noise so far below the manifest's voices, and only print")
     parser.add_argument("--limit", type=int, help="only the first N recordings")
     return parser.parse_args()
+
+
+def only_misheard(
+    args: argparse.Namespace,
+    heard: list[Heard],
+    found: list[list[Hypothesis]],
+    encoder: SpeechEncoder,
+    search: BeamSearch,
+    exact: DeviceConfig,
+) -> None:
+    """Fit, print and write the chance that a transcript is misheard, on what was heard and on people."""
+    llama = ChatLlama.from_pretrained(str(args.llama), exact) if args.llama else None
+    calibration = (Calibration.from_folder(args.hubert) or Calibration()).beside(
+        hub.fingerprint(args.llama) if llama else ""
+    )
+    if calibration.of_sound is None:
+        raise SystemExit(f"{args.hubert} has no confidence for its words yet: run this without --misheard first.")
+    people = list(hear(few_of_each(args.people, args.each), encoder)) if args.people else []
+    backwards = list(hear([h.utterance for h in heard[::5] if h.utterance.text], encoder, backwards=True))
+    found_all: list[Whole] = []
+    for group, lists, is_person in (
+        (heard, found, False),
+        (people, read_all(people, search, "people: "), True),
+        (backwards, [weighed_again(read(h, search), PipelineConfig.hypotheses) for h in backwards], False),
+    ):
+        likely = ask(group, lists, llama) if llama else [[0.0] * len(f) for f in lists]
+        chosen = with_sense(lists, likely, choose(lists, likely))
+        found_all += wholes(
+            group, [(f, *c) for f, c in zip(lists, chosen, strict=True)], encoder.labels, calibration, is_person
+        )
+    weights = fit_misheard(found_all)
+    write(
+        {"misheard": weights},
+        args.hubert / "calibration.json",
+        ("lead", "tail", "gap", "of_sound", "llama", "fitted_on_words", "with_sense"),
+    )
+    tell_asked(found_all, MisheardWeights(**weights))
 
 
 def main() -> None:
@@ -224,6 +355,9 @@ def main() -> None:
     heard = list(hear(given, encoder, args.snr))
     print(f"greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %")
     found = read_all(heard, search)
+    if args.misheard:
+        only_misheard(args, heard, found, encoder, search, exact)
+        return
     try_guards(heard, found, encoder.labels)
     train = read_manifest(args.people, {"split": "train"}) if args.people else []
     people = list(hear([u for u in train if soundfile.info(u.audio).duration >= UNLEARNED], encoder))
@@ -238,6 +372,8 @@ def main() -> None:
     if args.snr is None:
         fitted = fit_confidence(everyone, lists, with_sense(lists, likely, chosen), encoder.labels, hub.fingerprint(args.llama) if llama else "")
         write(fitted, args.hubert / "calibration.json")
+        if args.people:
+            only_misheard(args, everyone, lists, encoder, search, exact)
     if llama:
         try_llama(heard, found, likely[: len(heard)], llama, search.lm)
         if people:

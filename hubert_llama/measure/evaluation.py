@@ -111,6 +111,7 @@ class Outcome:
     course: list[str] = field(default_factory=list)  # rare words of the utterance's own context, lower case
     corrections: list[dict] = field(default_factory=list)  # as in a result
     unclear: bool = False  # the response asked for the question again
+    unanswered: bool = False  # what Llama said was no answer, and the response says so
 
 def run(
     pipeline: SpeechUnderstanding,
@@ -133,7 +134,7 @@ def run(
             continue
         seconds = round(time.perf_counter() - start, 4)
         words, course = [(w.word, w.confidence) for w in u.words], pipeline.search.rare_words(utterance.context) if pipeline.search else []
-        yield Outcome(utterance, u.raw_transcript.lower(), u.transcript, u.response, u.duration, seconds, u.timings, "", u.readings, words, course, u.to_dict()["corrections"], u.unclear)
+        yield Outcome(utterance, u.raw_transcript.lower(), u.transcript, u.response, u.duration, seconds, u.timings, "", u.readings, words, course, u.to_dict()["corrections"], u.unclear, u.unanswered)
 
 def make_contexts(
     utterances: Sequence[Utterance],
