@@ -22,7 +22,8 @@ from numba import njit
 from hubert_llama.models import hub
 from hubert_llama.audio import load_audio
 from hubert_llama.words.ctc import edit_distance, letters
-from hubert_llama.measure.evaluation import interval, read_manifest
+from hubert_llama.measure.manifest import read_manifest
+from hubert_llama.measure.score import interval
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.models.profiles import choose_profile
@@ -104,7 +105,7 @@ def measure(name: str, read: Read, heard: list[tuple[np.ndarray, list[str]]]) ->
         first.append(edit_distance(said, readings[0]))
         best.append(min(edit_distance(said, reading) for reading in readings))
     words = [len(said) for _, said in heard]
-    shown = lambda errors: f"{100 * sum(errors) / sum(words):.1f} ({'–'.join(map(str, interval(errors, words)))})"
+    shown = lambda errors: f"{100 * sum(errors) / sum(words):.1f} ({interval(errors, words)})"
     return f"| {name} | {1000 * np.median(seconds):.0f} | {shown(first)} | {shown(best)} |"
 
 

@@ -17,7 +17,7 @@ WAYS = {"fp32": ("float32", False), "bf16": ("bfloat16", False), "bytes and fp32
 def recordings(manifest: Path, limit: int) -> list[tuple]:
     """Waveforms and what is said in them; at most `limit` of them, evenly chosen."""
     from hubert_llama.audio import load_audio
-    from hubert_llama.measure.evaluation import read_manifest
+    from hubert_llama.measure.manifest import read_manifest
 
     spoken = [u for u in read_manifest(manifest) if u.text]
     return [(load_audio(u.audio), u.text) for u in spoken[:: -(-len(spoken) // limit)]]
@@ -39,7 +39,7 @@ def figures(name: str, clips: list[tuple]) -> None:
     """Print the table."""
     import jiwer
 
-    from hubert_llama.measure.evaluation import normalise
+    from hubert_llama.measure.score import normalise
 
     said, wanted = [normalise(text) for _, text in clips], None
     print(f"{len(clips)} recordings\n\n| | words wrong, % | letters wrong, % | the same as fp32 | error of the hidden states |\n|---|---|---|---|---|")

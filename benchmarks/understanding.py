@@ -30,7 +30,9 @@ from tqdm import tqdm
 
 from hubert_llama.models import hub
 from hubert_llama.words.ctc import letters
-from hubert_llama.measure.evaluation import Errors, Outcome, Utterance, count_errors, judged_words, make_contexts, normalise, read_manifest, read_outcomes, report, run, stage_text
+from hubert_llama.measure.manifest import Utterance, make_contexts, read_manifest
+from hubert_llama.measure.report import Outcome, judged_words, read_outcomes, report, run, stage_text
+from hubert_llama.measure.score import Errors, count_errors, normalise
 from hubert_llama.models.profiles import choose_profile
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
@@ -351,7 +353,7 @@ def write_up(by: dict[str, list[Outcome]]) -> str:
     blocks = [table([{"": b.name, "wanted": b.wanted, "measured (95 %)": b.measured, "counted": b.counted, "met": "yes" if b.met and b.wanted != "reported" else "" if b.met else "NO"} for b in bars])]
     blocks += [table([row for name in READ for row in corpus_rows(name, by[name])])]
     clean = report(by["clean"])
-    return "\n\n".join(blocks + [table(rows) for rows in (clean.course_words, clean.confidence) if rows])
+    return "\n\n".join(blocks + [table([row.cells() for row in rows]) for rows in (clean.course_words, clean.confidence) if rows])
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ import sys, time
 from itertools import islice, product
 import numpy as np
 from hubert_llama.words.ctc import judge, log_likelihoods, time_words
-from hubert_llama.measure.evaluation import count_errors, normalise
+from hubert_llama.measure.score import count_errors, normalise
 from hubert_llama.course.quotes import find_quotes
 from hubert_llama.words.search import BeamSearch, LanguageModel
 N = 262_144

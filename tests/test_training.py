@@ -575,7 +575,7 @@ def test_how_long_a_prompt_can_be_is_measured(tmp_path):
 def test_nothing_that_is_heard_backwards_was_said():
     from calibrate import Heard, signs_of
 
-    from hubert_llama.measure.evaluation import Utterance
+    from hubert_llama.measure.manifest import Utterance
     from hubert_llama.words.search import Hypothesis
 
     labels = ["<pad>", "|", "A", "B"]

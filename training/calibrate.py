@@ -45,7 +45,9 @@ from hubert_llama.words.ctc import (
     signs_of_transcript,
     time_words,
 )
-from hubert_llama.measure.evaluation import Outcome, Utterance, count_errors, judged_words, read_manifest
+from hubert_llama.measure.manifest import Utterance, read_manifest
+from hubert_llama.measure.report import Outcome, judged_words
+from hubert_llama.measure.score import count_errors
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.llama import ChatLlama, log_likelihoods

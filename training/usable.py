@@ -27,7 +27,8 @@ from tutor import Turn, load_passages
 
 from hubert_llama.models import hub
 from hubert_llama.answers import nats_a_token
-from hubert_llama.measure.evaluation import Utterance, is_right
+from hubert_llama.measure.manifest import Utterance
+from hubert_llama.measure.score import is_right
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.llama import ChatLlama, Sampling, Tested, complete
 from hubert_llama.pipeline import conversation
