@@ -60,7 +60,7 @@ def plot_stages(
         ax.bar(centres, rates, width, yerr=np.abs(rates - bounds), label=stage, error_kw={"lw": 0.8})
     corpora = [name.replace("$", r"\$") for name in names]  # between dollars matplotlib would read formulas
     ax.set(xticks=range(len(corpora)), xticklabels=corpora, ylabel="wrong words, %")
-    ax.legend(frameon=False, ncols=len(stages), fontsize=8)
+    ax.legend(frameon=False, ncols=3, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))  # above the bars
     return ax
 
 def plot_reliability(
