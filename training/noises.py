@@ -24,7 +24,9 @@ def pink(rng: np.random.Generator, n: int) -> np.ndarray:
 def hum(rng: np.random.Generator, n: int) -> np.ndarray:
     """Mains hum with its harmonics."""
     t, base = np.arange(n) / SAMPLING_RATE, rng.choice([50, 60])
-    return normal(sum(rng.uniform(0.1, 1) / k * np.sin(2 * np.pi * base * k * t + rng.uniform(0, 6)) for k in range(1, 8)))
+    return normal(
+        sum(rng.uniform(0.1, 1) / k * np.sin(2 * np.pi * base * k * t + rng.uniform(0, 6)) for k in range(1, 8))
+    )
 
 
 def clicks(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -12,7 +12,10 @@ import sys
 from functools import lru_cache
 
 SEPARATOR = "_"
-PHONEMES = tuple("aɪ aɪə aɪɚ aʊ eɪ oʊ ɔɪ i iː iə uː oː ɑː ɔː ɜː ɑːɹ ɔːɹ oːɹ ɛɹ ɪɹ ʊɹ æ ɐ ɑ ɔ ə əl ɚ ɛ ɪ ᵻ ʊ ʌ b d dʒ f h j k l m n n̩ p s t tʃ v w z ð ŋ ɡ ɹ ɾ ʃ ʒ ʔ θ".split())  # of American English; what else comes up is left out
+# of American English; what else comes up is left out
+PHONEMES = tuple(
+    "aɪ aɪə aɪɚ aʊ eɪ oʊ ɔɪ i iː iə uː oː ɑː ɔː ɜː ɑːɹ ɔːɹ oːɹ ɛɹ ɪɹ ʊɹ æ ɐ ɑ ɔ ə əl ɚ ɛ ɪ ᵻ ʊ ʌ b d dʒ f h j k l m n n̩ p s t tʃ v w z ð ŋ ɡ ɹ ɾ ʃ ʒ ʔ θ".split()
+)
 IDS = {phoneme: i + 1 for i, phoneme in enumerate(PHONEMES)}  # 0 is CTC's blank
 MARKS = "ˈˌ"  # stress says little that CTC could use
 
@@ -23,7 +26,9 @@ def library() -> ctypes.CDLL:
     try:
         lib = ctypes.CDLL("libespeak-ng.so.1")
     except OSError as e:
-        raise SystemExit(f"espeak-ng's library is missing ({e}): apt-get install espeak-ng, or train with --phoneme-weight 0.") from e
+        raise SystemExit(
+            f"espeak-ng's library is missing ({e}): apt-get install espeak-ng, or train with --phoneme-weight 0."
+        ) from e
     lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
     if lib.espeak_Initialize(2, 0, None, 0) < 0:  # 2: nothing is played
         raise SystemExit("espeak-ng does not find its voices: apt-get install --reinstall espeak-ng-data.")

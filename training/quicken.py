@@ -43,7 +43,11 @@ class StridedConvolution(torch.autograd.Function):
             by_input = x.new_zeros(x.shape)
             for first in range(0, k, stride):  # so many of each window's frames that no two windows share one
                 n = min(stride, k - first)
-                by_input.as_strided((*by_window.shape[:2], n, channels), (x.shape[1] * channels, stride * channels, channels, 1), first * channels).add_(by_window[:, :, first : first + n])
+                by_input.as_strided(
+                    (*by_window.shape[:2], n, channels),
+                    (x.shape[1] * channels, stride * channels, channels, 1),
+                    first * channels,
+                ).add_(by_window[:, :, first : first + n])
         return by_input, by_weight.unflatten(1, (k, channels)).transpose(1, 2), gradient.sum((0, 1)), None
 
 
@@ -57,7 +61,9 @@ class GroupedConvolution(torch.autograd.Function):
     """A grouped 1-D convolution of stride 1 whose gradient by its input is a convolution too: on a CPU faster than PyTorch's."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, padding: int, groups: int) -> torch.Tensor:
+    def forward(
+        ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, padding: int, groups: int
+    ) -> torch.Tensor:
         """x (B, C, T), weight (C, C / groups, k) -> (B, C, T + 2 padding - k + 1); the padding is less than k."""
         ctx.save_for_backward(x, weight)
         ctx.padding, ctx.groups = padding, groups
@@ -69,9 +75,16 @@ class GroupedConvolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         channels, own, k = weight.shape
         gradient = gradient.contiguous()
-        turned = weight.view(ctx.groups, channels // ctx.groups, own, k).transpose(1, 2).reshape(-1, channels // ctx.groups, k).flip(-1)
+        turned = (
+            weight.view(ctx.groups, channels // ctx.groups, own, k)
+            .transpose(1, 2)
+            .reshape(-1, channels // ctx.groups, k)
+            .flip(-1)
+        )
         by_input = conv1d(gradient, turned, padding=k - 1 - ctx.padding, groups=ctx.groups)
-        _, by_weight, by_bias = torch.ops.aten.convolution_backward(gradient, x, weight, [channels], [1], [ctx.padding], [1], False, [0], ctx.groups, [False, True, True])
+        _, by_weight, by_bias = torch.ops.aten.convolution_backward(
+            gradient, x, weight, [channels], [1], [ctx.padding], [1], False, [0], ctx.groups, [False, True, True]
+        )
         return by_input, by_weight, by_bias, None, None
 
 
@@ -104,9 +117,13 @@ class RowsEncoder(HubertFeatureEncoder):
         x, kind = waveforms[:, :, None], dtype_of(waveforms)  # (B, n, 1)
         with torch.autocast(x.device.type, enabled=False):
             for layer in self.conv_layers:
-                x = StridedConvolution.apply(x.to(kind), layer.conv.weight.to(kind), layer.conv.bias.to(kind), layer.conv.stride[0])
+                x = StridedConvolution.apply(
+                    x.to(kind), layer.conv.weight.to(kind), layer.conv.bias.to(kind), layer.conv.stride[0]
+                )
                 norm = layer.layer_norm
-                x = layer.activation(layer_norm(x, norm.normalized_shape, norm.weight.to(kind), norm.bias.to(kind), norm.eps))
+                x = layer.activation(
+                    layer_norm(x, norm.normalized_shape, norm.weight.to(kind), norm.bias.to(kind), norm.eps)
+                )
         return x.transpose(1, 2)
 
 
@@ -123,7 +140,8 @@ class QuickPosition(HubertPositionalConvEmbedding):
 
 def quicken(model: HubertForCTC) -> None:
     """Let a model of hubert-large's make ("layer" normalisation, biases in the convolutions) learn faster on a CPU. It computes the same, but under autocast the convolutions' normalisation in bf16, too."""
-    model.hubert.feature_extractor.__class__, model.hubert.encoder.pos_conv_embed.__class__ = RowsEncoder, QuickPosition  # parts of the model as before, also of a copy
+    # parts of the model as before, also of a copy
+    model.hubert.feature_extractor.__class__, model.hubert.encoder.pos_conv_embed.__class__ = RowsEncoder, QuickPosition
     masks: dict[float, torch.Tensor] = {}
     for module in list(model.modules()):
         for name, child in list(module.named_children()):

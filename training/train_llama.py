@@ -25,21 +25,49 @@ from pathlib import Path
 
 import torch
 from optimizer import MuonAdamW, learn
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from speech import Sentences, draw, glosses, load_sentences
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_question, is_test, load_concepts, load_material, load_passages, make_lesson, make_turns, plain, running_sum, unknown_question, unread
+from tutor import (
+    ONES,
+    TENS,
+    Material,
+    Turn,
+    arithmetic_question,
+    concept_question,
+    is_test,
+    load_concepts,
+    load_material,
+    load_passages,
+    make_lesson,
+    make_turns,
+    plain,
+    running_sum,
+    unknown_question,
+    unread,
+)
 
-from hubert_llama.words.ctc import edit_distance
-from hubert_llama.models.device import DeviceConfig
-from hubert_llama.llama import ChatLlama, Sampling, complete
-from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, is_faithful, tidy
 from hubert_llama.course.quotes import Quote, find_quotes
+from hubert_llama.llama import ChatLlama, Sampling, complete
+from hubert_llama.models.device import DeviceConfig
+from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, is_faithful, tidy
+from hubert_llama.words.ctc import edit_distance
 
 # Llama 3's control tokens, in its order
-SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_2|>",
-           "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>", "<|python_tag|>"]
+SPECIAL = [
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|reserved_special_token_0|>",
+    "<|reserved_special_token_1|>",
+    "<|finetune_right_pad_id|>",
+    "<|reserved_special_token_2|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eom_id|>",
+    "<|eot_id|>",
+    "<|python_tag|>",
+]
 # how Llama 3 splits text before byte pairs are merged: contractions, words, numbers up to three digits, punctuation, spaces
 SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 NUMBER_WORDS = [*ONES, *TENS, "hundred", "plus", "minus", "times", "divided"]
@@ -68,15 +96,19 @@ class Settings:
     together: int = 1  # batches in a step, each read by a thread of its own: one for each core
     lesson_turns: int = 12
     chunk_tokens: int = 3000  # turns of a batch that go through the model together, padded
-    context_weight: float = 0.25  # of the loss of the contexts' own tokens: names come up in them again and again, which teaches to look back
+    # of the loss of the contexts' own tokens: names come up in them again and again, which teaches to look back
+    context_weight: float = 0.25
     copying: float = 0.05  # share of the time in which only drills are learned: copying comes first
     drills: float = 0.15  # share of the lessons that are drills after that
     rows: float = 0.3  # share of the other lessons that are rows of questions and answers
     quoting: float = 0.15  # share of the other lessons that are quotes and answers which repeat them
-    unheard: float = 0.0  # share of the other lessons that are what students say before anything is heard: what readings are weighed by
-    choosing: float = 0.0  # of the loss: the weight of choosing right among a recogniser's readings, which the hypotheses then must bring
+    # share of the other lessons that are what students say before anything is heard: what readings are weighed by
+    unheard: float = 0.0
+    # of the loss: the weight of choosing right among a recogniser's readings, which the hypotheses then must bring
+    choosing: float = 0.0
     choices: int = 2  # lists of readings in a batch
-    llama_weight: float = PipelineConfig.llama_weight  # of the model's log-likelihood beside the search's score, as the service adds them
+    # of the model's log-likelihood beside the search's score, as the service adds them
+    llama_weight: float = PipelineConfig.llama_weight
     lm_discount: float = PipelineConfig.lm_discount  # share of the search's language model that the service takes off
     peak_lr: float = 2e-3
     hold: float = 0.3  # share of the time at the peak, before the cosine
@@ -87,29 +119,67 @@ class Settings:
 def make_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE with Llama 3's control tokens and chat template."""
     bpe = Tokenizer(models.BPE(ignore_merges=True))
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     bpe.decoder = decoders.ByteLevel()
-    bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    bpe.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=SPECIAL,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
     return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, bos_token=SPECIAL[0], eos_token="<|eot_id|>", pad_token="<|finetune_right_pad_id|>", chat_template=TEMPLATE, clean_up_tokenization_spaces=False)
+        tokenizer_object=bpe,
+        bos_token=SPECIAL[0],
+        eos_token="<|eot_id|>",
+        pad_token="<|finetune_right_pad_id|>",
+        chat_template=TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def with_words(tokenizer: PreTrainedTokenizerFast, words: Iterable[str]) -> PreTrainedTokenizerFast:
     """The tokenizer with a piece for each of these words, also at the start of a line, so that a sum is a row of words and not of their letters."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    for piece in dict.fromkeys(form for word in words for form in (word, word.capitalize(), f"\u0120{word}")):  # G with a dot: a space in a byte-level BPE
+    # G with a dot: a space in a byte-level BPE
+    for piece in dict.fromkeys(form for word in words for form in (word, word.capitalize(), f"\u0120{word}")):
         state["model"]["vocab"].setdefault(piece, len(state["model"]["vocab"]))
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(state)), bos_token=SPECIAL[0], eos_token="<|eot_id|>", pad_token="<|finetune_right_pad_id|>", chat_template=TEMPLATE, clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        bos_token=SPECIAL[0],
+        eos_token="<|eot_id|>",
+        pad_token="<|finetune_right_pad_id|>",
+        chat_template=TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast, s: Settings) -> LlamaForCausalLM:
     """A small random Llama."""
     torch.manual_seed(s.seed)
-    model = LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=s.hidden_size, intermediate_size=s.intermediate_size, num_hidden_layers=s.layers, num_attention_heads=s.heads,
-        num_key_value_heads=s.kv_heads, max_position_embeddings=s.window, tie_word_embeddings=True, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=s.hidden_size,
+            intermediate_size=s.intermediate_size,
+            num_hidden_layers=s.layers,
+            num_attention_heads=s.heads,
+            num_key_value_heads=s.kv_heads,
+            max_position_embeddings=s.window,
+            tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(["<|end_of_text|>", "<|eot_id|>"])
     return model
 
@@ -121,7 +191,9 @@ def grow(model: LlamaForCausalLM, weights: LlamaForCausalLM) -> None:
     state |= {name: pieces for name in ("model.embed_tokens.weight", "lm_head.weight")}
     missing = model.load_state_dict(state, strict=False).missing_keys
     if any(not name.startswith("model.layers.") for name in missing):
-        raise SystemExit(f"--init-from: its weights lack {missing[0]}; only the number of layers may differ from the settings.")
+        raise SystemExit(
+            f"--init-from: its weights lack {missing[0]}; only the number of layers may differ from the settings."
+        )
     for layer in model.model.layers[weights.config.num_hidden_layers :]:
         torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
         torch.nn.init.zeros_(layer.mlp.down_proj.weight)
@@ -141,11 +213,20 @@ class Example:
 
 def encode(tokenizer: PreTrainedTokenizerFast, turn: Turn) -> Example:
     """A whole conversation; without the second question to the assistant where the turn has no response."""
-    prefix = tokens(tokenizer, tokenizer.apply_chat_template(conversation(turn.heard, turn.context)[:1], tokenize=False))
+    prefix = tokens(
+        tokenizer, tokenizer.apply_chat_template(conversation(turn.heard, turn.context)[:1], tokenize=False)
+    )
     ids, labels = list(prefix), [-100] * len(prefix)
     for transcript, answer in ((None, turn.transcript), (turn.transcript, turn.response)):
         if answer:
-            prompt = tokens(tokenizer, tokenizer.apply_chat_template(conversation(turn.heard, turn.context, transcript, quotes=turn.quotes if transcript else ()), tokenize=False, add_generation_prompt=True))[len(ids) :]
+            prompt = tokens(
+                tokenizer,
+                tokenizer.apply_chat_template(
+                    conversation(turn.heard, turn.context, transcript, quotes=turn.quotes if transcript else ()),
+                    tokenize=False,
+                    add_generation_prompt=True,
+                ),
+            )[len(ids) :]
             said = tokens(tokenizer, answer + "<|eot_id|>")
             ids += prompt + said
             labels += [-100] * len(prompt) + said
@@ -173,14 +254,19 @@ def drill(rng: random.Random, vocabulary: range, n: int) -> list[Example]:
     return examples
 
 
-def quoted(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 3) -> list[Example]:
+def quoted(
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 3
+) -> list[Example]:
     """Quotes as the service shows them and answers that repeat them, without a question."""
     examples = []
     for _ in range(n):
         ids, labels = [], []
         for said in (unread(rng, material) for _ in range(each)):
             shown = conversation("", transcript="", quotes=[Quote(x, 1.0) for x in said])[-1:]
-            asked = tokens(tokenizer, tokenizer.apply_chat_template(shown, tokenize=False, add_generation_prompt=True))[1:]  # without the beginning of the text
+            # without the beginning of the text
+            asked = tokens(tokenizer, tokenizer.apply_chat_template(shown, tokenize=False, add_generation_prompt=True))[
+                1:
+            ]
             answer = tokens(tokenizer, " ".join(said) + "<|eot_id|>")
             ids += asked + answer
             labels += [-100] * len(asked) + answer
@@ -191,7 +277,9 @@ def quoted(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Mat
 IN_ROWS = {arithmetic_question: 60, concept_question: 25, unknown_question: 15}  # with their shares
 
 
-def rows(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 6) -> list[Example]:
+def rows(
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 6
+) -> list[Example]:
     """Questions and their answers, one after the other: what numbers make and what words mean, learned several times faster than from conversations."""
     examples = []
     for _ in range(n):
@@ -208,11 +296,20 @@ def rows(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Mater
     return examples
 
 
-def sayings(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, spoken: Sentences, n: int) -> list[Example]:
+def sayings(
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, spoken: Sentences, n: int
+) -> list[Example]:
     """What students say before anything is heard: about the course whose context is shown, or about anything, with a context that has nothing to do with it now and then.
     All but the saying is shared, so that every token of a turn is learned. Nothing that HuBERT is measured on is among it."""
     lesson = make_lesson(rng, material, n)
-    context, texts = lesson[0].context, [text for text in (plain(turn.transcript) for turn in lesson if turn.kind not in ("check", "dictation")) if not is_test(text)]
+    context, texts = (
+        lesson[0].context,
+        [
+            text
+            for text in (plain(turn.transcript) for turn in lesson if turn.kind not in ("check", "dictation"))
+            if not is_test(text)
+        ],
+    )
     if not context or not texts or rng.random() < 0.5:
         context, texts = context if rng.random() < 0.4 else "", draw(spoken, 2 * n, rng.random(), "mixed", test=False)
     prompt = prompt_of(tokenizer, None, context)
@@ -222,7 +319,10 @@ def sayings(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Ma
 
 def prompt_of(tokenizer: PreTrainedTokenizerFast, heard: str | None, context: str) -> list[int]:
     """The tokens before the transcript's turn."""
-    return tokens(tokenizer, tokenizer.apply_chat_template(conversation(heard, context), tokenize=False, add_generation_prompt=True))
+    return tokens(
+        tokenizer,
+        tokenizer.apply_chat_template(conversation(heard, context), tokenize=False, add_generation_prompt=True),
+    )
 
 
 def tokens(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
@@ -245,7 +345,9 @@ def load_choices(path: Path, lm_discount: float) -> list[Choice]:
     for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         if row.get("readings"):
             if len(row["readings"][0]) != 3:
-                raise SystemExit(f"{path}: its readings lack the language model's part of their scores: make it anew with train_hubert.py --hear.")
+                raise SystemExit(
+                    f"{path}: its readings lack the language model's part of their scores: make it anew with train_hubert.py --hear."
+                )
             readings, scores, lms = zip(*row["readings"])
             scores = tuple(score - lm_discount * lm for score, lm in zip(scores, lms, strict=True))
             errors = tuple(edit_distance(row["text"].split(), reading.split()) for reading in readings)
@@ -270,7 +372,13 @@ def ballot(tokenizer: PreTrainedTokenizerFast, choice: Choice, context: str) -> 
     prompt = prompt_of(tokenizer, None, context)
     turns = [tokens(tokenizer, as_saying(reading) + "<|eot_id|>") for reading in choice.readings]
     errors = torch.tensor(choice.errors)
-    return Ballot(torch.tensor([prompt[:-1]]), padded([[prompt[-1], *turn[:-1]] for turn in turns], 0), padded(turns, -100), torch.tensor(choice.scores), errors == errors.min())
+    return Ballot(
+        torch.tensor([prompt[:-1]]),
+        padded([[prompt[-1], *turn[:-1]] for turn in turns], 0),
+        padded(turns, -100),
+        torch.tensor(choice.scores),
+        errors == errors.min(),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,7 +387,8 @@ class Batch:
 
     prefixes: torch.Tensor  # int64 (G, P), padded on the right
     prefix_mask: torch.Tensor  # int64 (G, P): 0 at the padding
-    chunks: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]  # lesson of each turn (B,), input_ids (B, T), labels (B, T)
+    # lesson of each turn (B,), input_ids (B, T), labels (B, T)
+    chunks: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
     tokens: int
     ballots: tuple[Ballot, ...] = ()
 
@@ -293,11 +402,21 @@ def collate(lessons: list[list[Example]], s: Settings) -> Batch:
             groups.append([])
         groups[-1].append(turn)
     prefixes = [lesson[0].prefix for lesson in lessons]
-    chunks = [(torch.tensor([i for i, _ in g]), padded([e.ids for _, e in g], 0), padded([e.labels for _, e in g], -100)) for g in groups]
-    return Batch(padded(prefixes, 0), padded([[1] * len(p) for p in prefixes], 0), chunks, sum(map(len, prefixes)) + sum(len(e.ids) for _, e in turns))
+    chunks = [
+        (torch.tensor([i for i, _ in g]), padded([e.ids for _, e in g], 0), padded([e.labels for _, e in g], -100))
+        for g in groups
+    ]
+    return Batch(
+        padded(prefixes, 0),
+        padded([[1] * len(p) for p in prefixes], 0),
+        chunks,
+        sum(map(len, prefixes)) + sum(len(e.ids) for _, e in turns),
+    )
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings, seed: int, copying: Callable[[], bool]) -> Iterator[Batch]:
+def batches(
+    tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings, seed: int, copying: Callable[[], bool]
+) -> Iterator[Batch]:
     """New lessons for ever, each batch made by a thread while the one before it is learned."""
     rng, vocabulary = random.Random(seed), range(len(SPECIAL) + 256, len(tokenizer))
     choices = load_choices(Path(s.hypotheses), s.lm_discount) if s.choosing and s.hypotheses else []
@@ -319,7 +438,13 @@ def batches(tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings,
         """A batch of new lessons, and of choices, some of them with a context that has nothing to do with them."""
         lessons = collate([lesson() for _ in range(s.lessons)], s)
         drawn = rng.sample(choices, min(s.choices, len(choices)))
-        return replace(lessons, ballots=tuple(ballot(tokenizer, choice, make_lesson(rng, material, 1)[0].context if rng.random() < 0.4 else "") for choice in drawn))
+        return replace(
+            lessons,
+            ballots=tuple(
+                ballot(tokenizer, choice, make_lesson(rng, material, 1)[0].context if rng.random() < 0.4 else "")
+                for choice in drawn
+            ),
+        )
 
     with ThreadPoolExecutor(1) as thread:
         ahead = thread.submit(make)
@@ -354,16 +479,22 @@ def loss_of(model: LlamaForCausalLM, batch: Batch, context_weight: float = 0.0) 
     for lesson, input_ids, labels in batch.chunks:
         lesson, input_ids, labels = lesson.to(device), input_ids.to(device), labels.to(device)
         cache = lent(shared, lesson)
-        mask = torch.cat([prefix_mask[lesson], torch.ones_like(input_ids)], dim=1)  # padding stands on the right, where attention does not look
+        # padding stands on the right, where attention does not look
+        mask = torch.cat([prefix_mask[lesson], torch.ones_like(input_ids)], dim=1)
         positions = prefix_mask[lesson].sum(1, keepdim=True) + torch.arange(input_ids.shape[1], device=device)
-        hidden = model.model(input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True).last_hidden_state[:, :-1]  # (B, T - 1, D)
+        # (B, T - 1, D)
+        hidden = model.model(
+            input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        ).last_hidden_state[:, :-1]
         wanted = labels[:, 1:] != -100  # the first token of a turn is never the assistant's
         losses.append(F.cross_entropy(model.lm_head(hidden[wanted]).float(), labels[:, 1:][wanted], reduction="sum"))
         count += int(wanted.sum())
     loss = torch.stack(losses).sum() / count
     there = prefix_mask[:, 1:] == 1
     if context_weight and there.any():  # drills have no context
-        loss = loss + context_weight * F.cross_entropy(model.lm_head(encoded.last_hidden_state[:, :-1][there]).float(), prefixes[:, 1:][there])
+        loss = loss + context_weight * F.cross_entropy(
+            model.lm_head(encoded.last_hidden_state[:, :-1][there]).float(), prefixes[:, 1:][there]
+        )
     return loss
 
 
@@ -372,8 +503,14 @@ def choosing_loss(model: LlamaForCausalLM, asked: Ballot, weight: float) -> torc
     device = model.device
     shared = model.model(asked.prompt.to(device), use_cache=True).past_key_values
     cache = lent(shared, torch.zeros(len(asked.scores), dtype=torch.int64, device=device))
-    logits = model.lm_head(model.model(asked.turns.to(device), past_key_values=cache, use_cache=True).last_hidden_state).float()  # (N, L, V)
-    likely = -F.cross_entropy(logits.transpose(1, 2), asked.labels.to(device), ignore_index=-100, reduction="none").sum(1)  # (N,)
+    # (N, L, V)
+    logits = model.lm_head(
+        model.model(asked.turns.to(device), past_key_values=cache, use_cache=True).last_hidden_state
+    ).float()
+    # (N,)
+    likely = -F.cross_entropy(logits.transpose(1, 2), asked.labels.to(device), ignore_index=-100, reduction="none").sum(
+        1
+    )
     scores = asked.scores.to(device) + weight * likely
     return scores.logsumexp(0) - scores[asked.best.to(device)].logsumexp(0)
 
@@ -390,8 +527,14 @@ def prepare(s: Settings, work: Path) -> tuple[PreTrainedTokenizerFast, Material]
     if not (work / "tokenizer.json").exists():
         rng = random.Random(s.seed)
         turns = [t for _ in range(3000) for t in make_lesson(rng, material, 3)]
-        texts = [m["content"] for t in turns for m in [*conversation(t.heard, t.context, t.transcript, quotes=t.quotes), {"content": t.response}]]
-        with_words(make_tokenizer(texts + rng.choices(material.sentences, k=20_000), s.vocab_size), NUMBER_WORDS).save_pretrained(work)
+        texts = [
+            m["content"]
+            for t in turns
+            for m in [*conversation(t.heard, t.context, t.transcript, quotes=t.quotes), {"content": t.response}]
+        ]
+        with_words(
+            make_tokenizer(texts + rng.choices(material.sentences, k=20_000), s.vocab_size), NUMBER_WORDS
+        ).save_pretrained(work)
     (work / "training_args.json").write_text(json.dumps(asdict(s), indent=1) + "\n")  # those of the last run
     return PreTrainedTokenizerFast.from_pretrained(work), material
 
@@ -409,16 +552,35 @@ class State:
         """Take note of a step; every hundred, log it."""
         self.spent, self.step, self.tokens = self.spent + seconds, self.step + 1, self.tokens + tokens
         if self.step % 100 == 0:
-            self.log.append({"step": self.step, "loss": round(sum(losses) / len(losses), 4), "minutes": round(self.spent / 60, 2), "thousand_tokens": self.tokens // 1000})
+            self.log.append(
+                {
+                    "step": self.step,
+                    "loss": round(sum(losses) / len(losses), 4),
+                    "minutes": round(self.spent / 60, 2),
+                    "thousand_tokens": self.tokens // 1000,
+                }
+            )
             print(json.dumps(self.log[-1]), flush=True)
 
 
-def step(model: LlamaForCausalLM, optimizer: MuonAdamW, batches: list[Batch], lr: float, s: Settings, pool: ThreadPoolExecutor) -> float:
+def step(
+    model: LlamaForCausalLM,
+    optimizer: MuonAdamW,
+    batches: list[Batch],
+    lr: float,
+    s: Settings,
+    pool: ThreadPoolExecutor,
+) -> float:
     """Learn from batches, each read by a thread of its own, at a learning rate; returns their mean loss."""
+
     def loss_with_choices(batch: Batch) -> torch.Tensor:
         """Of the lessons, and of the choices."""
         loss = loss_of(model, batch, s.context_weight)
-        return loss + s.choosing * torch.stack([choosing_loss(model, b, s.llama_weight) for b in batch.ballots]).mean() if batch.ballots else loss
+        return (
+            loss + s.choosing * torch.stack([choosing_loss(model, b, s.llama_weight) for b in batch.ballots]).mean()
+            if batch.ballots
+            else loss
+        )
 
     loss = learn(loss_with_choices, model, batches, pool)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -458,7 +620,10 @@ def train(s: Settings, work: Path, init_from: Path | None, compiled: bool) -> No
         compile_parts(model)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
 
-    stream, losses = batches(tokenizer, material, s, s.seed + state.step, copying=lambda: state.spent < s.copying * s.minutes * 60), deque(maxlen=100)
+    stream, losses = (
+        batches(tokenizer, material, s, s.seed + state.step, copying=lambda: state.spent < s.copying * s.minutes * 60),
+        deque(maxlen=100),
+    )
     last = saved = time.monotonic()
     while (fraction := state.spent / (s.minutes * 60)) < 1:
         drawn = [next(stream) for _ in range(s.together)]
@@ -474,7 +639,10 @@ def train(s: Settings, work: Path, init_from: Path | None, compiled: bool) -> No
 
 def save_checkpoint(work: Path, model: LlamaForCausalLM, optimizer: MuonAdamW, state: State) -> None:
     """Write a checkpoint in one move."""
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, work / "checkpoint.new")
+    torch.save(
+        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))},
+        work / "checkpoint.new",
+    )
     os.replace(work / "checkpoint.new", work / "checkpoint.pt")
 
 
@@ -495,11 +663,22 @@ def export(work: Path, out: Path, before: Path | None = None, share: float = 1.0
     state = load_checkpoint(work, model)
     if before:
         old = LlamaForCausalLM.from_pretrained(before, dtype=torch.float32).state_dict()
-        model.load_state_dict({name: torch.lerp(old[name], weight, share) for name, weight in model.state_dict().items()})
+        model.load_state_dict(
+            {name: torch.lerp(old[name], weight, share) for name, weight in model.state_dict().items()}
+        )
     model.to(torch.bfloat16).save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)  # written for the owner alone, but it goes into a package
     tokenizer.save_pretrained(out)
-    told = {"settings": {**asdict(s), "hypotheses": s.hypotheses and Path(s.hypotheses).name}, "steps": state.step, "tokens_seen": state.tokens, "minutes_spent": round(state.spent / 60, 1), "concepts": len(load_concepts()), "passages": len(load_passages()), "torch": torch.__version__, **({"share_of_these_weights": share} if before else {})}
+    told = {
+        "settings": {**asdict(s), "hypotheses": s.hypotheses and Path(s.hypotheses).name},
+        "steps": state.step,
+        "tokens_seen": state.tokens,
+        "minutes_spent": round(state.spent / 60, 1),
+        "concepts": len(load_concepts()),
+        "passages": len(load_passages()),
+        "torch": torch.__version__,
+        **({"share_of_these_weights": share} if before else {}),
+    }
     (out / "training_args.json").write_text(json.dumps(told, indent=2) + "\n")
     (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in state.log))
 
@@ -507,7 +686,8 @@ def export(work: Path, out: Path, before: Path | None = None, share: float = 1.0
 # Measuring
 
 
-BY_WORDS = ("definition", "example", "mistake", "detail", "compare", "term", "lookup")  # answers that count when they carry enough of the wanted words
+# answers that count when they carry enough of the wanted words
+BY_WORDS = ("definition", "example", "mistake", "detail", "compare", "term", "lookup")
 ENOUGH = 0.6
 
 
@@ -548,7 +728,11 @@ def ask(llama: ChatLlama, turn: Turn) -> Asked:
     """Both turns as the service makes them, greedily."""
     said = complete(llama, conversation(turn.heard, turn.context), Sampling(max_new_tokens=80)).text.strip()
     transcript = said if is_faithful(turn.heard, said) else tidy(turn.heard)
-    answer = complete(llama, conversation(turn.heard, turn.context, transcript, quotes=find_quotes(turn.context, transcript)), Sampling(max_new_tokens=120)).text.strip()
+    answer = complete(
+        llama,
+        conversation(turn.heard, turn.context, transcript, quotes=find_quotes(turn.context, transcript)),
+        Sampling(max_new_tokens=120),
+    ).text.strip()
     return Asked(turn, said, transcript, answer)
 
 
@@ -562,16 +746,24 @@ def report(asked: list[Asked], show: int) -> None:
     """Print failures, then counts by kind and what the transcript turn is worth."""
     for kind in sorted({a.turn.kind for a in asked}):
         for a in [a for a in asked if a.turn.kind == kind and not a.right][:show]:
-            print(f"[{kind}] {a.turn.context}\n   heard:      {a.turn.heard}\n   transcript: {a.transcript}\n   answer:     {a.answer}\n   wanted:     {a.turn.response}")
-    print(f"\nkind             right   word for word   of   (right: {ENOUGH:.0%} of the wanted words for {', '.join(BY_WORDS)}; else the key)")
+            print(
+                f"[{kind}] {a.turn.context}\n   heard:      {a.turn.heard}\n   transcript: {a.transcript}\n   answer:     {a.answer}\n   wanted:     {a.turn.response}"
+            )
+    print(
+        f"\nkind             right   word for word   of   (right: {ENOUGH:.0%} of the wanted words for {', '.join(BY_WORDS)}; else the key)"
+    )
     for kind in [*sorted({a.turn.kind for a in asked}), ""]:
         rows = [a for a in asked if kind in ("", a.turn.kind)]
-        print(f"{kind or 'all':16s} {sum(a.right for a in rows):5d} {sum(a.answer == a.turn.response for a in rows):15d} {len(rows):4d}")
+        print(
+            f"{kind or 'all':16s} {sum(a.right for a in rows):5d} {sum(a.answer == a.turn.response for a in rows):15d} {len(rows):4d}"
+        )
     clean = [a for a in asked if a.turn.heard == plain(a.turn.transcript)]
     for name, rows in (("heard rightly", clean), ("misheard", [a for a in asked if a not in clean]), ("all", asked)):
         wanted = [a.turn.transcript for a in rows]
-        print(f"transcripts, {name}: {sum(a.transcript == a.turn.transcript for a in rows)} of {len(rows)} exact; word errors heard {error_rate(list(zip(wanted, [a.turn.heard for a in rows], strict=True))):.1%}, "
-              f"corrected {error_rate(list(zip(wanted, [a.said for a in rows], strict=True))):.1%}, with the service's guard {error_rate(list(zip(wanted, [a.transcript for a in rows], strict=True))):.1%}")
+        print(
+            f"transcripts, {name}: {sum(a.transcript == a.turn.transcript for a in rows)} of {len(rows)} exact; word errors heard {error_rate(list(zip(wanted, [a.turn.heard for a in rows], strict=True))):.1%}, "
+            f"corrected {error_rate(list(zip(wanted, [a.said for a in rows], strict=True))):.1%}, with the service's guard {error_rate(list(zip(wanted, [a.transcript for a in rows], strict=True))):.1%}"
+        )
 
 
 def evaluate(folder: Path, each: int, show: int) -> None:
@@ -604,18 +796,40 @@ def make_parser() -> argparse.ArgumentParser:
     files = parser.add_argument_group("files")
     files.add_argument("--out", type=Path, default=Path("hubert_llama/mini/llama"), help="where the weights go")
     files.add_argument("--work-dir", type=Path, default=Path("build/llama"), help="where checkpoints go")
-    files.add_argument("--init-from", type=Path, metavar="FOLDER", help="start from the weights and the tokenizer of this folder, not from random ones")
-    files.add_argument("--hypotheses", help='lines {"text", "heard"} of a real recogniser, whose mishearings are mixed in')
+    files.add_argument(
+        "--init-from",
+        type=Path,
+        metavar="FOLDER",
+        help="start from the weights and the tokenizer of this folder, not from random ones",
+    )
+    files.add_argument(
+        "--hypotheses", help='lines {"text", "heard"} of a real recogniser, whose mishearings are mixed in'
+    )
     training = parser.add_argument_group("training")
     for name, told in FLAGS.items():
         default = getattr(Settings, name)
-        training.add_argument("--" + name.replace("_", "-"), type=type(default), default=default, help=f"{told} (default {default})")
+        training.add_argument(
+            "--" + name.replace("_", "-"), type=type(default), default=default, help=f"{told} (default {default})"
+        )
     training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
-    training.add_argument("--compile", action="store_true", help="compile parts of the layers: faster on a CPU, after a minute; needs a C++ compiler and Python's headers")
-    training.add_argument("--export-only", action="store_true", help="export the checkpoint as it is, without training on")
-    training.add_argument("--share", type=float, default=1.0, help="how much of the trained weights is exported; the rest are those that --init-from names")
+    training.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile parts of the layers: faster on a CPU, after a minute; needs a C++ compiler and Python's headers",
+    )
+    training.add_argument(
+        "--export-only", action="store_true", help="export the checkpoint as it is, without training on"
+    )
+    training.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        help="how much of the trained weights is exported; the rest are those that --init-from names",
+    )
     measuring = parser.add_argument_group("measuring")
-    measuring.add_argument("--evaluate", type=Path, metavar="FOLDER", help="measure the weights in this folder instead of training")
+    measuring.add_argument(
+        "--evaluate", type=Path, metavar="FOLDER", help="measure the weights in this folder instead of training"
+    )
     measuring.add_argument("--questions", type=int, default=30, help="held-out questions of each kind")
     measuring.add_argument("--failures", type=int, default=3, help="failures of each kind to print")
     return parser
@@ -630,7 +844,12 @@ def main() -> None:
     if args.evaluate:
         return evaluate(args.evaluate, args.questions, args.failures)
     if not args.export_only:
-        train(Settings(**{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}), args.work_dir, args.init_from, args.compile)
+        train(
+            Settings(**{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}),
+            args.work_dir,
+            args.init_from,
+            args.compile,
+        )
     export(args.work_dir, args.out, args.init_from if args.share < 1 else None, args.share)
 
 
