@@ -1,7 +1,8 @@
-"""What both trainings step with: Muon for the layers' matrices, AdamW for all else; and how several batches are learned at a time.
+"""What both trainings step with, and how several batches are learned at a time.
 
-Muon (K. Jordan and others, 2024) makes each matrix's update orthogonal; scaled to AdamW's size (J. Liu and others, 2025,
-"Muon is scalable for LLM training") it takes AdamW's learning rates.
+Muon steps the layers' matrices, AdamW all else. Muon (K. Jordan and others, 2024) makes each matrix's update
+orthogonal; scaled to AdamW's size (J. Liu and others, 2025, "Muon is scalable for LLM training") it takes AdamW's
+learning rates.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,13 +25,13 @@ class MuonAdamW:
     def __init__(
         self,
         model: nn.Module,
-        layers: Iterable[nn.Module],
-        weight_decay: float,
+        layers: Iterable[nn.Module],  # modules whose matrices Muon steps
+        weight_decay: float,  # of matrices and kernels; vectors do not decay
         pool: ThreadPoolExecutor | None = None,
-        hands: int = 1,
-        matrix_lr: float = 1.0,
+        hands: int = 1,  # threads of the pool that Muon's matrices are dealt out to
+        matrix_lr: float = 1.0,  # times the learning rate, for Muon's matrices
     ) -> None:
-        """`layers`: modules whose matrices Muon steps, dealt out to so many `hands` of a pool, at `matrix_lr` times the learning rate; AdamW steps the rest, and decays no vectors."""
+        """Deal the parameters out to Muon and AdamW."""
         matrices = [p for layer in layers for p in layer.parameters() if p.ndim == 2]
         own = {id(p) for p in matrices}
         rest = [p for p in model.parameters() if id(p) not in own]
@@ -62,19 +63,21 @@ class MuonAdamW:
         """Take up the moments of all parts."""
         if len(state) != len(self.parts):
             raise SystemExit(
-                f"The checkpoint was made by {len(state) - 1} hands, this optimizer has {len(self.parts) - 1}: go on with as many batches in a step (--together) as before."
+                f"The checkpoint was made by {len(state) - 1} hands, this optimizer has {len(self.parts) - 1}: "
+                "go on with as many batches in a step (--together) as before."
             )
         for i, part in enumerate(self.parts):
             part.load_state_dict(state[str(i)])
 
 
 def half_precision(device: torch.device) -> AbstractContextManager:
-    """Matrix products in bf16 where the device multiplies it in hardware. Nothing is kept between products: threads share the weights."""
-    return (
-        torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
-        if device.type == "cuda" or cpu_multiplies_bf16()
-        else nullcontext()
-    )
+    """Matrix products in bf16 where the device multiplies it in hardware.
+
+    Nothing is kept between products: threads share the weights.
+    """
+    if device.type == "cuda" or cpu_multiplies_bf16():
+        return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+    return nullcontext()
 
 
 def gradients(
@@ -89,7 +92,10 @@ def gradients(
 def learn(
     loss: Callable[[Batch], torch.Tensor], model: nn.Module, batches: Sequence[Batch], pool: ThreadPoolExecutor
 ) -> float:
-    """Leave the mean gradients of batches, each read by a thread of the pool, in the model's parameters; returns the mean loss."""
+    """Leave the mean gradients of batches in the model's parameters; returns the mean loss.
+
+    Each batch is read by a thread of the pool.
+    """
     parameters = [p for p in model.parameters() if p.requires_grad]
     learned = list(pool.map(partial(gradients, loss, parameters), batches))
     for p, *parts in zip(parameters, *(found for _, found in learned), strict=True):

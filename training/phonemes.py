@@ -1,9 +1,10 @@
-"""Phonemes of sentences, by espeak-ng's library: what HuBERT-mini's lower layers learn to hear before its upper ones spell.
+"""Phonemes of sentences, by espeak-ng's library.
 
     python training/phonemes.py "what is photosynthesis"
 
-A CTC loss on a middle layer (J. Lee and S. Watanabe, 2021, "Intermediate loss regularization for CTC-based speech recognition"),
-here over the phonemes, which follow the sound more nearly than English letters do. It needs Debian's libespeak-ng1.
+HuBERT-mini's lower layers learn to hear them before its upper ones spell: by a CTC loss on a middle layer (J. Lee and
+S. Watanabe, 2021, "Intermediate loss regularization for CTC-based speech recognition"), here over the phonemes, which
+follow the sound more nearly than English letters do. It needs Debian's libespeak-ng1.
 """
 
 import ctypes
@@ -11,10 +12,15 @@ import re
 import sys
 from functools import lru_cache
 
+from lists import words
+
 SEPARATOR = "_"
 # of American English; what else comes up is left out
-PHONEMES = tuple(
-    "aɪ aɪə aɪɚ aʊ eɪ oʊ ɔɪ i iː iə uː oː ɑː ɔː ɜː ɑːɹ ɔːɹ oːɹ ɛɹ ɪɹ ʊɹ æ ɐ ɑ ɔ ə əl ɚ ɛ ɪ ᵻ ʊ ʌ b d dʒ f h j k l m n n̩ p s t tʃ v w z ð ŋ ɡ ɹ ɾ ʃ ʒ ʔ θ".split()
+PHONEMES = words(
+    """
+    aɪ aɪə aɪɚ aʊ eɪ oʊ ɔɪ i iː iə uː oː ɑː ɔː ɜː ɑːɹ ɔːɹ oːɹ ɛɹ ɪɹ ʊɹ æ ɐ ɑ ɔ ə əl ɚ ɛ ɪ ᵻ ʊ ʌ
+    b d dʒ f h j k l m n n̩ p s t tʃ v w z ð ŋ ɡ ɹ ɾ ʃ ʒ ʔ θ
+    """
 )
 IDS = {phoneme: i + 1 for i, phoneme in enumerate(PHONEMES)}  # 0 is CTC's blank
 MARKS = "ˈˌ"  # stress says little that CTC could use

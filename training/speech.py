@@ -21,12 +21,12 @@ import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import neural
 import numpy as np
 import soundfile
+from lists import words
 from tutor import is_test, load_concepts, load_material, load_passages, make_turns, number, plain
 from utterances import ASK_ONE, ASK_TWO, NUMBERS, SMALL_TALK, TERMS, THINGS
 
@@ -38,7 +38,7 @@ WORDNET = Path("/usr/share/wordnet")
 
 
 def terms() -> list[str]:
-    """Every academic term: this file's and the curriculum's concepts."""
+    """Every academic term: the lists' and the curriculum's concepts."""
     own = [term for of_subject in TERMS.values() for term in of_subject]
     return sorted({*own, *(plain(c["concept"]) for c in load_concepts())})
 
@@ -47,9 +47,8 @@ def curriculum_sentences() -> list[str]:
     """The curriculum's sentences and its passages' questions, answers and sentences, of 2 to 16 words."""
     sentences = [c[key] for c in load_concepts() for key in ("definition", "detail", "example", "misconception")]
     for passage in load_passages():
-        sentences += [x for f in passage["facts"] for x in (*f["questions"], f["answer"])] + re.split(
-            r"(?<=[.!?]) ", passage["passage"]
-        )
+        sentences += [x for f in passage["facts"] for x in (*f["questions"], f["answer"])]
+        sentences += re.split(r"(?<=[.!?]) ", passage["passage"])
     return sorted({s for s in map(plain, sentences) if 2 <= len(s.split()) <= 16})
 
 
@@ -68,27 +67,20 @@ def glosses(folder: Path = WORDNET) -> list[str]:
 
 def prose(path: Path) -> list[str]:
     """A plain text's sentences of 2 to 40 words without figures, cut also at colons, brackets and quotation marks."""
-    text = (
-        path.read_text(encoding="utf-8", errors="replace")
-        .translate({ord("_"): None, ord("’"): "'", ord("‘"): "'"})
-        .replace("--", "; ")
-    )
+    text = path.read_text(encoding="utf-8", errors="replace").replace("--", "; ")
+    text = text.translate({ord("_"): None, ord("’"): "'", ord("‘"): "'"})
     text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))  # é: e
     pieces = re.split(r'[.!?;:"()“”]+\s|\n\s*\n', text)
-    return [
-        sentence
-        for piece in pieces
-        if not re.search(r"\d", piece) and 2 <= len((sentence := plain(piece)).split()) <= 40
-    ]
+    sentences = [plain(piece) for piece in pieces if not re.search(r"\d", piece)]
+    return [sentence for sentence in sentences if 2 <= len(sentence.split()) <= 40]
 
 
 def number_sentence(rng: random.Random) -> str:
     """A question or statement with numbers in words."""
     a, b = rng.randrange(rng.choice([13, 100, 1000])), rng.randrange(1, rng.choice([13, 100]))
     year = number(rng.randrange(10, 21)) + " " + number(rng.randrange(10, 100))
-    sentence = rng.choice(NUMBERS).format(
-        a=number(a), b=number(b), c=number(rng.choice([a + b, rng.randrange(200)])), year=year, things="{}"
-    )
+    pattern, c = rng.choice(NUMBERS), rng.choice([a + b, rng.randrange(200)])
+    sentence = pattern.format(a=number(a), b=number(b), c=number(c), year=year, things="{}")
     return plain(sentence.format(*[rng.choice(THINGS) for _ in range(sentence.count("{}"))]))
 
 
@@ -116,10 +108,10 @@ class Sentences:
             return rng.choice(self.turns)
         return self.ask(rng, self.terms if rng.random() < 0.8 else self.rare)
 
-    def ask(self, rng: random.Random, words: list[str]) -> str:
-        """A student's question about some of the words."""
+    def ask(self, rng: random.Random, things: list[str]) -> str:
+        """A student's question about some of the things."""
         pattern = rng.choice(ASK_ONE if rng.random() < 0.75 else ASK_TWO)
-        return plain(pattern.format(*[rng.choice(words) for _ in range(pattern.count("{}"))]))
+        return plain(pattern.format(*[rng.choice(things) for _ in range(pattern.count("{}"))]))
 
     def of_curriculum(self, rng: random.Random) -> str:
         """A sentence of the curriculum, or a question about one of its terms."""
@@ -133,24 +125,26 @@ class Sentences:
 def load_sentences() -> Sentences:
     """Everything sentences are drawn from."""
     broad = glosses()
-    turns = [
-        plain(t.transcript)
-        for t in make_turns(20_000, 3, load_material(sentences=broad))
-        if t.kind not in ("dictation", "check")
-    ]
+    turns = make_turns(20_000, 3, load_material(sentences=broad))
     return Sentences(
-        terms(), curriculum_sentences(), broad, [w for g in broad for w in g.split() if len(w) > 4] or terms(), turns
+        terms=terms(),
+        curriculum=curriculum_sentences(),
+        glosses=broad,
+        rare=[w for g in broad for w in g.split() if len(w) > 4] or terms(),
+        turns=[plain(t.transcript) for t in turns if t.kind not in ("dictation", "check")],
     )
 
 
 def draw(sentences: Sentences, n: int, seed: int | str, kind: str, test: bool) -> list[str]:
-    """`n` sentences of the test or the training side; `kind` is "curriculum", "question", "gloss" or "mixed". Test sentences differ."""
+    """`n` sentences of the training side, or of the test side, where no two are the same.
+
+    `kind` is "curriculum", "question", "gloss" or "mixed".
+    """
+    makers = {"curriculum": sentences.of_curriculum, "question": sentences.question, "gloss": sentences.gloss}
     rng, drawn = random.Random(f"{seed}-{kind}-{test}"), []
     while len(drawn) < n:
         of = kind if kind != "mixed" else "question" if rng.random() < 0.82 else "gloss"
-        sentence = {"curriculum": sentences.of_curriculum, "question": sentences.question, "gloss": sentences.gloss}[
-            of
-        ](rng)
+        sentence = makers[of](rng)
         if is_test(sentence) == test and not (test and sentence in drawn):
             drawn.append(sentence)
     return drawn
@@ -158,66 +152,16 @@ def draw(sentences: Sentences, n: int, seed: int | str, kind: str, test: bool) -
 
 # Voices
 
-ACCENTS = [
-    "en-us",
-    "en-us",
-    "en-us",
-    "en-gb",
-    "en-gb",
-    "en-gb-x-rp",
-    "en-gb-scotland",
-    "en-029",
-    "en-gb-x-gbclan",
-    "en-us-nyc",
-]
+ACCENTS = words("en-us en-us en-us en-gb en-gb en-gb-x-rp en-gb-scotland en-029 en-gb-x-gbclan en-us-nyc")
 VARIANTS = [
     "",
-    "+m1",
-    "+m2",
-    "+m3",
-    "+m4",
-    "+m5",
-    "+m6",
-    "+m8",
-    "+f1",
-    "+f2",
-    "+f3",
-    "+f4",
-    "+Annie",
-    "+Andy",
-    "+Lee",
-    "+Mario",
-    "+Michael",
-    "+linda",
-    "+steph",
-    "+Alex",
-    "+Denis",
-    "+belinda",
-    "+Gene",
-    "+rob",
-    "+anika",
-    "+victor",
-    "+klatt2",
-    "+klatt3",
-    "+klatt5",
-    "+klatt6",
-    "+adam",
-    "+antonio",
-    "+benjamin",
-    "+caleb",
-    "+ed",
-    "+edward",
-    "+grandma",
-    "+iven",
-    "+john",
-    "+max",
-    "+paul",
-    "+quincy",
-    "+robert",
-    "+shelby",
-    "+steph2",
-    "+travis",
-    "+zac",
+    *words(
+        """
+        +m1 +m2 +m3 +m4 +m5 +m6 +m8 +f1 +f2 +f3 +f4 +Annie +Andy +Lee +Mario +Michael +linda +steph +Alex +Denis
+        +belinda +Gene +rob +anika +victor +klatt2 +klatt3 +klatt5 +klatt6 +adam +antonio +benjamin +caleb +ed +edward
+        +grandma +iven +john +max +paul +quincy +robert +shelby +steph2 +travis +zac
+        """
+    ),
 ]
 FLITE = ["kal16", "awb", "awb", "rms", "rms"]  # awb and rms are made of people's recordings
 FESTIVAL = ["ked_diphone", "kal_diphone"]
@@ -225,9 +169,12 @@ PICO = ["en-US", "en-US", "en-GB"]  # women
 # how far their voices are moved up or down
 RAISED = {"flite": (1.05, 1.32), "festival": (1.05, 1.32), "hibari": (0.8, 1.15), "piper": (0.87, 1.32)}
 # never trained on, only measured on
-HELD_OUT_ESPEAK = [
-    accent + variant for accent in ("en-us", "en-gb") for variant in ("+f5", "+m7", "+klatt", "+klatt4")
-] + ["en-gb-x-gbcwmd", "en-gb-x-gbcwmd+f5", "en-gb-x-gbcwmd+m3"]
+HELD_OUT_ESPEAK = words(
+    """
+    en-us+f5 en-us+m7 en-us+klatt en-us+klatt4 en-gb+f5 en-gb+m7 en-gb+klatt en-gb+klatt4
+    en-gb-x-gbcwmd en-gb-x-gbcwmd+f5 en-gb-x-gbcwmd+m3
+    """
+)
 HELD_OUT_FESTIVAL = ["cmu_us_slt_arctic_hts"]  # nor flite's slt: the same speaker
 
 
@@ -245,17 +192,17 @@ class Job:
 
 def training_voice(rng: random.Random) -> tuple[str, str]:
     """An engine and one of its voices: 52 % espeak-ng, 20 % pico, 20 % flite, 8 % festival."""
-    engine, voices = rng.choices(
-        [("espeak", VARIANTS), ("pico", PICO), ("flite", FLITE), ("festival", FESTIVAL)], [52, 20, 20, 8]
-    )[0]
+    engines = [("espeak", VARIANTS), ("pico", PICO), ("flite", FLITE), ("festival", FESTIVAL)]
+    engine, voices = rng.choices(engines, [52, 20, 20, 8])[0]
     voice = rng.choice(voices)
     return engine, rng.choice(ACCENTS) + voice if engine == "espeak" else voice
 
 
 def training_jobs(sentences: list[str], seed: int, only: str = "", batch: int = 20) -> list[Job]:
-    """Each batch of sentences in a training voice, or a neural one of the engine `only`; two thirds of flite's and festival's, all men, are raised.
+    """Each batch of sentences in a training voice, or a neural one of the engine `only`.
 
-    So are those of hibari's and piper's one voice, up or down.
+    Two thirds of flite's and festival's voices, all men's, are raised. hibari's and piper's one voice is raised or
+    lowered as often.
     """
     rng, jobs = random.Random(seed), []
     for i in range(0, len(sentences), batch):
@@ -269,57 +216,46 @@ def training_jobs(sentences: list[str], seed: int, only: str = "", batch: int = 
 
 def speak_espeak(voice: str, sentence: str, path: Path, rng: random.Random) -> None:
     """One sentence by espeak-ng, at a random speed (words a minute) and pitch."""
-    subprocess.run(
-        [
-            "espeak-ng",
-            "-v",
-            voice,
-            "-s",
-            str(rng.randint(125, 190)),
-            "-p",
-            str(rng.randint(25, 75)),
-            "-w",
-            str(path),
-            sentence,
-        ],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    speed, pitch = str(rng.randint(125, 190)), str(rng.randint(25, 75))
+    command = ["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "-w", str(path), sentence]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 def speak_flite(voice: str, sentence: str, path: Path, rng: random.Random, slower: float) -> None:
     """One sentence by flite, at a random speed, and kal16's at a random pitch (Hz)."""
-    settings = [f"duration_stretch={rng.uniform(0.85, 1.2) * slower:.2f}"] + [
-        f"int_f0_target_mean={rng.uniform(90, 170):.0f}"
-    ] * (voice == "kal16")
+    settings = [f"duration_stretch={rng.uniform(0.85, 1.2) * slower:.2f}"]
+    pitch = rng.uniform(90, 170)
+    if voice == "kal16":
+        settings.append(f"int_f0_target_mean={pitch:.0f}")
     flags = [x for setting in settings for x in ("--setf", setting)]
-    subprocess.run(
-        ["flite", "-voice", voice, *flags, "-t", sentence, "-o", str(path)], check=True, capture_output=True, timeout=60
-    )
+    command = ["flite", "-voice", voice, *flags, "-t", sentence, "-o", str(path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 def speak_pico(voice: str, sentence: str, path: Path, rng: random.Random) -> None:
     """One sentence by SVOX Pico (the package ttspico), at a random speed and pitch (percent)."""
     import ttspico  # only here: it is built from source
 
+    speed, pitch = rng.randint(80, 130), rng.randint(75, 120)
     engine = ttspico.TtsEngine(voice)
     # 16 bits, 16 kHz
-    pcm = engine.speak(
-        f'<speed level="{rng.randint(80, 130)}"><pitch level="{rng.randint(75, 120)}">{sentence}</pitch></speed>'
-    )
+    pcm = engine.speak(f'<speed level="{speed}"><pitch level="{pitch}">{sentence}</pitch></speed>')
     soundfile.write(path, np.frombuffer(pcm, np.int16), SAMPLING_RATE)
 
 
 def speak_festival(
     voice: str, sentences: tuple[str, ...], paths: list[Path], rng: random.Random, slower: float
 ) -> None:
-    """Many sentences by one run of festival, which is slow to start; diphones, when slowed down, at a random pitch (Hz)."""
+    """Many sentences by one run of festival, which is slow to start.
+
+    Diphones, when slowed down, are spoken at a random pitch (Hz).
+    """
     lines = [f"(voice_{voice})"]
     for sentence, path in zip(sentences, paths, strict=True):
         if slower > 1:
             lines.append(
-                f"(set! int_lr_params '((target_f0_mean {rng.uniform(95, 165):.0f}) (target_f0_std 16) (model_f0_mean 170) (model_f0_std 34)))"
+                f"(set! int_lr_params '((target_f0_mean {rng.uniform(95, 165):.0f}) (target_f0_std 16) "
+                "(model_f0_mean 170) (model_f0_std 34)))"
             )
         lines.append(f"(Parameter.set 'Duration_Stretch {rng.uniform(0.85, 1.15) * slower:.2f})")
         lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{sentence}")) "{path}" \'riff)')
@@ -333,29 +269,29 @@ def speak(job: Job) -> list[tuple[np.ndarray, str, str]]:
     rng = random.Random(job.seed)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{i}.wav" for i in range(len(job.sentences))]
-        if job.engine in neural.VOICES:
-            say = {"hibari": neural.speak_hibari, "piper": neural.speak_piper, "kokoro": neural.speak_kokoro}[
-                job.engine
-            ]
-            for sentence, path in zip(job.sentences, paths, strict=True):
-                soundfile.write(path, say(job.voice, sentence, rng, job.raised), SAMPLING_RATE)
-        elif job.engine == "festival":
+        if job.engine == "festival":
             speak_festival(job.voice, job.sentences, paths, rng, job.raised)
         else:
-            say = {"espeak": speak_espeak, "flite": partial(speak_flite, slower=job.raised), "pico": speak_pico}[
-                job.engine
-            ]
             for sentence, path in zip(job.sentences, paths, strict=True):
-                say(job.voice, sentence, path, rng)
-        clips = [
-            (trim(change_speed(load_audio(path), job.raised)), text)
-            for path, text in zip(paths, job.sentences, strict=True)
-        ]
+                speak_one(job, sentence, path, rng)
+        waveforms = [trim(change_speed(load_audio(path), job.raised)) for path in paths]
     return [
         (to_int16(waveform), text, f"{job.engine} {job.voice}")
-        for waveform, text in clips
+        for waveform, text in zip(waveforms, job.sentences, strict=True)
         if len(waveform) > SAMPLING_RATE // 5
     ]
+
+
+def speak_one(job: Job, sentence: str, path: Path, rng: random.Random) -> None:
+    """Write one sentence of a job of any engine but festival."""
+    if job.engine == "espeak":
+        speak_espeak(job.voice, sentence, path, rng)
+    elif job.engine == "flite":
+        speak_flite(job.voice, sentence, path, rng, job.raised)
+    elif job.engine == "pico":
+        speak_pico(job.voice, sentence, path, rng)
+    else:
+        soundfile.write(path, neural.speak(job.engine, job.voice, sentence, rng, job.raised), SAMPLING_RATE)
 
 
 def trim(waveform: np.ndarray, keep: float = 0.1) -> np.ndarray:
@@ -522,8 +458,9 @@ def add_noise(x: np.ndarray, rng: np.random.Generator, snr: float) -> np.ndarray
 def vocoded(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A clip as a statistical synthesiser with a woman's voice would say it: int16 (n,) at 16 kHz -> int16 (m,).
 
-    Taken apart and put together by the vocoder WORLD (Morise and others, 2016): a higher and smoother melody, a shorter throat, and spectra as few
-    cepstral coefficients keep them, smoothed over time, as models of mean spectra are (Zen, Tokuda and Black 2009).
+    The vocoder WORLD (Morise and others, 2016) takes it apart and puts it together: with a higher and smoother melody,
+    a shorter throat, and spectra as few cepstral coefficients keep them, smoothed over time, as models of mean spectra
+    are (Zen, Tokuda and Black 2009).
     """
     import pyworld  # only here: it is built from source
     from scipy.fft import dct, idct
@@ -532,20 +469,15 @@ def vocoded(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     x = samples.astype(np.float64) / 32768
     f0, times = pyworld.dio(x, SAMPLING_RATE)
     f0 = pyworld.stonemask(x, f0, times, SAMPLING_RATE)
-    # (frames, 513)
-    spectra, noise = pyworld.cheaptrick(x, f0, times, SAMPLING_RATE), pyworld.d4c(x, f0, times, SAMPLING_RATE)
+    spectra = pyworld.cheaptrick(x, f0, times, SAMPLING_RATE)  # (frames, 513)
+    noise = pyworld.d4c(x, f0, times, SAMPLING_RATE)  # (frames, 513)
     voiced = f0 > 0
     if not voiced.any():
         return samples
     middle, melody = np.log(f0[voiced]).mean(), np.log(np.where(voiced, f0, 1.0))
-    f0 = np.where(
-        voiced,
-        np.exp(
-            np.log(rng.uniform(150, 230))
-            + rng.uniform(0.5, 1.1) * uniform_filter1d(np.where(voiced, melody - middle, 0.0), 7)
-        ),
-        0.0,
-    )
+    mean = np.log(rng.uniform(150, 230))
+    smooth = rng.uniform(0.5, 1.1) * uniform_filter1d(np.where(voiced, melody - middle, 0.0), 7)
+    f0 = np.where(voiced, np.exp(mean + smooth), 0.0)
     bins = np.arange(spectra.shape[1])
     mel = np.geomspace(700, 700 + 8000, 200) - 700  # Hz
     logs = np.log(spectra + 1e-12)
@@ -560,12 +492,8 @@ def vocoded(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def vocode(folder: Path, clips: int, seed: int) -> Iterator[tuple[np.ndarray, str, str]]:
     """So many of the folder's synthetic training clips that are no espeak-ng's, vocoded."""
-    given = [
-        c
-        for name in parts(folder, "train-synthetic")
-        for c in read_part(folder, name)
-        if not c.voice.startswith("espeak")
-    ]
+    clips_of_all = [c for name in parts(folder, "train-synthetic") for c in read_part(folder, name)]
+    given = [c for c in clips_of_all if not c.voice.startswith("espeak")]
     rng = np.random.default_rng(seed)
     for clip in random.Random(seed).sample(given, min(clips, len(given))):
         yield vocoded(np.asarray(clip.samples), rng), clip.text, f"world {clip.voice}"
@@ -615,6 +543,23 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-dir", type=Path, required=True, help="folder for the audio; never commit it")
+    add_synthetic(parser)
+    real = parser.add_argument_group("real speech")
+    real.add_argument("--speech-manifest", type=Path, help="manifest.jsonl of recordings with splits train and dev")
+    other = parser.add_argument_group("other throats")
+    other.add_argument(
+        "--vocode",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also write N of the synthetic training clips again, "
+        "as a statistical synthesiser with a woman's voice would say them (needs pyworld)",
+    )
+    return parser.parse_args()
+
+
+def add_synthetic(parser: argparse.ArgumentParser) -> None:
+    """The options of synthetic speech."""
     synthetic = parser.add_argument_group("synthetic speech")
     synthetic.add_argument(
         "--utterances",
@@ -629,7 +574,8 @@ def parse_args() -> argparse.Namespace:
         "--only",
         choices=[*neural.VOICES],
         default="",
-        help="speak them by this neural synthesiser (training/neural.py says what it needs); by default by espeak-ng, Pico, flite and festival",
+        help="speak them by this neural synthesiser (training/neural.py says what it needs); "
+        "by default by espeak-ng, Pico, flite and festival",
     )
     synthetic.add_argument(
         "--prose",
@@ -641,17 +587,6 @@ def parse_args() -> argparse.Namespace:
     )
     synthetic.add_argument("--seed", type=int, default=1, help="another seed gives other sentences and voices")
     synthetic.add_argument("--processes", type=int, default=2, help="synthesisers running at a time")
-    real = parser.add_argument_group("real speech")
-    real.add_argument("--speech-manifest", type=Path, help="manifest.jsonl of recordings with splits train and dev")
-    other = parser.add_argument_group("other throats")
-    other.add_argument(
-        "--vocode",
-        type=int,
-        default=0,
-        metavar="N",
-        help="also write N of the synthetic training clips again, as a statistical synthesiser with a woman's voice would say them (needs pyworld)",
-    )
-    return parser.parse_args()
 
 
 def main() -> None:
@@ -659,7 +594,8 @@ def main() -> None:
     args = parse_args()
     if not args.part.startswith("synthetic"):
         raise SystemExit(
-            f"--part {args.part}: a part of synthetic speech has a name that begins with synthetic, since all others are taken for recordings of people."
+            f"--part {args.part}: a part of synthetic speech has a name that begins with synthetic, "
+            "since all others are taken for recordings of people."
         )
     args.work_dir.mkdir(parents=True, exist_ok=True)
     sentences = load_sentences()
@@ -672,9 +608,8 @@ def main() -> None:
             write_part(args.work_dir, f"dev-{corpus}", recordings(args.speech_manifest, "dev", corpus))
         write_part(args.work_dir, "train-real", recordings(args.speech_manifest, "train"))
     if args.utterances:
-        jobs = training_jobs(
-            training_sentences(sentences, args.utterances, args.seed, args.prose), args.seed, args.only
-        )
+        drawn = training_sentences(sentences, args.utterances, args.seed, args.prose)
+        jobs = training_jobs(drawn, args.seed, args.only)
         write_part(args.work_dir, f"train-{args.part}", synthesise(jobs, args.processes))
     if args.vocode:
         write_part(args.work_dir, "train-vocoded", vocode(args.work_dir, args.vocode, args.seed))

@@ -18,11 +18,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 
 import noises
 import numpy as np
 import torch
+from lists import words
 from optimizer import MuonAdamW, learn
 from phonemes import IDS as PHONEME_IDS
 from phonemes import phonemes
@@ -37,7 +39,7 @@ from hubert_llama.words.ctc import edit_distance
 from hubert_llama.words.search import BeamSearch
 
 # ids 0–31, those of facebook/hubert-large-ls960-ft
-SYMBOLS = "<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split()
+SYMBOLS = words("<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z")
 IDS = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 COMPILED_BUCKETS = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 7.5, 17.5)  # seconds: few shapes, so that each can be compiled
 CONV_DIM = (24, 32, 64, 96, 128, 192, 256)  # tapered: the first convolutions run 5,000 times a second and cost most
@@ -164,8 +166,7 @@ def padded(rows: Iterable[list[int]]) -> torch.Tensor:
 
 # Batches
 
-# seconds at most that a step counts as training: whoever stops the process for a while (SIGSTOP) takes nothing from
-# its schedule
+# seconds at most that a step counts as training: stopping the process for a while takes nothing from its schedule
 PAUSE = 15.0
 NO_AUGMENTATION = Augmentation(speed=0, reverb=0, lowpass=0, codec=0, equalizer=0, noise=0)
 
@@ -188,7 +189,10 @@ NEURAL = {"kokoro": 0.7, "hibari": 0.18, "piper": 0.12}  # Kokoro has many speak
 
 
 def load_clips(folder: Path, s: Settings) -> dict[str, list[Clip]]:
-    """The training clips, of each corpus of recordings ("real NAME"), by espeak-ng, by each neural and by other synthesisers, that are neither too long nor too short for their letters."""
+    """The training clips of each kind that are neither too long nor too short for their letters.
+
+    Kinds are each corpus of recordings ("real NAME"), espeak-ng, each neural synthesiser, and "other" ones.
+    """
     clips: dict[str, list[Clip]] = {kind: [] for kind in ("espeak", "other", *NEURAL)}
     for name in parts(folder, "train-"):
         for c in with_states(folder, name, read_part(folder, name)):
@@ -210,7 +214,10 @@ def draw_noise(rng: np.random.Generator) -> Clip:
 
 
 def shares_of(clips: dict[str, list[Clip]], easy: bool, s: Settings) -> dict[str, float]:
-    """How often a clip of each kind that is there is drawn; corpora of recordings by the square roots of their clips, so that a small one counts."""
+    """How often a clip of each kind that is there is drawn.
+
+    Corpora of recordings are drawn by the square roots of their clips, so that a small one counts.
+    """
     ruled = 1 - s.neural  # of the synthetic clips: those by rules, diphones and statistics
     made = {
         "espeak": ruled * s.espeak,
@@ -221,7 +228,8 @@ def shares_of(clips: dict[str, list[Clip]], easy: bool, s: Settings) -> dict[str
     if easy and made:
         return made
     roots = {kind: math.sqrt(len(of_kind)) for kind, of_kind in clips.items() if kind.startswith("real ")}
-    return {**made, **{kind: (s.real if made else 1.0) * root / sum(roots.values()) for kind, root in roots.items()}}
+    of_people = (s.real if made else 1.0) / sum(roots.values()) if roots else 0.0
+    return made | {kind: of_people * root for kind, root in roots.items()}
 
 
 def draw_clip(clips: dict[str, list[Clip]], easy: bool, s: Settings, rng: random.Random) -> Clip:
@@ -237,7 +245,10 @@ Row = tuple[np.ndarray, str, np.ndarray | None]  # a waveform, its words, the te
 
 
 def collate(rows: list[Row], seconds: float, s: Settings) -> Batch:
-    """Waveforms normalised and padded to so many seconds, with their letters, and their phonemes and the teacher's states where these are wanted."""
+    """Waveforms normalised and padded to so many seconds, with their letters.
+
+    Their phonemes and the teacher's states are there where these are wanted.
+    """
     n = int(seconds * SAMPLING_RATE)
     values, mask = np.zeros((len(rows), n), np.float32), np.zeros((len(rows), n), np.int64)
     taught = np.full((len(rows), n_frames(n), WIDTH), np.nan, np.float32) if s.teacher_weight else None
@@ -248,17 +259,20 @@ def collate(rows: list[Row], seconds: float, s: Settings) -> Batch:
             taught[i, : len(states)] = states
     texts = [text for _, text, _ in rows]
     return Batch(
-        torch.from_numpy(values),
-        torch.from_numpy(mask),
-        padded(map(encode, texts)),
-        padded(map(encode_phonemes, texts)) if s.phoneme_weight else None,
-        None if taught is None else torch.from_numpy(taught),
-        sum(len(row) for row, _, _ in rows) / SAMPLING_RATE,
+        input_values=torch.from_numpy(values),
+        attention_mask=torch.from_numpy(mask),
+        labels=padded(map(encode, texts)),
+        phonemes=padded(map(encode_phonemes, texts)) if s.phoneme_weight else None,
+        taught=None if taught is None else torch.from_numpy(taught),
+        seconds=sum(len(row) for row, _, _ in rows) / SAMPLING_RATE,
     )
 
 
 def changed(clip: Clip, rng: np.random.Generator, a: Augmentation, taught: bool) -> Row:
-    """A clip changed on the fly; the teacher heard it as it was, and its states are where the change has put what they are of."""
+    """A clip changed on the fly.
+
+    The teacher heard it as it was; its states are where the change has put what they are of.
+    """
     row, factor, before = augment_in_time(clip.samples, rng, a)
     if not taught or clip.taught is None:
         return row, clip.text, None
@@ -267,7 +281,7 @@ def changed(clip: Clip, rng: np.random.Generator, a: Augmentation, taught: bool)
 
 
 def make_batches(clips: dict[str, list[Clip]], s: Settings, seed: int, easy: Callable[[], bool]) -> Iterator[Batch]:
-    """Batches for ever: clips are drawn and changed one by one, and wait in the bucket of their length until it is full."""
+    """Batches for ever: clips are drawn and changed one by one, and wait until the bucket of their length is full."""
     rng, noise = random.Random(seed), np.random.default_rng(seed)
     waiting: dict[float, list[Row]] = {seconds: [] for seconds in s.buckets}
     while True:
@@ -331,27 +345,28 @@ def lr_at(phase: float, step: int, s: Settings) -> float:
 
 
 class Learner(torch.nn.Module):
-    """The model and what only training needs: heads for the phonemes and the teacher's states, on middle layers, and clips that are masked twice."""
+    """The model and what only training needs.
+
+    That is heads for the phonemes and the teacher's states, on middle layers, and clips that are masked twice.
+    """
 
     def __init__(self, model: HubertForCTC, s: Settings):
         super().__init__()
         self.model, self.layer, self.weight, self.consistency = model, s.phoneme_layer, s.phoneme_weight, s.consistency
         self.apart: deque[float] = deque(maxlen=200)  # from the teacher, of late
         if s.consistency:  # once the convolutions, which see no mask, are through
-            model.hubert.feature_projection.register_forward_hook(
-                lambda module, inputs, features: features.repeat(2, 1, 1)
-            )
-        self.phonemes = torch.nn.Sequential(
-            torch.nn.LayerNorm(s.hidden_size), torch.nn.Linear(s.hidden_size, 1 + len(PHONEME_IDS))
-        )
-        self.taught, self.taught_layer, self.taught_weight = (
-            TaughtHead(s.hidden_size),
-            s.teacher_layer,
-            s.teacher_weight,
-        )
+            projection = model.hubert.feature_projection
+            projection.register_forward_hook(lambda module, inputs, features: features.repeat(2, 1, 1))
+        norm, linear = torch.nn.LayerNorm(s.hidden_size), torch.nn.Linear(s.hidden_size, 1 + len(PHONEME_IDS))
+        self.phonemes = torch.nn.Sequential(norm, linear)
+        self.taught = TaughtHead(s.hidden_size)
+        self.taught_layer, self.taught_weight = s.teacher_layer, s.teacher_weight
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The loss of a batch: of its letters, and shares of how far two maskings are apart, of its phonemes', and of how far a layer is from the teacher."""
+        """The loss of a batch: of its letters, and shares of what else is learned.
+
+        That is how far two maskings are apart, the loss of the phonemes, and how far a layer is from the teacher.
+        """
         maskings = 2 if self.consistency else 1  # of each clip
         mask, labels, phonemes = (
             rows if rows is None else rows.to(self.model.device).repeat(maskings, 1)
@@ -362,19 +377,16 @@ class Learner(torch.nn.Module):
             attention_mask=mask,
             output_hidden_states=phonemes is not None or batch.taught is not None,
         )
-        lengths, logits = (
-            self.model._get_feat_extract_output_lengths(mask.sum(1)),
-            self.model.lm_head(heard.last_hidden_state),
-        )
+        lengths = self.model._get_feat_extract_output_lengths(mask.sum(1))
+        logits = self.model.lm_head(heard.last_hidden_state)
         loss = ctc_loss(logits, lengths, labels)
         if self.consistency:
             loss = loss + self.consistency * disagreement(logits, lengths, (labels >= 0).sum(1))
         if phonemes is not None:
             loss = loss + self.weight * ctc_loss(self.phonemes(heard.hidden_states[self.layer]), lengths, phonemes)
         if batch.taught is not None:
-            apart = self.taught(
-                heard.hidden_states[self.taught_layer], batch.taught.to(self.model.device).repeat(maskings, 1, 1)
-            )
+            states = batch.taught.to(self.model.device).repeat(maskings, 1, 1)
+            apart = self.taught(heard.hidden_states[self.taught_layer], states)
             if not batch.taught[..., 0].isnan().all():
                 self.apart.append(apart.item())
             loss = loss + self.taught_weight * apart
@@ -384,7 +396,8 @@ class Learner(torch.nn.Module):
 class TaughtHead(torch.nn.Module):
     """What a middle layer's states say that the teacher's are, each of whose dimensions is taken in its own measure.
 
-    H.-J. Chang and others, 2022, "DistilHuBERT: Speech representation learning by layer-wise distillation of hidden-unit BERT".
+    H.-J. Chang and others, 2022, "DistilHuBERT: Speech representation learning by layer-wise distillation of
+    hidden-unit BERT".
     """
 
     def __init__(self, hidden_size: int):
@@ -394,25 +407,25 @@ class TaughtHead(torch.nn.Module):
         self.register_buffer("deviation", torch.ones(WIDTH))
 
     def measure(self, clips: dict[str, list[Clip]], seed: int) -> None:
-        """Take the measure of the teacher's dimensions from at most 200 clips of each kind, unless that has been done."""
+        """Measure the teacher's dimensions on at most 200 clips of each kind, unless that has been done."""
         if self.mean.any():
             return
-        taught = [
-            c.taught
-            for of_kind in clips.values()
-            for c in random.Random(seed).sample(of_kind, min(200, len(of_kind)))
-            if c.taught is not None
-        ]
+        some = [random.Random(seed).sample(of_kind, min(200, len(of_kind))) for of_kind in clips.values()]
+        taught = [c.taught for of_kind in some for c in of_kind if c.taught is not None]
         if not taught:
             raise SystemExit(
-                "--teacher-weight: no training part in --work-dir has a teacher's states. Write them with training/teacher.py."
+                "--teacher-weight: no training part in --work-dir has a teacher's states. "
+                "Write them with training/teacher.py."
             )
         rows = torch.from_numpy(np.concatenate(taught).astype(np.float32))
         self.mean.copy_(rows.mean(0))
         self.deviation.copy_(rows.std(0))
 
     def forward(self, states: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
-        """The mean square error, of states (B, T, D) and the teacher's (B, T, 288), NaN where it says nothing; 1 is what the mean alone would have."""
+        """The mean square error of states (B, T, D); 1 is what the teacher's mean alone would have.
+
+        The teacher's states (B, T, 288) are NaN where it says nothing.
+        """
         said = ~taught[..., :1].isnan()  # (B, T, 1)
         wanted = (taught.nan_to_num() - self.mean) / self.deviation
         # whole, not those frames alone: sizes that never come again would not be given back
@@ -421,29 +434,25 @@ class TaughtHead(torch.nn.Module):
 
 
 def disagreement(logits: torch.Tensor, lengths: torch.Tensor, letters: torch.Tensor) -> torch.Tensor:
-    """How far the first half of a batch, logits (2 B, T, V), is from the second, the same clips masked otherwise: the divergence of each from the other, held fast, over all frames for each letter.
+    """How far the first half of a batch, logits (2 B, T, V), is from the second, the same clips masked otherwise.
 
+    It is the divergence of each half from the other, held fast, summed over the frames, for each letter.
     Z. Yao and others, 2024, "CR-CTC: Consistency regularization on CTC for improved speech recognition".
     """
     a, b = logits.float().log_softmax(-1).chunk(2)  # (B, T, V)
-    # (B, T)
-    apart = sum(
-        torch.nn.functional.kl_div(x, y.detach(), reduction="none", log_target=True).sum(-1)
-        for x, y in ((a, b), (b, a))
-    )
+    kl_div = partial(torch.nn.functional.kl_div, reduction="none", log_target=True)
+    apart = kl_div(a, b.detach()).sum(-1) + kl_div(b, a.detach()).sum(-1)  # (B, T)
     heard = torch.arange(apart.shape[1], device=apart.device) < lengths[: len(a), None]
     return (apart * heard / letters[: len(a), None].clamp(min=1)).sum(1).mean() / 2
 
 
 def ctc_loss(logits: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean CTC loss for each label of a clip, 0 being the blank: logits (B, T, V), lengths (B,), labels (B, N) with -100 after the ends."""
-    return torch.nn.functional.ctc_loss(
-        logits.transpose(0, 1).float().log_softmax(-1),
-        labels[labels >= 0],
-        lengths,
-        (labels >= 0).sum(1),
-        zero_infinity=True,
-    )
+    """Mean CTC loss for each label of a clip, 0 being the blank.
+
+    logits (B, T, V), lengths (B,), labels (B, N) with -100 after the ends -> ().
+    """
+    emissions, there = logits.transpose(0, 1).float().log_softmax(-1), labels >= 0
+    return torch.nn.functional.ctc_loss(emissions, labels[there], lengths, there.sum(1), zero_infinity=True)
 
 
 def save_checkpoint(path: Path, learner: Learner, optimizer: MuonAdamW, state: State) -> None:
@@ -468,7 +477,8 @@ def load_checkpoint(
     saved = torch.load(path, map_location=model.device, weights_only=True)
     if optimizer is not None and "taught" not in saved:
         raise SystemExit(
-            f"{path} was written before there were teachers. Begin a new training with --init-from {path}, and another --checkpoint."
+            f"{path} was written before there were teachers. "
+            f"Begin a new training with --init-from {path}, and another --checkpoint."
         )
     model.load_state_dict(saved["model"])
     if learner is not None:
@@ -490,10 +500,14 @@ def step(
 
 
 def grown(weights: HubertForCTC, s: Settings) -> HubertForCTC:
-    """A model of the settings' size that computes just what smaller `weights` do: its further layers add nothing until they have learned to."""
+    """A model of the settings' size that computes just what smaller `weights` do.
+
+    Its further layers add nothing until they have learned to.
+    """
     if weights.config.num_hidden_layers > s.layers:
         raise SystemExit(
-            f"--init-from: its weights have {weights.config.num_hidden_layers} layers and --layers says {s.layers}; layers can be added, not taken away."
+            f"--init-from: its weights have {weights.config.num_hidden_layers} layers and --layers says {s.layers}; "
+            "layers can be added, not taken away."
         )
     model = HubertForCTC(make_config(s))
     missing = model.load_state_dict(weights.state_dict(), strict=False).missing_keys
@@ -509,7 +523,10 @@ def grown(weights: HubertForCTC, s: Settings) -> HubertForCTC:
 
 
 def compile_parts(model: HubertForCTC) -> None:
-    """Compile what is called for every batch, part by part, so that equal layers share their code; what that is worth depends on the CPU."""
+    """Compile what is called for every batch, part by part, so that equal layers share their code.
+
+    What that is worth depends on the CPU.
+    """
     hubert = model.hubert
     convolutions = () if isinstance(hubert.feature_extractor, RowsEncoder) else hubert.feature_extractor.conv_layers
     for part in (*convolutions, hubert.feature_projection, hubert.encoder.pos_conv_embed, *hubert.encoder.layers):
@@ -564,10 +581,8 @@ def train(
     if compiled:
         compile_parts(model)
     clips, tests = load_clips(folder, s), load_tests(folder, at_most=20)
-    print(
-        f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, clips: { {k: len(v) for k, v in clips.items()} }",
-        flush=True,
-    )
+    million, n_clips = sum(p.numel() for p in model.parameters()) / 1e6, {k: len(v) for k, v in clips.items()}
+    print(f"{million:.2f} M parameters, clips: {n_clips}", flush=True)
     if s.teacher_weight:
         learner.taught.measure(clips, s.seed)
     stream, losses = batches(clips, s, s.seed + state.step, easy=lambda: state.easy), deque(maxlen=100)
@@ -613,12 +628,14 @@ def greedy_text(ids: list[int]) -> str:
 @torch.inference_mode()
 def read_clips(model: HubertForCTC, clips: list[Clip]) -> list[str]:
     """What the model hears, clip by clip."""
-    heard = []
-    for clip in clips:
-        x = clip.samples.astype(np.float32)
-        x = torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7))[None].to(model.device, model.dtype)  # (1, n)
-        heard.append(greedy_text(model(x).logits[0].argmax(-1).tolist()))  # (T, V) -> (T,)
-    return heard
+    return [greedy_text(logits_of(model, clip).argmax(-1).tolist()) for clip in clips]  # (T, V) -> (T,)
+
+
+def logits_of(model: HubertForCTC, clip: Clip) -> torch.Tensor:
+    """The model's logits of one clip, without padding: (T, V)."""
+    x = clip.samples.astype(np.float32)
+    x = torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7))[None].to(model.device, model.dtype)  # (1, n)
+    return model(x).logits[0]
 
 
 def score(clips: list[Clip], heard: list[str]) -> dict[str, float]:
@@ -637,7 +654,10 @@ def score(clips: list[Clip], heard: list[str]) -> dict[str, float]:
 
 
 def quick_wer(model: HubertForCTC, tests: dict[str, list[Clip]]) -> dict[str, float]:
-    """Word error rate, in percent, of each test, in the midst of training; read by a copy, whose layers are not compiled anew for every length."""
+    """Word error rate, in percent, of each test, in the midst of training.
+
+    A copy reads them, whose layers are not compiled anew for every length.
+    """
     copy = HubertForCTC(model.config).to(model.device).eval()
     copy.load_state_dict(model.state_dict())
     return {name: score(clips, read_clips(copy, clips))["wer"] for name, clips in tests.items() if clips}
@@ -658,25 +678,18 @@ def evaluate(model_folder: Path, folder: Path, dtype: torch.dtype, examples: int
 
 @torch.inference_mode()
 def search_clips(model: HubertForCTC, clips: list[Clip], language_model: Path, n: int = 16) -> list[dict]:
-    """What the service makes of the clips with a folder's language model: the greedy reading, and its beam search's n best, each with its score and its language model's part of it."""
+    """What the service makes of the clips with a folder's language model.
+
+    That is the greedy reading, and its beam search's n best, each with its score and its language model's part of it.
+    """
     search = BeamSearch.from_pretrained(str(language_model), SYMBOLS)
     rows = []
     for clip in clips:
-        x = clip.samples.astype(np.float32)
-        # (T, V)
-        emissions = (
-            model(torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7))[None]).logits[0].log_softmax(-1).numpy()
-        )
+        emissions = logits_of(model, clip).log_softmax(-1).numpy()  # (T, V)
         greedy = greedy_text(emissions.argmax(-1).tolist())
-        rows.append(
-            {
-                "heard": greedy,
-                "readings": [
-                    [h.text, round(h.total, 3), round(h.lm, 3)]
-                    for h in weighed_again(search(emissions, PipelineConfig.listed, "", greedy), n)
-                ],
-            }
-        )
+        found = weighed_again(search(emissions, PipelineConfig.listed, "", greedy), n)
+        readings = [[h.text, round(h.total, 3), round(h.lm, 3)] for h in found]
+        rows.append({"heard": greedy, "readings": readings})
     return rows
 
 
@@ -684,22 +697,23 @@ HEARD = Augmentation(noise=0.75, snr_range=(0.0, 25.0))  # noisier than what is 
 
 
 def hear(weights: Path, s: Settings, folder: Path, n: int, out: Path, language_model: Path | None) -> None:
-    """Write what weights (a checkpoint, or a folder) hear in `n` augmented training clips, lines {"text", "heard"} and the search's "readings" where it has a language model: train_llama.py's --hypotheses."""
+    """Write what weights (a checkpoint, or a folder) hear in `n` augmented training clips.
+
+    The lines {"text", "heard"}, with "readings" of the search where it has a language model, are train_llama.py's
+    --hypotheses.
+    """
     model = load_weights(weights, s).eval()
     clips, rng = load_clips(folder, s), np.random.default_rng(s.seed)
     spoken = [c for kind, of_kind in clips.items() if not kind.startswith("real ") for c in of_kind]
-    changed = [
-        replace(c, samples=augment(c.samples, rng, HEARD))
-        for c in random.Random(s.seed).sample(spoken, min(n, len(spoken)))
-    ]
-    read = (
-        search_clips(model, changed, language_model)
-        if language_model
-        else [{"heard": text} for text in read_clips(model, changed)]
-    )
-    rows = [{"text": c.text, **row} for c, row in zip(changed, read, strict=True)]
+    drawn = random.Random(s.seed).sample(spoken, min(n, len(spoken)))
+    noisy = [replace(c, samples=augment(c.samples, rng, HEARD)) for c in drawn]
+    if language_model:
+        heard = search_clips(model, noisy, language_model)
+    else:
+        heard = [{"heard": text} for text in read_clips(model, noisy)]
+    rows = [{"text": c.text, **row} for c, row in zip(noisy, heard, strict=True)]
     out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    print(f"{out}: {len(rows)} clips, word error rate {score(changed, [row['heard'] for row in rows])['wer']} %")
+    print(f"{out}: {len(rows)} clips, word error rate {score(noisy, [row['heard'] for row in rows])['wer']} %")
 
 
 # Export
@@ -724,17 +738,16 @@ def export(model: HubertForCTC, state: State, s: Settings, out: Path, more: dict
 
 
 def export_checkpoint(s: Settings, checkpoint: Path, out: Path, before: Path | None = None, share: float = 1.0) -> None:
-    """Export what a checkpoint holds; or so large a share of it, the rest being the weights that its training began with.
+    """Export what a checkpoint holds; or so large a share of it, the rest being the weights that it began with.
 
-    Between the two lie models that hear the old voices nearly as well as before and the new ones as well as the last (M. Wortsman and others, 2022, "Robust fine-tuning of zero-shot models").
+    Between the two lie models that hear the old voices nearly as well as before and the new ones as well as the last
+    (M. Wortsman and others, 2022, "Robust fine-tuning of zero-shot models").
     """
     model = HubertForCTC(make_config(s))
     state = load_checkpoint(checkpoint, model)
     if before:
-        old = load_weights(before, s).state_dict()
-        model.load_state_dict(
-            {name: torch.lerp(old[name], weight, share) for name, weight in model.state_dict().items()}
-        )
+        old, new = load_weights(before, s).state_dict(), model.state_dict()
+        model.load_state_dict({name: torch.lerp(old[name], weight, share) for name, weight in new.items()})
     export(model, state, s, out, {"share_of_these_weights": share} if before else {})
 
 
@@ -744,6 +757,20 @@ def export_checkpoint(s: Settings, checkpoint: Path, out: Path, before: Path | N
 def parse_args() -> argparse.Namespace:
     """The command line; every number of `Settings` has its flag."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_files(parser)
+    add_measuring(parser)
+    settings = parser.add_argument_group("settings")
+    for f in fields(Settings):
+        if f.name not in ("conv_dim", "buckets", "augmentation"):
+            is_flag = isinstance(f.default, bool)
+            kind = {"action": argparse.BooleanOptionalAction} if is_flag else {"type": type(f.default)}
+            name = "--" + f.name.replace("_", "-")
+            settings.add_argument(name, **kind, default=f.default, help=f"default {f.default}")
+    return parser.parse_args()
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """The options that say where things lie, and how the machine is used."""
     where = parser.add_argument_group("files")
     where.add_argument(
         "--work-dir",
@@ -756,7 +783,8 @@ def parse_args() -> argparse.Namespace:
     where.add_argument(
         "--init-from",
         type=Path,
-        help="start from the weights of this folder or checkpoint, not from random ones; --hear without a checkpoint hears with them",
+        help="start from the weights of this folder or checkpoint, not from random ones; "
+        "--hear without a checkpoint hears with them",
     )
     where.add_argument(
         "--threads",
@@ -767,8 +795,12 @@ def parse_args() -> argparse.Namespace:
     where.add_argument(
         "--compile",
         action="store_true",
-        help="compile the layers: half as fast again on one CPU and 2 % on another, after some minutes; needs a C++ compiler and Python's headers",
+        help="compile the layers, which helps some CPUs, after some minutes; needs a C++ compiler and Python's headers",
     )
+
+
+def add_measuring(parser: argparse.ArgumentParser) -> None:
+    """The options of what is done instead of training."""
     do = parser.add_argument_group("instead of training")
     do.add_argument("--export", action="store_true", help="only write the checkpoint to --out")
     do.add_argument(
@@ -793,16 +825,6 @@ def parse_args() -> argparse.Namespace:
     do.add_argument("--clips", type=int, default=6000, help="how many clips --hear reads")
     do.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="what --evaluate computes in")
     do.add_argument("--examples", type=int, default=0, help="clips of each test that --evaluate shows")
-    settings = parser.add_argument_group("settings")
-    for f in fields(Settings):
-        if f.name not in ("conv_dim", "buckets", "augmentation"):
-            kind = (
-                {"action": argparse.BooleanOptionalAction} if isinstance(f.default, bool) else {"type": type(f.default)}
-            )
-            settings.add_argument(
-                "--" + f.name.replace("_", "-"), **kind, default=f.default, help=f"default {f.default}"
-            )
-    return parser.parse_args()
 
 
 def main() -> None:
@@ -820,14 +842,8 @@ def main() -> None:
     if args.evaluate:
         evaluate(args.evaluate, args.work_dir, getattr(torch, args.dtype), args.examples)
     elif args.hear:
-        hear(
-            args.init_from if args.init_from and not checkpoint.exists() else checkpoint,
-            s,
-            args.work_dir,
-            args.clips,
-            args.hear,
-            args.language_model,
-        )
+        weights = args.init_from if args.init_from and not checkpoint.exists() else checkpoint
+        hear(weights, s, args.work_dir, args.clips, args.hear, args.language_model)
     elif args.export:
         export_checkpoint(s, checkpoint, args.out, args.init_from if args.share < 1 else None, args.share)
     else:

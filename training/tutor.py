@@ -14,7 +14,7 @@ import json
 import random
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from functools import lru_cache
@@ -83,7 +83,11 @@ class Turn:
         return _quotes(self.context, self.transcript)
 
     def quoting(self) -> "Turn":
-        """The turn with what can be answered from its quotes: one that asks for the page repeats them when the fact is in them, and has no answer when it is not, which teaches to invent."""
+        """The turn with what can be answered from its quotes.
+
+        One that asks for the page repeats them when the fact is in them. It has no answer when the fact is not:
+        an answer would teach to invent.
+        """
         if self.kind not in FROM_THE_PAGE:
             return self
         said = [quote.text for quote in self.quotes]
@@ -151,22 +155,26 @@ def load_families() -> list[dict]:
 
 
 def load_mishearings(path: Path) -> dict[str, list[str]]:
-    """Word -> what a recogniser wrote for it, out of lines {"text", "heard"} and the first of "readings", where there are some; one entry for each time."""
+    """Word -> what a recogniser wrote for it, one entry for each time.
+
+    The file has lines {"text", "heard"}; where a line has "readings", the first of them counts too.
+    """
     found = defaultdict(list)
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    for said, wrote in (
-        (row["text"], heard)
-        for row in rows
-        for heard in (row["heard"], *(text for text, *_ in row.get("readings", [])[:1]))
-    ):
-        text, heard = plain(said).split(), plain(wrote).split()
-        for tag, a, b, c, d in SequenceMatcher(None, text, heard, autojunk=False).get_opcodes():
-            if tag == "equal" or tag == "replace" and b - a == d - c:
-                for word, wrote in zip(text[a:b], heard[c:d], strict=True):
-                    found[word].append(wrote)
-            elif tag == "replace" and b - a == 1:
-                found[text[a]].append(" ".join(heard[c:d]))
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        for wrote in (row["heard"], *(text for text, *_ in row.get("readings", [])[:1])):
+            for said, heard in aligned(plain(row["text"]).split(), plain(wrote).split()):
+                found[said].append(heard)
     return dict(found)
+
+
+def aligned(said: list[str], heard: list[str]) -> Iterator[tuple[str, str]]:
+    """Each word that was said with what was heard for it, where that can be told."""
+    for tag, a, b, c, d in SequenceMatcher(None, said, heard, autojunk=False).get_opcodes():
+        if tag == "equal" or tag == "replace" and b - a == d - c:
+            yield from zip(said[a:b], heard[c:d], strict=True)
+        elif tag == "replace" and b - a == 1:
+            yield said[a], " ".join(heard[c:d])
 
 
 def load_material(held_out: bool = False, hypotheses: Path | None = None, sentences: Sequence[str] = ()) -> Material:
@@ -180,32 +188,23 @@ def load_material(held_out: bool = False, hypotheses: Path | None = None, senten
     )
     kept = set() if held_out else set(plain(" ".join(HELD_OUT_UNKNOWN)).split())
     stems = {word.rstrip("s") for word in known | kept} | FUNCTION_WORDS
-    common = (
-        []
-        if held_out
-        else [
-            word
-            for s in sentences
-            for word in s.split()
-            if len(word) > 2 and word.isalpha() and word.rstrip("s") not in stems
-        ]
-    )
-    rare = {word for s in sentences for word in s.split() if len(word) > 5 and word.isalpha()} - known - kept
+    words = [word for s in sentences for word in s.split() if word.isalpha()]
+    common = [] if held_out else [word for word in words if len(word) > 2 and word.rstrip("s") not in stems]
+    rare = {word for word in words if len(word) > 5} - known - kept
     unknown = [u for u in unknown if bare(u).lower() not in known] * 20
-    own = [c[key] for c in concepts for key in ("definition", "detail", "example", "misconception")] + [
-        f["answer"] for p in passages for f in p["facts"]
-    ]
+    own = [c[key] for c in concepts for key in ("definition", "detail", "example", "misconception")]
+    own += [f["answer"] for p in passages for f in p["facts"]]
     own = [x for x in own if is_test(plain(x)) == held_out]  # what HuBERT is measured on is not dictated either
     return Material(
-        concepts,
-        passages,
-        families,
-        [*own, *sentences],
-        unknown,
-        sorted(rare),
-        common,
-        held_out,
-        load_mishearings(hypotheses) if hypotheses else {},
+        concepts=concepts,
+        passages=passages,
+        families=families,
+        sentences=[*own, *sentences],
+        unknown=unknown,
+        rare=sorted(rare),
+        common=common,
+        held_out=held_out,
+        mishearings=load_mishearings(hypotheses) if hypotheses else {},
     )
 
 
@@ -214,7 +213,12 @@ def load_material(held_out: bool = False, hypotheses: Path | None = None, senten
 
 def is_test(sentence: str) -> bool:
     """Whether a sentence is kept for measuring: one in twelve, decided by its hash."""
-    return int(hashlib.sha256(sentence.encode()).hexdigest()[:8], 16) % 12 == 0
+    return hashed(sentence) % 12 == 0
+
+
+def hashed(text: str) -> int:
+    """A number of 32 bits that a text has always and everywhere."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)
 
 
 def number(n: int) -> str:
@@ -262,17 +266,17 @@ def plain(text: str) -> str:
 
 
 def misheard(text: str, rng: random.Random, rate: float, mishearings: Mapping[str, Sequence[str]]) -> str:
-    """The text as a recogniser may write it: words spelt as they sound, split or merged, `rate` of them. A word that a real recogniser has read is written as it was read, rightly or not."""
+    """The text as a recogniser may write it: words spelt as they sound, split or merged, `rate` of them.
+
+    A word that a real recogniser has read is written as it was read, rightly or not.
+    """
     words = []
     for word in plain(text).split():
         if rng.random() < rate:
-            word = (
-                rng.choice(mishearings[word])
-                if word in mishearings
-                else word
-                if mishearings and rng.random() < 0.6
-                else misspelt(word, rng)
-            )
+            if word in mishearings:
+                word = rng.choice(mishearings[word])
+            elif not mishearings or rng.random() >= 0.6:
+                word = misspelt(word, rng)
         if words and rng.random() < rate * 0.04:
             words[-1] += word
         else:
@@ -310,7 +314,7 @@ def course_header(rng: random.Random) -> str:
 
 
 def invented_page(rng: random.Random, m: Material) -> Page:
-    """Some facts of an invented thing: they can only be read, not known. One that is left out is asked for all the same."""
+    """Some facts of an invented thing, which can only be read, not known; one that is left out is asked for too."""
     family = rng.choice(m.families)
     it = family["about"].format(**slots(rng))
     facts = rng.sample(family["facts"], min(len(family["facts"]), rng.choice([2, 3, 3, 4, 5])))
@@ -333,70 +337,57 @@ def invented_page(rng: random.Random, m: Material) -> Page:
 def passage_page(rng: random.Random, m: Material) -> Page:
     """A passage of the curriculum; the last phrasing of each question is held out."""
     passage = rng.choice(m.passages)
-    return otherwise(
-        rng,
-        m,
-        Page(
-            passage["title"],
-            passage["passage"],
-            [
-                Question("passage", q, f["answer"], f["key"])
-                for f in passage["facts"]
-                for q in (f["questions"] if m.held_out else f["questions"][:-1] or f["questions"])
-            ],
-        ),
-    )
+    questions = [
+        Question("passage", q, f["answer"], f["key"])
+        for f in passage["facts"]
+        for q in (f["questions"] if m.held_out else f["questions"][:-1] or f["questions"])
+    ]
+    return otherwise(rng, m, Page(passage["title"], passage["passage"], questions))
 
 
 def otherwise(rng: random.Random, m: Material, page: Page) -> Page:
-    """The page with other words for some of its own, wherever they come up: in training most pages say what they say only once, or they would be known by heart and not read."""
+    """The page with other words for some of its own, wherever they come up.
+
+    So most pages of a training say what they say only once: else they would be known by heart and not read.
+    """
     if m.held_out or not m.rare or rng.random() < 0.15:
         return page
     words = [w for w in dict.fromkeys(re.findall(r"[A-Za-z]{5,}", page.text)) if w.lower() not in FUNCTION_WORDS]
     others = {w.lower(): rng.choice(m.rare) for w in words if rng.random() < rng.choice([0.2, 0.5])}
 
+    def other(word: re.Match) -> str:
+        """The word that stands for one, with a capital where it has one."""
+        new = others.get(word[0].lower(), word[0])
+        return capital(new) if word[0][0].isupper() else new
+
     def say(text: str) -> str:
         """A text with the other words."""
-        return re.sub(
-            r"[A-Za-z]{5,}", lambda w: (capital if w[0][0].isupper() else str)(others.get(w[0].lower(), w[0])), text
-        )
+        return re.sub(r"[A-Za-z]{5,}", other, text)
 
-    return Page(
-        say(page.title),
-        say(page.text),
-        [
-            Question(
-                q.kind,
-                say(q.text),
-                say(q.answer) if q.answer != UNKNOWN else UNKNOWN,
-                say(q.key) if q.answer != UNKNOWN else q.key,
-            )
-            for q in page.questions
-        ],
-    )
+    def ask(q: Question) -> Question:
+        """A question with the other words; that the answer is not known is said as ever."""
+        if q.answer == UNKNOWN:
+            return replace(q, text=say(q.text))
+        return Question(q.kind, say(q.text), say(q.answer), say(q.key))
+
+    return Page(say(page.title), say(page.text), list(map(ask, page.questions)))
 
 
 def unread(rng: random.Random, m: Material) -> list[str]:
     """One to three sentences that nobody has said before; often they begin alike, as those about one thing do."""
     drawn = [plain(x).split()[:14] for x in rng.sample(m.sentences, rng.choice([1, 1, 2, 3]))]
     start = [rng.choice([rng.choice(m.rare or ["it"]), invented_word(rng)]) for _ in range(rng.choice([0, 1, 2]))]
-    said = [
-        [
-            *start,
-            *(
-                rng.choice(m.rare)
-                if m.rare and rng.random() < 0.2
-                else capital(invented_word(rng))
-                if rng.random() < 0.06
-                else number(rng.randrange(101))
-                if rng.random() < 0.05
-                else w
-                for w in x
-            ),
-        ]
-        for x in drawn
-    ]
+    said = [[*start, *(replaced(rng, m, word) for word in x)] for x in drawn]
     return [capital(" ".join(x)) + "." for x in said]
+
+
+def replaced(rng: random.Random, m: Material, word: str) -> str:
+    """The word, or now and then a rare one, a name or a number."""
+    if m.rare and rng.random() < 0.2:
+        return rng.choice(m.rare)
+    if rng.random() < 0.06:
+        return capital(invented_word(rng))
+    return number(rng.randrange(101)) if rng.random() < 0.05 else word
 
 
 def assorted_page(rng: random.Random, m: Material) -> Page:
@@ -466,12 +457,14 @@ def slots(rng: random.Random) -> dict[str, str]:
 
 
 def phrasing(rng: random.Random, m: Material, phrasings: Sequence[str]) -> str:
-    """One of this side's phrasings; in training now and then words that nobody asks with, so that what is asked about counts and not how."""
+    """One of this side's phrasings.
+
+    In training it is now and then words that nobody asks with, so that what is asked about counts and not how.
+    """
     if m.held_out or not m.sentences or rng.random() < 0.85:
         return rng.choice(m.phrasings(phrasings))
-    return capital(" ".join(plain(rng.choice(m.sentences)).split()[: rng.randrange(1, 5)])) + rng.choice(
-        [" {}.", " {}?"]
-    )
+    words = plain(rng.choice(m.sentences)).split()[: rng.randrange(1, 5)]
+    return capital(" ".join(words)) + rng.choice([" {}.", " {}?"])
 
 
 def concept_question(rng: random.Random, m: Material) -> Question:
@@ -480,9 +473,8 @@ def concept_question(rng: random.Random, m: Material) -> Question:
     name, definition = concept["concept"] if rng.random() < 0.9 else bare(concept["concept"]), concept["definition"]
     kind = rng.choices(["definition", "example", "mistake", "detail", "compare", "check"], [54, 11, 13, 10, 7, 12])[0]
     if kind == "definition":
-        return Question(
-            kind, phrasing(rng, m, ASK).format(name), f"{definition} For example: {concept['example']}", definition
-        )
+        answer = f"{definition} For example: {concept['example']}"
+        return Question(kind, phrasing(rng, m, ASK).format(name), answer, definition)
     if kind == "compare":
         other = rng.choice([c for c in m.concepts if c["concept"] in concept["related"]] or [other])
         both = f"{definition} {other['definition']}"
@@ -490,9 +482,8 @@ def concept_question(rng: random.Random, m: Material) -> Question:
     if kind == "check":
         return check_question(rng, m, concept, other)
     if kind == "detail":
-        return Question(
-            kind, rng.choice(m.phrasings(DETAIL)).format(name), f"{definition} {concept['detail']}", concept["detail"]
-        )
+        answer = f"{definition} {concept['detail']}"
+        return Question(kind, rng.choice(m.phrasings(DETAIL)).format(name), answer, concept["detail"])
     phrasings, source = {"example": (EXAMPLE, "example"), "mistake": (MISTAKE, "misconception")}[kind]
     return Question(kind, rng.choice(m.phrasings(phrasings)).format(name), concept[source], concept[source])
 
@@ -502,31 +493,24 @@ def check_question(rng: random.Random, m: Material, concept: dict, other: dict) 
     said, answer = concept["definition"], f"Yes, that is right. {concept['detail']}"
     if rng.random() < 0.5 and (wrong := about_another(other, concept["concept"])) != other["definition"]:
         said, answer = wrong, f"No, that is not right. {concept['definition']}"
-    return Question(
-        "check",
-        rng.choice(m.phrasings(CHECK)).format(small(said, concept["concept"])),
-        answer,
-        answer.split(",")[0] + ",",
-    )
+    text = rng.choice(m.phrasings(CHECK)).format(small(said, concept["concept"]))
+    return Question("check", text, answer, answer.split(",")[0] + ",")
 
 
 def about_another(concept: dict, name: str) -> str:
     """A concept's definition, said of something else; unchanged where it does not begin with the concept."""
-    start = capital(concept["concept"]) + " "
-    return (
-        capital(name) + " " + concept["definition"].removeprefix(start)
-        if concept["definition"].startswith(start)
-        else concept["definition"]
-    )
+    start, definition = capital(concept["concept"]) + " ", concept["definition"]
+    return f"{capital(name)} {definition.removeprefix(start)}" if definition.startswith(start) else definition
 
 
 def is_kept(a: int, op: str, b: int) -> bool:
-    """Whether a sum is kept for measuring: one in three of those whose numbers end alike. (All of them once were; then nobody could learn what eight and eight make.)"""
-    return (
-        op in ("plus", "minus")
-        and (a - b) % 10 == 0
-        and int(hashlib.sha256(f"{max(a, b)} {op} {min(a, b)}".encode()).hexdigest()[:8], 16) % 3 == 0
-    )
+    """Whether a sum is kept for measuring: one in three of those whose numbers end alike, chosen by its hash.
+
+    If all of those were kept, no training would show what eight and eight make.
+    """
+    if op not in ("plus", "minus") or (a - b) % 10:
+        return False
+    return hashed(f"{max(a, b)} {op} {min(a, b)}") % 3 == 0
 
 
 def result(a: int, op: str, b: int) -> int:
@@ -546,37 +530,37 @@ def draw_numbers(rng: random.Random, op: str) -> tuple[int, int]:
 
 
 def arithmetic_question(rng: random.Random, m: Material) -> Question:
-    """A sum within 100, in words, done in two steps where both numbers have tens and ones; what is kept for measuring is no step of training's."""
+    """A sum within 100, in words, done in two steps where both numbers have tens and ones.
+
+    What is kept for measuring is no step of training's.
+    """
     op = rng.choice(["plus", "plus", "minus", "minus", "times", "divided by"])
     while True:
         a, b = draw_numbers(rng, op)
         tens, ones = (b // 10 * 10, b % 10) if op in ("plus", "minus") and a > 10 and b > 10 else (b, 0)
         between = result(a, op, tens)
-        if op in ("times", "divided by") or (
-            is_kept(a, op, b)
-            if m.held_out
-            else not (is_kept(a, op, b) or is_kept(a, op, tens) or is_kept(between, op, ones))
-        ):
+        if op in ("times", "divided by"):
+            break
+        if m.held_out and is_kept(a, op, b):
+            break
+        if not m.held_out and not any(is_kept(x, op, y) for x, y in ((a, b), (a, tens), (between, ones))):
             break
     said, last = f"{number(a)} {op} {number(b)}", number(result(a, op, b))
     steps = f"{number(a)} {op} {number(tens)} is {number(between)}, {op} {number(ones)} is {last}. So " if ones else ""
-    return Question(
-        "arithmetic", phrasing(rng, m, SUM).format(said), capital(f"{steps}{said} is {last}."), f"is {last}."
-    )
+    text = phrasing(rng, m, SUM).format(said)
+    return Question("arithmetic", text, capital(f"{steps}{said} is {last}."), f"is {last}.")
 
 
 def running_sum(rng: random.Random, steps: int) -> list[tuple[str, str]]:
-    """Sums in a row, each of what the one before made: (", plus eight is", " eighty five"); none that is kept for measuring."""
+    """Sums in a row, each of what the one before made, none kept for measuring: (", plus eight is", " eighty five")."""
     now, said = rng.randrange(101), []
     while len(said) < steps:
-        op, b = (
-            rng.choice(["plus", "minus"]),
-            rng.choice([rng.randrange(1, 11), rng.randrange(1, 10) * 10, rng.randrange(20)]),
-        )
+        op = rng.choice(["plus", "minus"])
+        b = rng.choice([rng.randrange(1, 11), rng.randrange(1, 10) * 10, rng.randrange(20)])
         if 0 <= result(now, op, b) <= 100 and not is_kept(now, op, b):
-            said.append(
-                (f"{', ' if said else number(now) + ' '}{op} {number(b)} is", f" {number(now := result(now, op, b))}")
-            )
+            asked = f"{', ' if said else number(now) + ' '}{op} {number(b)} is"
+            now = result(now, op, b)
+            said.append((asked, f" {number(now)}"))
     return said
 
 
@@ -593,13 +577,11 @@ def unknown_question(rng: random.Random, m: Material) -> Question:
     elif m.held_out or u < 0.55 or not m.rare:
         about = rng.choice([*m.unknown, *m.rare])
     elif u < 0.8:
-        about = rng.choice(["{}", "{}", "a {}", "a {}", "the {}", "{} {}"]).format(
-            *(rng.choice(m.common) for _ in range(2))
-        )
+        pattern = rng.choice(["{}", "{}", "a {}", "a {}", "the {}", "{} {}"])
+        about = pattern.format(*(rng.choice(m.common) for _ in range(2)))
     else:
-        about = rng.choice(THINGS).format(
-            *(invented_word(rng) if rng.random() < 0.1 else rng.choice(m.rare) for _ in range(2))
-        )
+        pattern = rng.choice(THINGS)
+        about = pattern.format(*(invented_word(rng) if rng.random() < 0.1 else rng.choice(m.rare) for _ in range(2)))
     return Question("unknown", phrasing(rng, m, ASK).format(about), UNKNOWN, "do not know")
 
 
@@ -620,7 +602,7 @@ def dictation(rng: random.Random, m: Material) -> Question:
 
 # words misheard: without and with a real recogniser's readings, some of which are right
 RATES = {False: [0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.3], True: [0, 0, 0, 0.1, 0.3, 0.5, 1, 1]}
-# with their shares
+# questions that need no page, and pages, each with its share
 ABOUT_ANYTHING = {
     dictation: 14,
     concept_question: 46,
@@ -636,27 +618,29 @@ PAGES = {passage_page: 36, invented_page: 26, assorted_page: 30, terms_page: 8}
 
 
 def make_lesson(rng: random.Random, m: Material, n: int) -> list[Turn]:
-    """`n` turns with the same context. What training's HuBERT is measured on, nobody says in training's lessons either (but for small talk, of which there is not so much)."""
+    """`n` turns with the same context.
+
+    What training's HuBERT is measured on, nobody says in training's lessons either; small talk, of which there is
+    little, is the exception.
+    """
     context, about = "", []
     if (u := rng.random()) > 0.3:
-        pages = (
-            [rng.choices(list(PAGES), PAGES.values())[0](rng, m) for _ in range(rng.choice([1, 1, 1, 1, 1, 2, 3]))]
-            if u > 0.38
-            else []
-        )
+        n_pages = rng.choice([1, 1, 1, 1, 1, 2, 3]) if u > 0.38 else 0
+        pages = [one_of(rng, PAGES)(rng, m) for _ in range(n_pages)]
         context = "\n".join(x for x in (course_header(rng), *(lay_out(rng, page) for page in pages)) if x)
         about = [q for page in pages for q in page.questions]
     turns = []
     while len(turns) < n:
-        question = (
-            rng.choice(about)
-            if about and rng.random() < 0.7
-            else rng.choices(list(ABOUT_ANYTHING), ABOUT_ANYTHING.values())[0](rng, m)
-        )
+        question = rng.choice(about) if about and rng.random() < 0.7 else one_of(rng, ABOUT_ANYTHING)(rng, m)
         turn = make_turn(rng, m, question, context, rng.choice(RATES[bool(m.mishearings)]))
         if m.held_out or turn.kind == "small talk" or not is_test(plain(turn.transcript)):
             turns.append(turn)
     return turns
+
+
+def one_of(rng: random.Random, shares: Mapping[Callable, int]) -> Callable:
+    """One of the functions, by its share."""
+    return rng.choices(list(shares), shares.values())[0]
 
 
 def make_turn(rng: random.Random, m: Material, q: Question, context: str, rate: float) -> Turn:
@@ -698,5 +682,6 @@ if __name__ == "__main__":
     args = parser.parse_args()
     for turn in make_turns(args.show, args.seed, load_material(args.held_out, args.hypotheses)):
         print(
-            f"[{turn.kind}] {turn.context}\n  heard:    {turn.heard}\n  said:     {turn.transcript}\n  answer:   {turn.response}\n"
+            f"[{turn.kind}] {turn.context}\n  heard:    {turn.heard}\n  said:     {turn.transcript}\n"
+            f"  answer:   {turn.response}\n"
         )
