@@ -51,7 +51,6 @@ def test_what_bytes_cost_the_letters_is_counted(tmp_path):
 
 
 def test_readmes_ratios_follow_from_their_figures(tmp_path):
-    sys.path.insert(0, str(ROOT / "benchmarks"))
     from PIL import Image
     from ratios import rows_of
 

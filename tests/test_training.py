@@ -1,9 +1,13 @@
-"""The training scripts, on a few clips and for a few seconds: they train, stop, go on, export what the service loads, and measure."""
+"""The training scripts, on a few clips and for a few seconds.
+
+They train, stop, go on, export what the service loads, and measure.
+"""
 
 import json
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +22,15 @@ from hubert_llama.llama import ChatLlama, Sampling, complete
 from hubert_llama.models.device import DeviceConfig
 
 TRAINING = Path(__file__).parent.parent / "training"
-sys.path.insert(0, str(TRAINING))
 TEXTS = {
     "gravity": "can you explain gravity",
     "sum": "what is seven plus eight",
     "photosynthesis": "what is photosynthesis",
 }
-SMALL = "--hidden-size 32 --layers 1 --heads 2 --intermediate-size 64 --batch-seconds 8 --phoneme-weight 0".split()
+SMALL = [
+    *("--hidden-size", "32", "--layers", "1", "--heads", "2", "--intermediate-size", "64"),
+    *("--batch-seconds", "8", "--phoneme-weight", "0"),
+]
 
 
 def script(name: str, *args: str) -> str:
@@ -286,7 +292,7 @@ def test_a_part_of_synthetic_speech_is_named_so(tmp_path):
 
 
 class PackedBits:
-    """RNC's order: 16-bit words that fill from the lowest bit on, and literal bytes behind the word that is being filled."""
+    """RNC's order: 16-bit words that fill from the lowest bit on, and literal bytes behind the one being filled."""
 
     def __init__(self):
         self.items, self.word = [], None
@@ -423,7 +429,7 @@ def test_all_that_a_drill_wants_has_been_there_before():
 
     rng, wanted = random.Random(0), 0
     for example in [e for _ in range(20) for e in drill(rng, range(10, 400), 4)]:
-        pairs = list(zip(example.ids, example.ids[1:]))
+        pairs = list(pairwise(example.ids))
         for i, label in enumerate(example.labels):
             if label != -100:
                 assert label == example.ids[i] and pairs[i - 1] in pairs[: i - 1]
@@ -631,26 +637,12 @@ def test_whether_a_transcript_was_misheard_is_fitted_on_recordings(tmp_path):
         for name, text in (*TEXTS.items(), ("gravity", "something else entirely"))
     ]
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    told = script(
-        "calibrate.py",
-        tmp_path / "m.jsonl",
-        "--people",
-        tmp_path / "m.jsonl",
-        "--each",
-        "1",
-        "--hubert",
-        hubert,
-        "--misheard",
-    )
+    recordings = tmp_path / "m.jsonl"
+    told = script("calibrate.py", recordings, "--people", recordings, "--each", "1", "--hubert", hubert, "--misheard")
     after = json.loads((hubert / "calibration.json").read_text())
     assert "people: search" in told and "| all | " in told and after != before
-    assert {**after, "misheard": 0} == {**before, "misheard": 0} and set(after["misheard"]) == {
-        "bias",
-        "confidence",
-        "change",
-        "sound",
-        "limit",
-    }
+    assert {**after, "misheard": 0} == {**before, "misheard": 0}
+    assert set(after["misheard"]) == {"bias", "confidence", "change", "sound", "limit"}
     assert Calibration.from_folder(hubert).misheard.limit == after["misheard"]["limit"]
 
 
@@ -675,54 +667,36 @@ def test_nine_in_ten_of_the_misheard_are_asked_again(capsys):
     assert f"| people | {sum(misheard)} of {len(misheard)} | " in capsys.readouterr().out
 
 
-def test_how_long_a_prompt_can_be_is_measured(tmp_path):
-    import shutil
-
+def test_the_longest_usable_prompt_and_guessing_are_read_off_the_answers():
     from usable import Answer, summary, tested
 
     from hubert_llama.llama import Tested
 
+    rows = ((0, 100, 9, -0.01), (300, 300, 9, -0.2), (600, 500, 7, -0.3), (900, 900, 0, -1.8))
     answers = [
         Answer(length, tokens + i, "passage", "", "", i < right, nats)
-        for length, tokens, right, nats in (
-            (0, 100, 9, -0.01),
-            (300, 300, 9, -0.2),
-            (600, 500, 7, -0.3),
-            (900, 900, 0, -1.8),
-        )
+        for length, tokens, right, nats in rows
         for i in range(10)
     ]
     assert summary(answers)[1] == (300, 304.5, 0.9, -0.2)
-    assert tested(answers, "a1") == {
-        "prompt_tokens": 304,
-        "least_nats": round((-0.3 - 1.8) / 2, 2),
-        "llama": "a1",
-        "answers": 40,
-    }
-    assert (
-        tested(answers[:20], "a1")["prompt_tokens"] == 304
-        and tested(answers[:20], "a1")["least_nats"] == Tested.least_nats
-    )  # nowhere was it guessing
-    llama = tmp_path / "llama"
+    least = round((-0.3 - 1.8) / 2, 2)
+    assert tested(answers, "a1") == {"prompt_tokens": 304, "least_nats": least, "llama": "a1", "answers": 40}
+    nowhere_guessing = tested(answers[:20], "a1")
+    assert nowhere_guessing["prompt_tokens"] == 304 and nowhere_guessing["least_nats"] == Tested.least_nats
+
+
+def test_how_long_a_prompt_can_be_is_measured(tmp_path):
+    import shutil
+
+    from hubert_llama.llama import Tested
+
+    llama, out = tmp_path / "llama", tmp_path / "answers.jsonl"
     shutil.copytree(TRAINING.parent / "hubert_llama" / "mini" / "llama", llama)
-    told = script(
-        "usable.py", "--llama", llama, "--limit", "3", "--lengths", "0", "1800", "--out", tmp_path / "answers.jsonl"
-    )
+    told = script("usable.py", "--llama", llama, "--limit", "3", "--lengths", "0", "1800", "--out", out)
     measured = Tested.from_folder(llama)
-    assert (
-        100 < measured.prompt_tokens < 400
-        and "| 1800 | " in told
-        and "| 0 % of 3 |" in told
-        and -1.9 < measured.least_nats < -0.1
-    )
-    assert [json.loads(line)["length"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()] == [
-        0,
-        0,
-        0,
-        1800,
-        1800,
-        1800,
-    ]
+    assert 100 < measured.prompt_tokens < 400 and -1.9 < measured.least_nats < -0.1
+    assert "| 1800 | " in told and "| 0 % of 3 |" in told
+    assert [json.loads(line)["length"] for line in out.read_text().splitlines()] == [0, 0, 0, 1800, 1800, 1800]
 
 
 def test_nothing_that_is_heard_backwards_was_said():

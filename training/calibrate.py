@@ -32,7 +32,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from sklearn.linear_model import LogisticRegression
-from speech import add_noise
 from tqdm import tqdm
 from train_hubert import Settings
 
@@ -40,6 +39,7 @@ from hubert_llama.audio import load_audio
 from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.llama import ChatLlama, log_likelihoods
 from hubert_llama.measure.evaluation import Outcome, Utterance, count_errors, judged_words, read_manifest
+from hubert_llama.measure.noise import add_noise
 from hubert_llama.models import hub
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, prefer, sense_of, weighed_again

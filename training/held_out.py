@@ -25,10 +25,11 @@ from pathlib import Path
 import noises
 import numpy as np
 import soundfile
-from speech import HELD_OUT_ESPEAK, Job, add_noise, glosses, load_sentences, speak, test_jobs, training_voice
+from speech import HELD_OUT_ESPEAK, Job, glosses, load_sentences, speak, test_jobs, training_voice
 from tutor import Turn, load_material, make_turns, plain
 
 from hubert_llama.audio import SAMPLING_RATE
+from hubert_llama.measure.noise import add_noise
 
 # answered turns of each kind
 QUESTIONS = {"passage": 80, "invented": 40, "definition": 80, "arithmetic": 60, "unknown": 60}

@@ -31,6 +31,7 @@ from tutor import is_test, load_concepts, load_material, load_passages, make_tur
 from utterances import ASK_ONE, ASK_TWO, NUMBERS, SMALL_TALK, TERMS, THINGS
 
 from hubert_llama.audio import SAMPLING_RATE, load_audio
+from hubert_llama.measure.noise import add_noise
 
 WORDNET = Path("/usr/share/wordnet")
 
@@ -441,15 +442,6 @@ def telephone(x: np.ndarray) -> np.ndarray:
     peak = np.abs(x).max() + 1e-9
     squeezed = np.round(np.sign(x) * np.log1p(255 * np.abs(x / peak)) / np.log(256) * 127) / 127
     return (np.sign(squeezed) * (256 ** np.abs(squeezed) - 1) / 255 * peak).astype(np.float32)
-
-
-def add_noise(x: np.ndarray, rng: np.random.Generator, snr: float) -> np.ndarray:
-    """The waveform with white or low noise, `snr` dB below it."""
-    noise = rng.standard_normal(len(x)).astype(np.float32)
-    if rng.random() < 0.5:
-        noise = np.cumsum(noise)
-        noise -= np.convolve(noise, np.full(400, 1 / 400, np.float32), "same")  # no drift
-    return x + noise * (x.std() / (noise.std() + 1e-6) * 10 ** (-snr / 20)).astype(np.float32)
 
 
 # Other throats
