@@ -31,9 +31,8 @@ from tqdm import tqdm
 from hubert_llama.models import hub
 from hubert_llama.words.ctc import letters
 from hubert_llama.measure.evaluation import Errors, Outcome, Utterance, count_errors, judged_words, make_contexts, normalise, read_manifest, read_outcomes, report, run, stage_text
+from hubert_llama.measure.noise import add_noise
 from hubert_llama.models.profiles import choose_profile
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,6 @@ def load(profile: str, hubert: str | None, llama: str | None) -> None:
 def understand(u: Utterance, contexts: dict[str, str], seed: int) -> dict[str, Outcome]:
     """The outcome of one recording under each condition for which a context is given."""
     from hubert_llama.audio import load_audio
-    from speech import add_noise
 
     clean, given, outcomes = load_audio(u.audio), pipeline.config, {}
     for name, context in contexts.items():
