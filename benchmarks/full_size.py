@@ -15,20 +15,17 @@ The weights are shifted pieces of one block of random numbers, which takes minut
 import argparse
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import transformers
+from checkpoints import LLAMA3_TEMPLATE, save_hubert
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-from checkpoints import LLAMA3_TEMPLATE, save_hubert  # noqa: E402
-
 HUBERT_LARGE = dict(
     hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096, conv_dim=[512] * 7, num_conv_pos_embeddings=128, num_conv_pos_embedding_groups=16,
     feat_proj_layer_norm=True, hidden_dropout=0.1, attention_dropout=0.1, activation_dropout=0.1, feat_proj_dropout=0.1, final_dropout=0.1, layerdrop=0.1, pad_token_id=0)

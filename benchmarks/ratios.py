@@ -1,8 +1,8 @@
-"""Draw README's table of ratios: how many times faster each part is than what one would pick instead.
+"""Draw the table of ratios in BENCHMARKS.md: how many times faster each part is than what one would pick instead.
 
-    python benchmarks/ratios.py README.md nbs/images/ratios.png
+    python benchmarks/ratios.py BENCHMARKS.md nbs/images/ratios.png
 
-The figures are README's own: rows of the table whose last column is called "times faster". The picture says which it was drawn from.
+The figures are the document's own: rows of the table whose last column is called "times faster". The picture says which it was drawn from.
 """
 
 import argparse

@@ -716,11 +716,11 @@ class VoiceActivityDetector:
 
     def _find(self, waveform: np.ndarray, threshold: float, on_percent: Callable[[float], None]) -> list[Segment]:
         "The regions at this loudness."
+        c, likely = self.config, self.probabilities(waveform, on_percent).tolist()  # first: its import minds torch's threads
         from silero_vad import get_speech_timestamps_from_probs
 
-        c = self.config
         found = get_speech_timestamps_from_probs(
-            self.probabilities(waveform, on_percent).tolist(), SAMPLING_RATE, threshold, c.min_speech_ms, min_silence_duration_ms=c.min_silence_ms,
+            likely, SAMPLING_RATE, threshold, c.min_speech_ms, min_silence_duration_ms=c.min_silence_ms,
             speech_pad_ms=c.speech_pad_ms, audio_length_samples=len(waveform))
         return [Segment(int(r["start"]), int(r["end"])) for r in found]
 

@@ -25,14 +25,14 @@ from held_out import held_out_turns, wanted
 from tqdm import tqdm
 from tutor import Turn, load_passages
 
-from hubert_llama.models import hub
 from hubert_llama.answers import nats_a_token
+from hubert_llama.course.quotes import find_quotes
+from hubert_llama.llama import ChatLlama, Sampling, Tested, complete
 from hubert_llama.measure.manifest import Utterance
 from hubert_llama.measure.score import is_right
+from hubert_llama.models import hub
 from hubert_llama.models.device import DeviceConfig
-from hubert_llama.llama import ChatLlama, Sampling, Tested, complete
 from hubert_llama.pipeline import conversation
-from hubert_llama.course.quotes import find_quotes
 
 QUESTIONS = {"passage": 16, "invented": 16, "definition": 16, "arithmetic": 8, "unknown": 8}  # of each kind
 LENGTHS = (0, 300, 500, 700, 900, 1200, 1800)  # characters of the course
