@@ -138,9 +138,9 @@ def _load_model(
         hub.check_memory(loaded_bytes(folder, arch, dtype.itemsize, load_in_4bit), name)
     safe = all(path.suffix == ".safetensors" for path in hub.weight_files(folder))
     if load_in_4bit and device.type == "cpu" and safe and not hasattr(arch, "quantization_config"):
-        from hubert_llama.fast import nf4
+        from hubert_llama.fast.quantized_llama import load_llama
 
-        return _decoding(nf4.load_llama(folder, arch, dtype, name, on_progress, LARGE_OUTPUT))
+        return _decoding(load_llama(folder, arch, dtype, name, on_progress, LARGE_OUTPUT))
     quantization = _nf4(dtype, name) if load_in_4bit else None
     model, info = transformers.LlamaForCausalLM.from_pretrained(
         folder, dtype=dtype, device_map={"": device}, quantization_config=quantization, output_loading_info=True)
@@ -247,7 +247,7 @@ class ChatLlama:
             model = _load_model(folder, name, device, dtype, load_in_4bit, on_progress)
             llama = cls(model, _load_tokenizer(folder, name), name, Tested.from_folder(folder))
         if load_in_4bit and llama.model.device.type == "cpu":
-            from hubert_llama.fast.nf4 import has_kernel
+            from hubert_llama.fast.matmul import has_kernel
 
             if has_kernel():
                 llama.lookahead, llama.redraft = 0, 3  # with it a pass of four tokens takes 1.5 times as long as one of a single token (benchmarks/big_pair.py): what stood before is seldom right that often, a draft is

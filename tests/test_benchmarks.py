@@ -38,7 +38,7 @@ def test_batching_is_measured():
 
 
 def test_what_bytes_cost_the_letters_is_counted(tmp_path):
-    from hubert_llama.fast.nf4 import has_kernel
+    from hubert_llama.fast.matmul import has_kernel
 
     if not has_kernel():
         pytest.skip("this CPU has no instructions that multiply bytes")
