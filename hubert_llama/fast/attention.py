@@ -37,6 +37,13 @@ def attend(
     way = _at_once if m <= BATCHED_QUERIES else _by_groups
     return way(query, key, value, attention_mask, query.shape[-1] ** -0.5 if scaling is None else scaling), None
 
+def _mask(scores: torch.Tensor, mask: torch.Tensor) -> None:
+    if mask.dtype.is_floating_point:
+        scores += mask
+    else:
+        scores.masked_fill_(~mask, -3e38)  # finite: a query that may look nowhere, as in padding, spoils nothing
+
+# %% ../../nbs/fast/attention.ipynb #99ce5788
 def _at_once(
     query: torch.Tensor,
     key: torch.Tensor,
@@ -52,12 +59,6 @@ def _at_once(
         _mask(scores, mask[:, :, None])
     weights = scores.softmax(-1).to(value.dtype).view(b, groups, heads // groups * m, -1)
     return (weights @ value).view(b, heads, m, d).transpose(1, 2).contiguous()
-
-def _mask(scores: torch.Tensor, mask: torch.Tensor) -> None:
-    if mask.dtype.is_floating_point:
-        scores += mask
-    else:
-        scores.masked_fill_(~mask, -3e38)  # finite: a query that may look nowhere, as in padding, spoils nothing
 
 def _by_groups(
     query: torch.Tensor,

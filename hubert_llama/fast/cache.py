@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import torch
 from transformers.cache_utils import DynamicLayer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import transformers
 
 # %% auto #0
-__all__ = ['ROOM', 'WARM_UPS', 'RoomyLayer', 'TokenGraph', 'GraphError']
+__all__ = ['ROOM', 'WARM_UPS', 'RoomyLayer', 'GraphError', 'TokenGraph']
 
 # %% ../../nbs/fast/cache.ipynb #c0da0006
 ROOM = 256  # tokens for which a full cache gets more room, or a quarter of what it holds
@@ -25,6 +26,8 @@ class RoomyLayer(DynamicLayer):
     "A layer of a cache: `keys` and `values` (B, G, N, D) are the filled beginnings of `rooms` (B, G, capacity, D)."
     place: torch.Tensor | None = None  # int64 (1,): where `update` writes a token while a pass is recorded
     rooms: tuple[torch.Tensor, torch.Tensor]
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def update(
         self,
@@ -63,84 +66,49 @@ class RoomyLayer(DynamicLayer):
         "Have the first `n` tokens of the rooms."
         self.keys, self.values = (room[:, :, :n] for room in self.rooms)
 
-# %% ../../nbs/fast/cache.ipynb #c0da0009
-WARM_UPS = 2  # passes before the recorded one: libraries choose their kernels and take their memory
-
-class TokenGraph:
-    "A Llama's pass of one token after those in a cache, recorded as a CUDA graph and replayed; on a CPU run each time."
+# %% ../../nbs/fast/cache.ipynb #505437ad
+class _Pass:
+    "A Llama's pass of one token, whose inputs stay where they are: the token, its place, a mask of what is behind it."
 
     def __init__(
         self,
-        model: transformers.LlamaForCausalLM,  # in eval mode, on one device
+        model: transformers.LlamaForCausalLM,
+        capacity: int,  # tokens that the cache's rooms hold
     ):
-        self.model, self.recordings = model, 0
-        self._recorded_for: list[int] = []  # where the rooms lay, and their capacity, when the pass was recorded
-        self._token = self._place = self._mask = self._logits = None
-        self._play: Callable[[], object] = lambda: None
+        self.model, device = model, model.device
+        self.token, self.place = (torch.zeros(shape, dtype=torch.int64, device=device) for shape in ((1, 1), (1,)))
+        self.mask = torch.zeros(1, 1, 1, capacity, dtype=model.dtype, device=device)
 
-    def __call__(
+    def prepare(
         self,
         token: int,
-        cache: transformers.Cache,  # of `RoomyLayer`s, for one conversation of at least one token; gets one more
-    ) -> torch.Tensor:  # (1, V): the logits after it, until the next call
-        "Run the token. `GraphError` when its pass cannot be recorded; the cache is then as before."
-        layers: Sequence[RoomyLayer] = cache.layers
-        n = layers[0].get_seq_length()
-        with torch.inference_mode():
-            for layer in layers:
-                layer.make_room(1)
-            addresses = [room.data_ptr() for layer in layers for room in layer.rooms]
-            if self._recorded_for != (recorded_for := [*addresses, layers[0].rooms[0].shape[2]]):
-                self._record(cache, n)
-                self._recorded_for = recorded_for
-            self._prepare(token, n)
-            self._play()
-        for layer in layers:
-            layer.fill(n + 1)
-        return self._logits
-
-    def _prepare(self, token: int, n: int) -> None:
+        n: int,  # tokens before it
+    ) -> None:
         "Say which token comes and where, and hide what is behind it."
-        self._token.fill_(token)
-        self._place.fill_(n)
-        self._mask[..., : n + 1] = 0
-        self._mask[..., n + 1 :] = torch.finfo(self._mask.dtype).min
+        self.token.fill_(token)
+        self.place.fill_(n)
+        self.mask[..., : n + 1] = 0
+        self.mask[..., n + 1 :] = torch.finfo(self.mask.dtype).min
 
-    def _run(self, cache: transformers.Cache) -> torch.Tensor:
-        "The pass itself, of what lies in the buffers: (1, V)."
-        with _written_at(cache.layers, self._place):
+    def run(self, cache: transformers.Cache) -> torch.Tensor:  # (1, V)
+        "The pass itself, and its logits."
+        with _written_at(_layers(cache), self.place):
             out = self.model.model(
-                self._token,
-                position_ids=self._place[None],
-                attention_mask=self._mask,
+                self.token,
+                position_ids=self.place[None],
+                attention_mask=self.mask,
                 past_key_values=cache,
                 use_cache=True,
             )
         return self.model.lm_head(out.last_hidden_state[0])
 
-    def _record(self, cache: transformers.Cache, n: int) -> None:
-        "Have `_play` do a pass with the cache's present rooms, and leave its logits in `_logits`."
-        device, self._recorded_for = self.model.device, []
-        self._token, self._place = (torch.zeros(shape, dtype=torch.int64, device=device) for shape in ((1, 1), (1,)))
-        capacity = cache.layers[0].rooms[0].shape[2]
-        self._mask = torch.zeros(1, 1, 1, capacity, dtype=self.model.dtype, device=device)
-        self._prepare(0, n)
-        if device.type != "cuda":
-            self._logits = self._run(cache)
-            self._play = lambda: self._logits.copy_(self._run(cache))
-        else:
-            try:
-                self._logits, self._play = _recorded(lambda: self._run(cache))
-            except RuntimeError as e:
-                raise GraphError(f"This model's pass cannot be recorded as a CUDA graph ({e}).") from e
-        self.recordings += 1
-
-class GraphError(RuntimeError):
-    "A pass that cannot be recorded."
+def _layers(cache: transformers.Cache) -> list[RoomyLayer]:
+    "A cache's layers, all of which are `RoomyLayer`s."
+    return cast("list[RoomyLayer]", cache.layers)
 
 @contextmanager
 def _written_at(layers: Sequence[RoomyLayer], place: torch.Tensor) -> Iterator[None]:
-    "Meanwhile the layers write to a place that a tensor tells."
+    "Meanwhile the layers write to the place that a tensor holds."
     for layer in layers:
         layer.place = place
     try:
@@ -148,6 +116,12 @@ def _written_at(layers: Sequence[RoomyLayer], place: torch.Tensor) -> Iterator[N
     finally:
         for layer in layers:
             layer.place = None
+
+# %% ../../nbs/fast/cache.ipynb #9bf5e65a
+WARM_UPS = 2  # passes before the recorded one
+
+class GraphError(RuntimeError):
+    "A pass that cannot be recorded."
 
 def _recorded(work: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[[], object]]:
     "What some work on a GPU computes, where it will always lie, and what does it again."
@@ -161,3 +135,50 @@ def _recorded(work: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[
     with torch.cuda.graph(graph):
         result = work()
     return result, graph.replay
+
+# %% ../../nbs/fast/cache.ipynb #c0da0009
+class TokenGraph:
+    "A Llama's pass of one token after those in a cache, recorded as a CUDA graph and replayed; on a CPU run each time."
+
+    def __init__(
+        self,
+        model: transformers.LlamaForCausalLM,  # in eval mode, on one device
+    ):
+        self.model, self.recordings = model, 0
+        self._recorded_for: list[int] = []  # where the rooms lay when the pass was recorded, and their capacity
+
+    def __call__(
+        self,
+        token: int,
+        cache: transformers.Cache,  # of `RoomyLayer`s, for one conversation of at least one token; gets one more
+    ) -> torch.Tensor:  # (1, V): the logits after it, until the next call
+        "Run the token. `GraphError` when its pass cannot be recorded; the cache is then as before."
+        layers = _layers(cache)
+        n = layers[0].get_seq_length()
+        with torch.inference_mode():
+            for layer in layers:
+                layer.make_room(1)
+            addresses = [room.data_ptr() for layer in layers for room in layer.rooms]
+            if self._recorded_for != (recorded_for := [*addresses, layers[0].rooms[0].shape[2]]):
+                self._record(cache, n)
+                self._recorded_for = recorded_for
+            self._pass.prepare(token, n)
+            self._play()
+        for layer in layers:
+            layer.fill(n + 1)
+        return self._logits
+
+    def _record(self, cache: transformers.Cache, n: int) -> None:
+        "Have `_play` do a pass with the cache's present rooms, and leave its logits in `_logits`."
+        self._recorded_for, self._pass = [], _Pass(self.model, _layers(cache)[0].rooms[0].shape[2])
+        self._pass.prepare(0, n)
+        work = partial(self._pass.run, cache)
+        if self.model.device.type != "cuda":
+            self._logits = work()
+            self._play: Callable[[], object] = lambda: self._logits.copy_(work())
+        else:
+            try:
+                self._logits, self._play = _recorded(work)
+            except RuntimeError as e:
+                raise GraphError(f"This model's pass cannot be recorded as a CUDA graph ({e}).") from e
+        self.recordings += 1

@@ -25,8 +25,8 @@ from .nf4 import quantize
 log = logging.getLogger(__name__)
 
 # %% auto #0
-__all__ = ['log', 'FORMAT', 'PARTS', 'ALIGNMENT', 'TEMPORARY_PREFIX', 'ABANDONED', 'tensor_files', 'read_tensor',
-           'is_layer_matrix', 'code_file', 'cache_folder', 'is_complete', 'store_codes', 'open_codes']
+__all__ = ['log', 'FORMAT', 'PARTS', 'ALIGNMENT', 'TEMPORARY_PREFIX', 'ABANDONED_AFTER', 'MatrixCodes', 'tensor_files',
+           'read_tensor', 'is_layer_matrix', 'code_file', 'cache_folder', 'is_complete', 'store_codes', 'open_codes']
 
 # %% ../../nbs/fast/code_store.ipynb #79bc25b2
 def tensor_files(
@@ -123,7 +123,7 @@ def _write_codes(
         if on_progress:
             message = f"Quantising {name} to 4 bit, once: layer {i + 1} of {len(files)}"
             on_progress("quantizing", i / len(files), message)
-        made = {}
+        made: dict[str, torch.Tensor] = {}
         for tensor in sorted(t for t in coded if code_file(t) == file):
             parts = quantize(read_tensor(sources[tensor], tensor))
             made |= {f"{tensor}.{part}": x for part, x in zip(PARTS, parts, strict=True)}
@@ -133,7 +133,7 @@ def _write_codes(
 
 # %% ../../nbs/fast/code_store.ipynb #3e23a494
 TEMPORARY_PREFIX = ".making-"  # what names of folders begin with in which codes are being made
-ABANDONED = 3600  # seconds without a new file, each of which takes one or two
+ABANDONED_AFTER = 3600  # seconds without a new file, each of which takes one or two
 
 def store_codes(
     folder: Path,
@@ -162,17 +162,19 @@ def _remove_stale(cached: Path) -> None:
     "Delete codes of weights that are no more, and what a process left that was killed while it made some."
     for old in cached.parent.iterdir():
         with suppress(FileNotFoundError):  # another process may be done with it
-            in_use = old.name.startswith(TEMPORARY_PREFIX) and time.time() - old.stat().st_mtime < ABANDONED
+            in_use = old.name.startswith(TEMPORARY_PREFIX) and time.time() - old.stat().st_mtime < ABANDONED_AFTER
             if old != cached and not in_use:
                 shutil.rmtree(old, ignore_errors=True)
 
 # %% ../../nbs/fast/code_store.ipynb #d3a4bc7f
+MatrixCodes = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # codes, scales and units
+
 def open_codes(
     folder: Path,
     name: str,  # what the user calls the model
     coded: Collection[str],  # the tensors that are quantised
     on_progress: hub.Progress | None = None,
-) -> Callable[[str], tuple[torch.Tensor, ...]]:
+) -> Callable[[str], MatrixCodes]:
     "A function from a tensor's name to its codes, scales and units: mapped, or made now where nothing can be written."
     try:
         cached = store_codes(folder, name, coded, on_progress)
@@ -183,13 +185,24 @@ def open_codes(
         )
         return _maker(folder, name, coded, on_progress)
     files = {tensor: cached / code_file(tensor) for tensor in coded}
-    return lambda tensor: tuple(read_tensor(files[tensor], f"{tensor}.{part}") for part in PARTS)
 
-def _maker(folder: Path, name: str, coded: Collection[str], on_progress: hub.Progress | None) -> Callable:
+    def read(tensor: str) -> MatrixCodes:
+        "Of one tensor, mapped."
+        codes, scales, units = (read_tensor(files[tensor], f"{tensor}.{part}") for part in PARTS)
+        return codes, scales, units
+
+    return read
+
+def _maker(
+    folder: Path,
+    name: str,
+    coded: Collection[str],
+    on_progress: hub.Progress | None,
+) -> Callable[[str], MatrixCodes]:
     "As `open_codes`, of codes that are made when they are asked for."
     sources, count = tensor_files(folder), itertools.count()
 
-    def make(tensor: str) -> tuple[torch.Tensor, ...]:
+    def make(tensor: str) -> MatrixCodes:
         "Of one tensor; reports how far the making is."
         if on_progress:
             on_progress("quantizing", next(count) / len(coded), f"Quantising {name} to 4 bit, which cannot be stored")

@@ -5,7 +5,7 @@
 # %% ../../nbs/fast/few_tokens.ipynb #a1c0de03
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -64,10 +64,32 @@ def _swiglu(gate, up):
         share = np.float32(1) / (np.float32(1) + powers[k])  # of the sigmoid of |gate|
         gate[k] *= (share if gate[k] > 0 else powers[k] * share) * up[k]
 
-def _norm(x: np.ndarray, norm: torch.nn.Module) -> np.ndarray:
-    "What one of a Llama's norms makes of fp32 (M, K)."
+def _norm(
+    x: np.ndarray,  # fp32 (M, K)
+    norm: Any,  # a LlamaRMSNorm
+) -> np.ndarray:
+    "The rows as a layer's norm makes them."
     _rms_norm(x, norm.weight.detach().float().numpy(), np.float32(norm.variance_epsilon), out := np.empty_like(x))
     return out
+
+# %% ../../nbs/fast/few_tokens.ipynb #9ce28733
+def _attention(
+    attention: Any,  # a LlamaAttention, whose matrices are in four bits
+    rows: np.ndarray,  # fp32 (M, K)
+    mask: torch.Tensor | None,  # bool (1, 1, M, N)
+    cache: transformers.Cache,
+    positions: tuple[torch.Tensor, torch.Tensor],  # cosines and sines (1, M, D)
+) -> np.ndarray:  # fp32 (M, K)
+    "What attention adds for few new tokens."
+    q, k, v = multiply_as_bytes(rows, [attention.q_proj, attention.k_proj, attention.v_proj])
+    d, m = attention.head_dim, len(rows)
+    cosines, sines = (x[0].float().numpy() for x in positions)
+    _rotate(q, cosines, sines, np.float32(attention.scaling), queries := np.empty((q.shape[1] // d, m, d), np.float32))
+    _rotate(k, cosines, sines, np.float32(1), keys := np.empty((k.shape[1] // d, m, d), np.float32))
+    values = torch.from_numpy(v).view(1, m, -1, d).transpose(1, 2)
+    new = torch.from_numpy(keys)[None].to(torch.bfloat16), values.to(torch.bfloat16)
+    heads = look_back(queries, *cache.update(*new, attention.layer_idx), mask)  # (H, M, D)
+    return multiply_as_bytes(np.ascontiguousarray(heads.transpose(1, 0, 2)).reshape(m, -1), [attention.o_proj])[0]
 
 # %% ../../nbs/fast/few_tokens.ipynb #37102571
 class DecodingLayer(LlamaDecoderLayer):
@@ -87,18 +109,19 @@ class DecodingLayer(LlamaDecoderLayer):
         self,
         hidden_states: torch.Tensor,  # (B, M, K)
         attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
         past_key_values: transformers.Cache | None = None,
+        use_cache: bool | None = False,
         position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
         **kwargs,
     ) -> torch.Tensor:  # (B, M, K)
         "The layer's forward pass."
         (b, m, _), mask, cache, positions = hidden_states.shape, attention_mask, past_key_values, position_embeddings
         is_plain = m == 1 if mask is None else mask.dtype == torch.bool
-        is_step = b == 1 and m <= MAX_QUERIES and is_plain and cache is not None and positions is not None
-        if is_step and m < unpacking_threshold() and not torch.is_grad_enabled():
+        is_step = b == 1 and m <= MAX_QUERIES and m < unpacking_threshold() and is_plain and not torch.is_grad_enabled()
+        if is_step and cache is not None and positions is not None:
             return self.step(hidden_states, mask, cache, positions)
-        given = {"attention_mask": mask, "past_key_values": cache, "position_embeddings": positions}
-        return super().forward(hidden_states, **given, **kwargs)
+        return super().forward(hidden_states, mask, position_ids, cache, use_cache, positions, **kwargs)
 
     def step(
         self,
@@ -109,31 +132,12 @@ class DecodingLayer(LlamaDecoderLayer):
     ) -> torch.Tensor:  # (1, M, K)
         "The forward pass of few new tokens."
         x = hidden_states[0].to(torch.float32, copy=True).numpy()
-        x += self.attend(_norm(x, self.input_layernorm), mask, cache, positions)
-        mlp = self.mlp
+        x += _attention(self.self_attn, _norm(x, self.input_layernorm), mask, cache, positions)
+        mlp: Any = self.mlp  # whose matrices are in four bits
         gate, up = multiply_as_bytes(_norm(x, self.post_attention_layernorm), [mlp.gate_proj, mlp.up_proj])
         _swiglu(gate.reshape(-1), up.reshape(-1))
         x += multiply_as_bytes(gate, [mlp.down_proj])[0]
         return torch.from_numpy(x)[None].to(hidden_states.dtype)
-
-    def attend(
-        self,
-        rows: np.ndarray,  # fp32 (M, K)
-        mask: torch.Tensor | None,
-        cache: transformers.Cache,
-        positions: tuple[torch.Tensor, torch.Tensor],
-    ) -> np.ndarray:  # fp32 (M, K)
-        "What attention adds."
-        a = self.self_attn
-        q, k, v = multiply_as_bytes(rows, [a.q_proj, a.k_proj, a.v_proj])
-        d, m = a.head_dim, len(rows)
-        cosines, sines = (x[0].float().numpy() for x in positions)
-        _rotate(q, cosines, sines, np.float32(a.scaling), queries := np.empty((q.shape[1] // d, m, d), np.float32))
-        _rotate(k, cosines, sines, np.float32(1), keys := np.empty((k.shape[1] // d, m, d), np.float32))
-        values = torch.from_numpy(v).view(1, m, -1, d).transpose(1, 2)
-        new = torch.from_numpy(keys)[None].to(torch.bfloat16), values.to(torch.bfloat16)
-        heads = look_back(queries, *cache.update(*new, a.layer_idx), mask)  # (H, M, D)
-        return multiply_as_bytes(np.ascontiguousarray(heads.transpose(1, 0, 2)).reshape(m, -1), [a.o_proj])[0]
 
 # %% ../../nbs/fast/few_tokens.ipynb #a1c0de0c
 def decode_quickly(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from typing import cast
 
 import torch
 
@@ -78,7 +79,8 @@ def use_bytes(
     large = [name for name, module in model.named_modules() if name and _is_large(module, least)]
     for name in large:  # one is gone before the next is made
         parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, Linear8bit.of(model.get_submodule(name)))
+        linear = cast(torch.nn.Linear, model.get_submodule(name))
+        setattr(model.get_submodule(parent), leaf, Linear8bit.of(linear))
     return len(large)
 
 def _is_large(module: torch.nn.Module, least: int) -> bool:

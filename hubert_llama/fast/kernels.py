@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 from llvmlite import ir
-from numba import config, njit, types
+from numba import njit, types
+from numba.core import config
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic, overload
 
@@ -48,7 +49,8 @@ def least_seconds(*ways: Callable[[], object], rounds: int = 5) -> list[float]:
     return [min(seconds) for seconds in times]
 
 # %% ../../nbs/fast/kernels.ipynb #2ff857cd
-CPU_FLAGS = (config.CPU_FEATURES if config.CPU_FEATURES is not None else get_host_cpu_features()).split(",")
+_named = getattr(config, "CPU_FEATURES", None)  # by NUMBA_CPU_FEATURES
+CPU_FLAGS = (get_host_cpu_features() if _named is None else _named).split(",")
 AVX2 = "+avx2" in CPU_FLAGS
 AVX512_BW = "+avx512bw" in CPU_FLAGS
 AVX512_VNNI = AVX512_BW and "+avx512vnni" in CPU_FLAGS

@@ -31,6 +31,7 @@ def _check_shapes(parts: tuple[torch.Tensor, ...], bias: torch.Tensor | None, n:
             f"and columns by {BLOCK}, and a bias has a number for each row."
         )
 
+# %% ../../nbs/fast/linear.ipynb #638398ae
 class CodedLinear(torch.nn.Module):
     "A linear layer of a quantised matrix, for the CPU: codes, a scale for every 64 of them, a unit for each row."
 
@@ -136,9 +137,8 @@ def unpacking_threshold(
 
 def _try_out(dtype: torch.dtype, n: int = 1024, k: int = 4096, longest: int = 512) -> int:
     "The least power of two of rows for which unpacking first is quicker; `NEVER` where it is not for the `longest`."
-    codes, scales, units = part_shapes(n, k, Linear4bit.bits)
-    parts = (torch.zeros(shape, dtype=torch.uint8) for shape in (codes, scales))
-    layer = Linear4bit(*parts, torch.zeros(units))
+    codes, scales, units = (torch.zeros(shape, dtype=torch.uint8) for shape in part_shapes(n, k, Linear4bit.bits))
+    layer = Linear4bit(codes, scales, units.float())
 
     def unpacking_wins(m: int) -> bool:
         "With so many rows."

@@ -242,6 +242,7 @@ class _Matrix(NamedTuple):
 _JOB, _MATRIX = _Job(*range(1, 7)), _Matrix(*range(6))  # positions: of a job after the counter, of a matrix in its own
 _FIRST, _SIZE = 1 + len(_JOB), len(_MATRIX)  # where the matrices begin, and how many numbers each has
 
+# %% ../../nbs/fast/matmul.ipynb #3bbbfa53
 @cache
 def _work(
     bits: int,  # of a weight: 4 or 8
@@ -296,8 +297,8 @@ def multiply_as_bytes(
     job = _Job(inputs.ctypes.data, steps.ctypes.data, m=m, k=k, groups=groups, matrices=len(matrices))
     numbers = [*job]
     for matrix, bias, out in zip(matrices, biases, outs, strict=True):
-        parts = (part.data_ptr() for part in (matrix.codes, matrix.scales, matrix.units, bias))
-        numbers += _Matrix(*parts, out=out.ctypes.data, n=matrix.out_features)
+        codes, scales, units = matrix.codes.data_ptr(), matrix.scales.data_ptr(), matrix.units.data_ptr()
+        numbers += _Matrix(codes, scales, units, bias.data_ptr(), out.ctypes.data, matrix.out_features)
     threads.run_on_threads(_work(matrices[0].bits, rows.dtype == np.uint16), *numbers)
     return outs
 

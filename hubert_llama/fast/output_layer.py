@@ -10,6 +10,7 @@ import torch
 
 from . import kernels, threads
 from .decode_attention import FAST_MATH
+from .linear import Linear4bit
 
 # %% auto #0
 __all__ = ['MAX_ROWS', 'SHORTLIST', 'OutputLayer']
@@ -48,6 +49,8 @@ SHORTLIST = 32  # tokens whose logits are exact where the others' are nearly so
 class OutputLayer(torch.nn.Linear):
     "A large linear layer in bf16 on a CPU, without a bias."
 
+    sketch: Linear4bit | None
+
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.register_module("sketch", None)  # the same in four bits, where there is one
@@ -72,8 +75,8 @@ class OutputLayer(torch.nn.Linear):
         rows = x.reshape(-1, self.in_features)
         if self.sketch is None and len(rows) <= MAX_ROWS:
             return self.exact(rows).view(*x.shape[:-1], self.out_features)
-        sketched = len(rows) <= MAX_ROWS
-        logits = self.sketch.multiply_bytes(rows.float()) if sketched else super().forward(rows).float()
+        sketch = self.sketch if len(rows) <= MAX_ROWS else None
+        logits = sketch.multiply_bytes(rows.float()) if sketch else super().forward(rows).float()
         best = logits.topk(min(SHORTLIST, self.out_features), sorted=False).indices  # (M, SHORTLIST)
         logits.scatter_(1, best, (self.weight[best].float() @ rows.float()[:, :, None])[..., 0])
         return logits.view(*x.shape[:-1], self.out_features)

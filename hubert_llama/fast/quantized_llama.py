@@ -5,9 +5,9 @@
 # %% ../../nbs/fast/quantized_llama.ipynb #33540606
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -46,7 +46,7 @@ def _check_shape(tensor: str, found: Sequence[int], wanted: Sequence[int], model
             f"{tuple(wanted)}. Fetch it again, or name another model."
         )
 
-def _check_complete(wanted: Sequence[str], found: Sequence[str], model_name: str) -> None:
+def _check_complete(wanted: Collection[str], found: Collection[str], model_name: str) -> None:
     if missing := sorted(set(wanted) - set(found)):
         raise hub.ModelFormatError(
             f"Incomplete Llama: {model_name} lacks {', '.join(missing[:3])}. Fetch it again, or name another model."
@@ -77,7 +77,8 @@ def load_llama(
     has_sketch = sketch_from and shapes[output].numel() >= sketch_from and is_quantizable(shapes[output])
     parts = open_codes(folder, name, coded | ({output} if has_sketch else set()), on_progress)
     for n in sorted(coded):
-        layer = Linear4bit(*parts(n), model.get_submodule(n.removesuffix(".weight")).bias)
+        linear = cast(torch.nn.Linear, model.get_submodule(n.removesuffix(".weight")))
+        layer = Linear4bit(*parts(n), linear.bias)
         _check_shape(n, (layer.out_features, layer.in_features), shapes[n], name)
         _put(model, n.removesuffix(".weight"), layer)
     model.tie_weights()

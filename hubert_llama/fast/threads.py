@@ -91,6 +91,7 @@ def arguments_at(pointer):
     "The counter and the arguments of a work, as an array."
     return carray(pointer, MAX_ARGUMENTS + 1)
 
+# %% ../../nbs/fast/threads.ipynb #5beb8b91
 def for_threads(function: Callable) -> Callable:
     "Compile a work: a function of a pointer, for `arguments_at`, that each of several threads is to call."
     return compiled(cfunc, types.void(types.CPointer(types.int64)))(function)
