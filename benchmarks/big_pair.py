@@ -25,16 +25,30 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from timing import in_turns, timed
 
 CLIPS = Path(__file__).resolve().parent.parent / "nbs" / "clips"
-HEARD = "please explain to me once more in simple words how the green leaves of a plant make sugar out of light and water and air"
-SAID = "Please explain to me once more, in simple words, how the green leaves of a plant make sugar out of light, water and air."
-ANSWER = """Leaves are small kitchens. A green pigment called chlorophyll catches sunlight, and with that energy the leaf splits water, which came up from the roots,
-and takes carbon dioxide out of the air through tiny pores. From both it builds sugar, its food, and gives off oxygen that you breathe. Can you say which two things go in, and which two come out?"""
-PAGE = "Course: Biology 101. Leaves hold chlorophyll, which catches light. Water comes up from the roots, carbon dioxide comes in through small pores. "
+HEARD = (
+    "please explain to me once more in simple words how the green leaves of a plant make sugar "
+    "out of light and water and air"
+)
+SAID = (
+    "Please explain to me once more, in simple words, how the green leaves of a plant make sugar "
+    "out of light, water and air."
+)
+ANSWER = (
+    "Leaves are small kitchens. A green pigment called chlorophyll catches sunlight, and with that energy the leaf "
+    "splits water, which came up from the roots,\nand takes carbon dioxide out of the air through tiny pores. From "
+    "both it builds sugar, its food, and gives off oxygen that you breathe. Can you say which two things go in, and "
+    "which two come out?"
+)
+PAGE = (
+    "Course: Biology 101. Leaves hold chlorophyll, which catches light. Water comes up from the roots, carbon dioxide "
+    "comes in through small pores. "
+)
 CONTEXT_TOKENS, ANSWER_TOKENS, PROMPT_TOKENS = 300, 64, 512
 
 
@@ -94,7 +108,10 @@ def median_of(work: Callable[[], object], repeats: int) -> list[float]:
 
 
 def time_hearing(folder: Path, repeats: int) -> dict:
-    """Seconds that 10 and 30 s of sound take in the service's encoder, in the same with its dtype asked for (so that no matrix becomes bytes), and in transformers as it comes, in turns; and how far the hidden states are from the last one's."""
+    """Seconds for 10 and 30 s of sound, in turns, and how far the hidden states are from transformers' own.
+
+    By the service's encoder, by the same with its dtype asked for (no matrix becomes bytes), and by transformers.
+    """
     import numpy as np
     import torch
     from transformers import HubertForCTC
@@ -114,20 +131,17 @@ def time_hearing(folder: Path, repeats: int) -> dict:
         sound = recording(seconds)
         values = torch.from_numpy((sound - sound.mean()) / np.sqrt(sound.var() + 1e-7))[None]
         with torch.inference_mode():
-            times = in_turns(
-                {
-                    "ours": lambda: ours.encode([sound]),
-                    "plain": lambda: plain.encode([sound]),
-                    "transformers": lambda: theirs(values),
-                },
-                repeats,
-            )
+            ways = {
+                "ours": partial(ours.encode, [sound]),
+                "plain": partial(plain.encode, [sound]),
+                "transformers": partial(theirs, values),
+            }
+            times = in_turns(ways, repeats)
         figures |= {f"{seconds} s, {who}": [statistics.median(t), min(t), max(t)] for who, t in times.items()}
     wanted = theirs.hubert(values).last_hidden_state.detach()
     for name, encoder in (("relative error", ours), ("plain one", plain)):
-        figures[name] = float(
-            (encoder.encode([sound], keep_hidden_states=True)[0].hidden_states - wanted).norm() / wanted.norm()
-        )
+        found = encoder.encode([sound], keep_hidden_states=True)[0].hidden_states
+        figures[name] = float((found - wanted).norm() / wanted.norm())
     return figures
 
 
@@ -298,23 +312,10 @@ def understand(folder: Path, repeats: int) -> dict:
 
 def in_process(folder: Path, part: str, args: argparse.Namespace) -> dict:
     """The figures of a part, measured by a new process."""
-    command = [
-        sys.executable,
-        __file__,
-        str(folder),
-        "--part",
-        part,
-        "--repeats",
-        str(args.repeats),
-        "--threads",
-        str(args.threads),
-    ]
-    done = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": str(args.threads)},
-    )
+    options = {"--part": part, "--repeats": args.repeats, "--threads": args.threads}
+    command = [sys.executable, __file__, str(folder), *(str(x) for option in options.items() for x in option)]
+    env = {**os.environ, "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": str(args.threads)}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=env)
     if done.returncode:
         raise SystemExit(f"{part}: the process ended with {done.returncode}; its error is above.")
     return json.loads(done.stdout.splitlines()[-1])
@@ -327,53 +328,47 @@ def machine() -> str:
         (line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")),
         platform.processor(),
     )
-    return f"{name}, {os.cpu_count()} cores, {'AMX' if 'amx_bf16' in info else 'AVX512-BF16' if 'avx512_bf16' in info else 'no bf16 units'}"
+    units = "AMX" if "amx_bf16" in info else "AVX512-BF16" if "avx512_bf16" in info else "no bf16 units"
+    return f"{name}, {os.cpu_count()} cores, {units}"
 
 
 def print_loading(args: argparse.Namespace) -> None:
     """Two starts: the first makes the four-bit codes, the second finds them."""
     shutil.rmtree(args.folder / "home" / "hubert_llama", ignore_errors=True)
     print("| start | seconds | anonymous MB, most | file MB, most | anonymous MB, then |\n|---|---|---|---|---|")
-    for name in ("first: making four bits", "second: from the kept codes"):
+    for name in ("first: making four bits", "second: from the stored codes"):
         f = in_process(args.folder, "loading", args)
-        print(
-            f"| {name} | {f['seconds']:.1f} | {f['peak']['RssAnon']} | {f['peak']['RssFile']} | {f['then']['RssAnon']} |",
-            flush=True,
-        )
+        megabytes = f["peak"]["RssAnon"], f["peak"]["RssFile"], f["then"]["RssAnon"]
+        print(f"| {name} | {f['seconds']:.1f} | {' | '.join(map(str, megabytes))} |", flush=True)
 
 
 def print_hearing(f: dict) -> None:
     """HuBERT beside transformers' own."""
     way = f"{f['dtype']}, {f['layers of bytes']} layers as bytes" if f["layers of bytes"] else f["dtype"]
-    print(
-        f"\n| sound | ours ({way}), s | ours ({f['dtype']} asked for), s | transformers fp32, s | ratio |\n|---|---|---|---|---|"
-    )
+    columns = "sound", f"ours ({way}), s", f"ours ({f['dtype']} asked for), s", "transformers fp32, s", "ratio"
+    print(f"\n| {' | '.join(columns)} |\n|---|---|---|---|---|")
     for seconds in (10, 30):
         ours, plain, theirs = (f[f"{seconds} s, {who}"] for who in ("ours", "plain", "transformers"))
         cells = " | ".join(f"{t[0]:.2f} ({t[1]:.2f}–{t[2]:.2f})" for t in (ours, plain, theirs))
         print(f"| {seconds} s | {cells} | {theirs[0] / ours[0]:.2f} |")
-    print(
-        f"\nRelative error of the hidden states: {f['relative error']:.4f}, with the dtype asked for {f['plain one']:.4f}",
-        flush=True,
-    )
+    print(f"\nRelative error of the hidden states: {f['relative error']:.4f}, ", end="")
+    print(f"with the dtype asked for {f['plain one']:.4f}", flush=True)
 
 
 def print_whole(f: dict) -> None:
     """Llama alone, then questions from the recording to the answer."""
     print(
-        f"\nA prompt of {PROMPT_TOKENS} tokens: {f['prompt tokens/s']:.1f} tokens/s. Writing: {f['tokens/s']:.2f} tokens/s; reading {f['bytes a token'] / 1e9:.2f} GB a token at {f['GB/s']:.1f} GB/s would allow {f['bound tokens/s']:.2f}."
+        f"\nA prompt of {PROMPT_TOKENS} tokens: {f['prompt tokens/s']:.1f} tokens/s. "
+        f"Writing: {f['tokens/s']:.2f} tokens/s; reading {f['bytes a token'] / 1e9:.2f} GB a token "
+        f"at {f['GB/s']:.1f} GB/s would allow {f['bound tokens/s']:.2f}."
     )
     print("A pass of " + ", ".join(f"{n} tokens {t[0]:.2f} s" for n, t in f["pass of n tokens"].items()) + ".\n")
-    print(
-        "| question of 10 s, context of 300 tokens | heard, s | transcript, s | first word, s | 64 tokens, s |\n|---|---|---|---|---|"
-    )
+    print("| question of 10 s, context of 300 tokens | heard, s | transcript, s | first word, s | 64 tokens, s |")
+    print("|---|---|---|---|---|")
     for how in GUESSES:
         for which, at in f[how].items():
-            print(
-                f"| {which}, {how} | "
-                + " | ".join(f"{at[k]:.1f}" for k in ("heard", "transcript", "first word", "answer"))
-                + " |"
-            )
+            seconds = (f"{at[k]:.1f}" for k in ("heard", "transcript", "first word", "answer"))
+            print(f"| {which}, {how} | {' | '.join(seconds)} |")
     print(f"\nMost memory: {f['peak']['RssAnon']} MB anonymous, {f['peak']['RssFile']} MB of files.")
 
 
@@ -394,7 +389,8 @@ def main() -> None:
             "hearing": lambda: time_hearing(args.folder, args.repeats),
             "whole": lambda: understand(args.folder, args.repeats),
         }
-        return print(json.dumps(parts[args.part]()))
+        print(json.dumps(parts[args.part]()))
+        return
     print(f"{machine()}, {args.threads} threads\n", flush=True)
     print_loading(args)
     print_hearing(in_process(args.folder, "hearing", args))
