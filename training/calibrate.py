@@ -102,7 +102,7 @@ def word_errors(heard: list[Heard], texts: list[str]) -> float:
 class Noting(Calibration):
     """A calibration that only takes note of the signs."""
 
-    seen: list[tuple[float, float, float, float]] = field(default_factory=list)
+    seen: list[tuple[float, ...]] = field(default_factory=list)
 
     def __call__(self, sound: float, evidence: float, agreement: float, sense: float | None = None) -> float:
         """No opinion."""
@@ -148,12 +148,14 @@ def fit_confidence(
     Without sense it is fitted to each list's first reading; with it to the readings that a Llama chose of those lists
     that are not sure.
     """
-    signs, right = [], []
+    signs: list[tuple[float, ...]] = []
+    right: list[bool] = []
     for h, hypotheses in zip(heard, found, strict=True):
         mine, judged = signs_of(h, hypotheses, hypotheses[0].text, 0.0, labels)
         signs, right = signs + mine, right + judged
     of_sound = fit(signs, right, ("sound", "evidence", "agreement"))
-    fitted = {"of_sound": of_sound, "llama": llama, "fitted_on_words": len(right)}
+    fitted: dict[str, dict[str, float] | str | int] = {"of_sound": of_sound, "llama": llama}
+    fitted["fitted_on_words"] = len(right)
     if llama:
         alone = Calibration(SignWeights(**of_sound))
         signs, right = [], []
@@ -194,8 +196,8 @@ def wholes(
         scores = [(x.text, x.total) for x in hypotheses]
         words = time_words(h.emissions, hypotheses[0].text, labels, scores, calibration)
         if is_unsure(words):
-            sense = sense if calibration.with_sense else None
-            words = time_words(h.emissions, text, labels, scores, calibration, sense=sense)
+            by_sense = sense if calibration.with_sense else None
+            words = time_words(h.emissions, text, labels, scores, calibration, sense=by_sense)
         if words:
             errors = count_errors(h.utterance.text, h.greedy, text)
             wrong = errors.final / errors.words if errors.words else float("inf")
@@ -230,7 +232,8 @@ def few_of_each(manifest: Path, each: int) -> list[Utterance]:
     """So many of the training split's recordings of each speaker, by lot; one without a speaker is its own."""
     given = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
     speakers = {str(manifest.parent.absolute() / row["audio"]): row.get("speaker", row["audio"]) for row in given}
-    taken, count = [], Counter()
+    taken: list[Utterance] = []
+    count: Counter[str] = Counter()
     for u in random.Random(0).sample(train := read_manifest(manifest, {"split": "train"}), len(train)):
         count[speakers[u.audio]] += 1
         if count[speakers[u.audio]] <= each:
