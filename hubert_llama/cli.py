@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from . import __version__
 from .models.hub import user_message
-from .serve.worker import add_model_options, config_from, give_way, model_option_faults, settle_threads, whole_number
+from .serve.options import add_model_options, config_from, model_option_faults, whole_number
+from .serve.threads import give_way, settle_threads
 
 if TYPE_CHECKING:
     from hubert_llama.measure.evaluation import Outcome, Utterance

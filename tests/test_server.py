@@ -19,7 +19,9 @@ from servers import running, serving, talking
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from hubert_llama.server import main
+from hubert_llama.serve.process import WorkerProcess
+from hubert_llama.serve.supervisor import WorkerState
+from hubert_llama.server import Service, main
 
 
 def on_loop(test):
@@ -35,6 +37,21 @@ def on_loop(test):
 
     run.__signature__ = inspect.signature(test)
     return run
+
+
+def worker_of(service: Service) -> WorkerProcess | None:
+    """The worker that a service has just now."""
+    return service.dispatcher.supervisor.worker
+
+
+def is_at(service: Service, state: WorkerState) -> bool:
+    """Whether the worker of a service is at this."""
+    return service.dispatcher.supervisor.status.state is state
+
+
+async def another_worker(service: Service, worker: WorkerProcess | None) -> None:
+    """Wait until a service has another worker."""
+    await until(lambda: worker_of(service) not in (None, worker))
 
 
 # The legacy layer
@@ -224,8 +241,8 @@ async def test_a_worker_killed_in_mid_request_costs_one_error():
     async with serving() as service, talking(service) as client, talking(service) as other:
         await client.ask(context="hang")
         await other.ask("waiting.wav")
-        await until(lambda: service.dispatcher.running)
-        service.dispatcher.worker.process.kill()
+        await until(lambda: service.dispatcher.queue.running)
+        worker_of(service).process.kill()
         died = await client.hear()
         assert died["type"] == "error" and "restarted" in died["error"]
         assert (await other.hear())["transcript"] == "waiting.wav"
@@ -238,13 +255,13 @@ async def test_a_worker_killed_when_idle_or_while_loading(monkeypatch):
     monkeypatch.setenv("FAKE_LOAD", "slow 0.5")
     async with serving() as service, talking(service) as client:
         await client.say("load_models")
-        while not (service.dispatcher.running or service.dispatcher.loading):
+        while not (service.dispatcher.queue.running or is_at(service, WorkerState.LOADING)):
             await asyncio.sleep(0.01)
-        service.dispatcher.worker.process.kill()
+        worker_of(service).process.kill()
         assert (await client.hear())["success"] is False
         await client.say("load_models")
         assert (await client.hear())["success"] is True
-        service.dispatcher.worker.process.kill()
+        worker_of(service).process.kill()
         await asyncio.sleep(0.3)
         await client.ask("a.wav")
         assert (await client.hear())["transcript"] == "a.wav"
@@ -274,7 +291,7 @@ async def test_a_worker_that_does_not_give_up_is_killed():
 
 def stop_worker(service) -> None:
     """Have the worker hang, as a driver or a disk may."""
-    os.kill(service.dispatcher.worker.process.pid, signal.SIGSTOP)
+    os.kill(worker_of(service).process.pid, signal.SIGSTOP)
 
 
 async def until(true) -> None:
@@ -291,7 +308,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="SIGSTOP is POSIX")
 async def test_a_worker_that_hangs_is_replaced_at_the_deadline(caplog):
     async with serving(patience=0.5) as service, talking(service) as client:
         await client.ask("a.wav", "sleep 9", timeout=1)
-        await until(lambda: service.dispatcher.running)
+        await until(lambda: service.dispatcher.queue.running)
         stop_worker(service)
         await client.ask("b.wav", timeout=20)
         assert "within 1 s" in (await client.hear())["error"]
@@ -307,7 +324,7 @@ async def test_a_worker_that_hangs_while_it_loads_is_replaced_too(monkeypatch):
     monkeypatch.setenv("FAKE_LOAD", "slow 0.5")
     async with serving(patience=0.1) as service, talking(service) as client:
         await client.say("load_models")
-        await until(lambda: service.dispatcher.loading)
+        await until(lambda: is_at(service, WorkerState.LOADING))
         stop_worker(service)
         await client.ask("a.wav", timeout=0.2)
         assert "within 0.2 s" in (await client.hear())["error"]
@@ -325,8 +342,8 @@ async def test_a_busy_worker_that_lives_has_as_long_as_loading_takes(monkeypatch
         await client.hear()
         await client.ask("a.wav", "deaf", timeout=0.2)
         assert "within 0.2 s" in (await client.hear())["error"]
-        first, start = service.dispatcher.worker, time.monotonic()
-        await until(lambda: service.dispatcher.worker is not first)
+        first, start = worker_of(service), time.monotonic()
+        await until(lambda: worker_of(service) is not first)
         assert 0.9 < time.monotonic() - start < 5
     assert any("did not give up a cancelled job" in r.getMessage() for r in caplog.records)
 
@@ -336,8 +353,8 @@ async def test_after_many_kills_the_next_question_waits_no_longer():
     async with serving() as service, talking(service) as client:
         for i in range(20):
             await client.ask(f"{i}.wav", "sleep 9")
-            await until(lambda: service.dispatcher.running)
-            service.dispatcher.worker.process.kill()
+            await until(lambda: service.dispatcher.queue.running)
+            worker_of(service).process.kill()
             assert "restarted" in (await client.hear())["error"]
         start = time.monotonic()
         await client.ask("next.wav")
@@ -350,17 +367,17 @@ async def test_models_that_were_in_use_are_loaded_again_before_anybody_asks():
         await client.ask()
         assert (await client.hear())["type"] == "result"
         for again in (True, False):  # a second time nobody has used them: they are not brought back for ever
-            worker = service.dispatcher.worker
+            worker = worker_of(service)
             worker.process.kill()
-            await until(lambda: service.dispatcher.worker not in (None, worker))
+            await another_worker(service, worker)
             await asyncio.sleep(0.5)
-            assert (service.dispatcher.loaded is not None) == again
+            assert (service.dispatcher.supervisor.status.loaded is not None) == again
         for _ in range(5):
-            worker = service.dispatcher.worker
-            await until(lambda: worker.ready)
+            worker = worker_of(service)
+            await until(lambda: is_at(service, WorkerState.READY))
             worker.process.kill()
-            await until(lambda: service.dispatcher.worker not in (None, worker))
-        assert service.dispatcher.failures == 0
+            await another_worker(service, worker)
+        assert service.dispatcher.supervisor.restarts.failures == 0
         start = time.monotonic()
         await client.ask("a.wav")
         assert (await client.hear())["transcript"] == "a.wav" and time.monotonic() - start < 2
@@ -370,9 +387,10 @@ async def test_models_that_were_in_use_are_loaded_again_before_anybody_asks():
 async def test_workers_that_die_at_the_start_come_later_and_later_but_soon_for_who_asks(monkeypatch):
     monkeypatch.setenv("FAKE_START", "die")
     async with serving() as service, talking(service) as client:
-        service.dispatcher.failures = 7
-        await until(lambda: service.dispatcher.failures == 8 and service.dispatcher._timer is not None)
-        assert service.dispatcher._timer.when() - asyncio.get_running_loop().time() > 25
+        restarts = service.dispatcher.supervisor.restarts
+        restarts.failures = 7
+        await until(lambda: restarts.failures == 8 and restarts.timer is not None)
+        assert restarts.timer.when() - asyncio.get_running_loop().time() > 25
         monkeypatch.delenv("FAKE_START")
         start = time.monotonic()
         await client.ask("a.wav")
@@ -414,11 +432,11 @@ async def test_who_hangs_up_frees_the_worker():
         async with talking(service) as leaver:
             for _ in range(5):
                 await leaver.ask(context="hang")
-            while not (service.dispatcher.running or service.dispatcher.loading):
+            while not (service.dispatcher.queue.running or is_at(service, WorkerState.LOADING)):
                 await asyncio.sleep(0.01)
         await client.ask("mine.wav")
         assert (await client.hear())["transcript"] == "mine.wav"
-        assert not service.dispatcher.waiting
+        assert not service.dispatcher.queue.waiting
 
 
 @on_loop
@@ -487,7 +505,7 @@ async def test_who_sends_without_end_and_reads_nothing_is_dropped_and_takes_litt
             writer.write(flood * 500)
             with contextlib.suppress(asyncio.TimeoutError, ConnectionError):
                 await asyncio.wait_for(writer.drain(), 0.05)
-            queued = len(client.slots) + client.outgoing.qsize()
+            queued = len(client.slots) + len(client.outbox)
             most = max(most, client.websocket.transport.get_write_buffer_size(), 200 * queued)
         assert client not in service.clients and most < 2e6
         await other.say("ping")
@@ -674,7 +692,7 @@ async def test_nothing_is_left_of_clients_that_went():
                 client.socket.transport.abort()
         for _ in range(100):
             await asyncio.sleep(0.05)
-            left = [t for t in asyncio.all_tasks() if "Client.write" in repr(t)]
+            left = [t for t in asyncio.all_tasks() if "Outbox.write" in repr(t)]
             if not left and not service.clients:
                 break
         assert not left and not service.clients and not service.dispatcher.loaders
@@ -856,7 +874,7 @@ async def test_a_flood_is_answered_to_the_last_and_takes_little_room():
         most, got = 0, []
         for _ in range(6001):
             got.append(await client.hear())
-            most = max(most, *(len(c.slots) + c.outgoing.qsize() for c in service.clients))
+            most = max(most, *(len(c.slots) + len(c.outbox) for c in service.clients))
         await flooding
         assert got[0]["transcript"] == "a.wav" and most < 2048 and {m["type"] for m in got} == {"result", "error"}
 
@@ -864,16 +882,18 @@ async def test_a_flood_is_answered_to_the_last_and_takes_little_room():
 @on_loop
 async def test_a_short_question_does_not_wait_for_a_long_recording():
     async with serving() as service, talking(service) as lecture, talking(service) as other, talking(service) as third:
+        queue = service.dispatcher.queue
         await lecture.ask("lecture.wav", "long 12")
-        while not (service.dispatcher.running and service.dispatcher.running[0].long):
+        while not (queue.running and queue.running[0].long):
             await asyncio.sleep(0.01)
         await other.ask("short.wav", "sleep 0.3")
-        await lecture.ask("second.wav")  # of the client whose turn it is already: the third goes first, though it asks later
+        await lecture.ask("second.wav")  # of the client whose turn it is: the third goes first, though it asks later
         await third.ask("short.wav")
         for client in (other, third):
             assert (await client.hear())["transcript"] == "short.wav"
-            assert "lecture.wav" in [job.request.audio_path for job in service.dispatcher.running], "the lecture was over first"
-            assert "second.wav" in [job.request.audio_path for job in [*service.dispatcher.running, *service.dispatcher.waiting]]
+            running = [job.request.audio_path for job in queue.running]
+            assert "lecture.wav" in running, "the lecture was over first"
+            assert "second.wav" in [*running, *(job.request.audio_path for job in queue.waiting)]
         assert [(await lecture.hear())["transcript"] for _ in range(2)] == ["lecture.wav", "second.wav"]
 
 
@@ -883,7 +903,7 @@ async def test_clients_take_turns():
         order = []
         for i in range(4):
             await eager.ask(f"eager {i}.wav", "sleep 0.2")
-        while not service.dispatcher.running:
+        while not service.dispatcher.queue.running:
             await asyncio.sleep(0.01)
         for i in range(2):
             await modest.ask(f"modest {i}.wav", "sleep 0.2")
@@ -900,12 +920,12 @@ async def test_clients_take_turns():
 async def test_a_recording_given_up_while_another_has_its_turn_costs_nobody_anything():
     async with serving(grace=0.3) as service, talking(service) as lecture, talking(service) as other:
         await lecture.ask("lecture.wav", "long 12")
-        while not (service.dispatcher.running and service.dispatcher.running[0].long):
+        while not (service.dispatcher.queue.running and service.dispatcher.queue.running[0].long):
             await asyncio.sleep(0.01)
         await other.ask("short.wav", "sleep 1.5")  # longer than the time to give up in
-        while len(service.dispatcher.running) < 2:
+        while len(service.dispatcher.queue.running) < 2:
             await asyncio.sleep(0.01)
-        service.dispatcher.cancel(service.dispatcher.running[0], "too late")
+        service.dispatcher.deadlines.cancel(service.dispatcher.queue.running[0], "too late")
         assert (await lecture.hear())["error"] == "too late"
         assert (await other.hear())["transcript"] == "short.wav"
 
@@ -936,7 +956,7 @@ async def test_a_session_forgets_what_was_not_understood():
 async def test_both_fail_when_the_worker_dies_beside_a_long_recording():
     async with serving() as service, talking(service) as lecture, talking(service) as other:
         await lecture.ask("lecture.wav", "long 20")
-        while not (service.dispatcher.running and service.dispatcher.running[0].long):
+        while not (service.dispatcher.queue.running and service.dispatcher.queue.running[0].long):
             await asyncio.sleep(0.01)
         await other.ask("a.wav", "crash")
         for client in (lecture, other):
