@@ -61,7 +61,7 @@ class Service:
                     raise
                 log.info("not listening on %s: %s", host, e)
             self.port = self.servers[0].sockets[0].getsockname()[1]
-        self.dispatcher.start()
+        self.dispatcher.supervisor.start()
 
     def admit(self, websocket: ServerConnection, request: Any) -> Any:
         "The answer to a handshake that is refused; None lets it in."
@@ -103,8 +103,10 @@ async def _listen(service: Service, host: str) -> Server:
     quiet = logging.getLogger("hubert_llama.websockets")
     quiet.setLevel(logging.CRITICAL)  # probes and scanners are no news
     return await serve(
-        service.talk, host, service.port, process_request=service.admit,
-        create_connection=partial(Connection, lobby=service.lobby, send_timeout=config.send_timeout),
+        service.talk,  # type: ignore[arg-type]  # its connections are made below
+        host, service.port, process_request=service.admit,
+        create_connection=partial(  # type: ignore[arg-type]  # whatever makes one will do
+            Connection, lobby=service.lobby, send_timeout=config.send_timeout),
         compression=None, server_header=None, logger=quiet,
         open_timeout=5, close_timeout=2, ping_interval=30, ping_timeout=120,  # seconds
         max_size=(None, config.max_fragment), max_queue=8, write_limit=64 * 1024)

@@ -25,7 +25,8 @@ async def receive(
     config: ServerConfig,
 ) -> str | bytes:  # longer than `max_fragment` (and cut there) when the message was
     "The next message; `TalkOver` when it comes in too many frames to be read to its end."
-    parts, size, count = [], 0, 0
+    parts: list[Any] = []  # all text, or all bytes
+    size = count = 0
     async for part in websocket.recv_streaming():
         count += 1
         if count > config.max_fragments:
@@ -41,9 +42,9 @@ class Lobby:
 
     def __init__(self, limit: int):
         self.limit = limit
-        self.sockets: dict[Connection, None] = {}  # in the order of their coming
+        self.sockets: dict[ServerConnection, None] = {}  # in the order of their coming
 
-    def enter(self, socket: Connection) -> None:
+    def enter(self, socket: ServerConnection) -> None:
         "Let a socket in."
         self.sockets[socket] = None
         if len(self.sockets) > self.limit:
@@ -51,10 +52,11 @@ class Lobby:
             self.leave(oldest)
             oldest.transport.abort()
 
-    def leave(self, socket: Connection) -> None:
+    def leave(self, socket: ServerConnection) -> None:
         "It became a client, or is gone."
         self.sockets.pop(socket, None)
 
+# %% ../../nbs/serve/connection.ipynb #21e36f1d
 class Connection(ServerConnection):
     "A socket that stands in the lobby at first, and is not heard while its client does not take what it is sent."
 
@@ -90,7 +92,8 @@ class Connection(ServerConnection):
     def resume_writing(self) -> None:
         "It does again."
         super().resume_writing()
-        self.stuck.cancel()
+        if self.stuck is not None:
+            self.stuck.cancel()
         self.stuck = None
         if not self.recv_messages.paused:  # the library's own reason not to read
             self.transport.resume_reading()

@@ -36,7 +36,7 @@ async def converse(client: Client, dispatcher: Dispatcher, config: ServerConfig)
             client.said = time.monotonic()
             carry_out(text, client, dispatcher, config)
     except TalkOver as e:
-        dispatcher.cancel(client, str(e))
+        dispatcher.deadlines.cancel_all(client, str(e))
         client.outbox.send(error_reply(str(e)))  # all before it are answered now
         await flush([client], 2)
         await client.websocket.close(e.code, str(e).split(":")[0])

@@ -23,7 +23,7 @@ from .wire import NO_JOB
 log = logging.getLogger("hubert_llama.serve.dispatcher")
 
 # %% auto #0
-__all__ = ['log', 'SHUTTING_DOWN', 'MAX_FAILURES', 'Deadlines', 'Dispatcher']
+__all__ = ['log', 'MAX_FAILURES', 'SHUTTING_DOWN', 'Deadlines', 'Feeder', 'Dispatcher']
 
 # %% ../../nbs/serve/dispatcher.ipynb #df011822
 class Deadlines:
@@ -44,6 +44,11 @@ class Deadlines:
         if job in self.queue.running and (worker := self.supervisor.worker) is not None:
             worker.cancel(job.id, self.config.patience)
             _later(self._grace(), self._insist, job, worker)
+
+    def cancel_all(self, client: Client, why: str) -> None:
+        "Give a client's recordings up."
+        for job in self.queue.of(client):
+            self.cancel(job, why)
 
     def _expire(self, job: Job, why: str) -> None:
         "A job's time is over. One that still waited was kept from its turn: perhaps by a worker that hangs."
@@ -68,43 +73,69 @@ class Deadlines:
 def _later(seconds: float, call: Callable, *args: Any) -> asyncio.TimerHandle:
     return asyncio.get_running_loop().call_later(seconds, call, *args)
 
-# %% ../../nbs/serve/dispatcher.ipynb #ac6cd814
-SHUTTING_DOWN = "The service is shutting down."
+# %% ../../nbs/serve/dispatcher.ipynb #0aa5f31b
 MAX_FAILURES = 2  # workers that may die in a row on the way, before those who wait are told
 
+class Feeder:
+    "Gives the worker the next thing to do whenever it has done something."
+
+    def __init__(self, config: ServerConfig, queue: JobQueue, loaders: Loaders):
+        self.queue, self.loaders = queue, loaders
+        self.relay = Relay(queue, loaders)
+        self.supervisor = Supervisor(config, self._on_event, self._on_exit)
+
+    def feed(self) -> None:
+        "Give the worker the next thing to do."
+        self.queue.prune()
+        worker = self.supervisor.provide(bool(self.loaders or self.queue.waiting))
+        if worker is not None and (job := self.queue.begin()) is not None:
+            message = {"op": "transcribe", "job": job.id, "audio_path": job.request.audio_path}
+            worker.send({**message, **job.client.known(job.request.context)})
+
+    def _on_event(self, event: dict) -> None:
+        self.relay.hear(event)
+        if event["event"] not in STREAMED:
+            self.feed()
+
+    def _on_exit(self, how: str, was: WorkerState) -> None:
+        "The worker is gone: the next one starts."
+        loading, jobs = was is WorkerState.LOADING, " and ".join(f"job {job.id}" for job in self.queue.running)
+        log.error("the worker %s while %s", how, "loading" if loading else f"doing {jobs}" if jobs else "it was idle")
+        why = (f"The model process {how}. It is being restarted; ask again. If this happens again, "
+               "look at the log or choose a smaller profile.")
+        self.relay.gone(why, loading, hopeless=self.supervisor.restarts.failures > MAX_FAILURES)
+        self.supervisor.start(hurry=bool(self.loaders or self.queue.waiting))
+
+# %% ../../nbs/serve/dispatcher.ipynb #ac6cd814
+SHUTTING_DOWN = "The service is shutting down."
+
 class Dispatcher:
-    "Brings requests and the worker together."
+    "Takes what clients ask for."
 
     def __init__(self, config: ServerConfig):
         self.config = config
         self.queue, self.loaders = JobQueue(), Loaders()
-        self.relay = Relay(self.queue, self.loaders)
-        self.supervisor = Supervisor(config, self._on_event, self._on_exit)
+        self.feeder = Feeder(config, self.queue, self.loaders)
+        self.supervisor = self.feeder.supervisor
         self.deadlines = Deadlines(config, self.queue, self.supervisor)
         self._ids = itertools.count(NO_JOB + 1)
-
-    def start(self) -> None:
-        "Start the worker, before anybody asks."
-        self.supervisor.start()
 
     def load(self, client: Client, request: LoadModels) -> None:
         "Have the models loaded, and tell the client when they are."
         if (reply := self._loaded_now(client)) is not None:
             return client.outbox.send(with_id(reply, request))
         self.loaders.add(client, request)
-        return self._pump()
+        return self.feeder.feed()
 
     def _loaded_now(self, client: Client) -> dict | None:
         "The reply for a client that need not wait for the models, or may not."
-        status = self.supervisor.status
-        if status.closed:
+        if self.supervisor.status.closed:
             return loaded_reply(False, error=SHUTTING_DOWN)
-        if status.loaded is not None:
-            return loaded_reply(True, **status.loaded)
-        if self.loaders.count(client) >= self.config.max_pending:
-            error = "Too many requests are waiting for the models: ask once, the answer comes."
-            return loaded_reply(False, error=error)
-        return None
+        if (loaded := self.supervisor.status.loaded) is not None:
+            return loaded_reply(True, **loaded)
+        if self.loaders.count(client) < self.config.max_pending:
+            return None
+        return loaded_reply(False, error="Too many requests are waiting for the models: ask once, the answer comes.")
 
     def submit(self, client: Client, request: Transcribe) -> None:
         "Queue a recording; too many are refused."
@@ -118,43 +149,16 @@ class Dispatcher:
         else:
             self.queue.add(job)
             self.deadlines.set(job)
-            self._pump()
+            self.feeder.feed()
 
     def forget(self, client: Client) -> None:
         "A client is gone: so is what it wanted."
         self.loaders.forget(client)
-        self.cancel(client, "The client is gone.")
-
-    def cancel(self, client: Client, why: str) -> None:
-        "Give a client's recordings up."
-        for job in self.queue.of(client):
-            self.deadlines.cancel(job, why)
+        self.deadlines.cancel_all(client, "The client is gone.")
 
     def busy(self) -> set[Client]:
         "Clients that wait for an answer."
         return {job.client for job in self.queue} | {client for client, _ in self.loaders}
-
-    def _pump(self) -> None:
-        "Give the worker the next thing to do."
-        self.queue.prune()
-        asked = bool(self.loaders or self.queue.waiting)
-        if self.supervisor.provide(asked) and (job := self.queue.begin()) is not None:
-            message = {"op": "transcribe", "job": job.id, "audio_path": job.request.audio_path}
-            self.supervisor.worker.send({**message, **job.client.known(job.request.context)})
-
-    def _on_event(self, event: dict) -> None:
-        self.relay.hear(event)
-        if event["event"] not in STREAMED:
-            self._pump()
-
-    def _on_exit(self, how: str, was: WorkerState) -> None:
-        "The worker is gone: the next one starts."
-        loading, jobs = was is WorkerState.LOADING, " and ".join(f"job {job.id}" for job in self.queue.running)
-        log.error("the worker %s while %s", how, "loading" if loading else f"doing {jobs}" if jobs else "it was idle")
-        self.relay.gone(f"The model process {how}. It is being restarted; ask again. If this happens again, "
-                        "look at the log or choose a smaller profile.", loading,
-                        hopeless=self.supervisor.restarts.failures > MAX_FAILURES)
-        self.supervisor.start(hurry=bool(self.loaders or self.queue.waiting))
 
     async def close(self) -> None:
         "Answer everybody, end the worker."

@@ -85,12 +85,16 @@ class JobQueue:
     def _next(self) -> Job | None:
         "Of the client that was served longest ago the first; beside a long job, of another client if one waits."
         if not self.running:
-            return min(self.waiting, key=lambda j: j.client.turn, default=None)
+            return min(self.waiting, key=_turn, default=None)
         long, *others = self.running
         if others or not long.long:
             return None
         able = [j for j in self.waiting if j.client is not long.client or j.client.session is None]
-        return min(able, key=lambda j: (j.client is long.client, j.client.turn), default=None)
+        return min(able, key=lambda j: (j.client is long.client, _turn(j)), default=None)
+
+def _turn(job: Job) -> int:
+    "When its client was last served; every client that asked has a turn."
+    return job.client.turn or 0
 
 # %% ../../nbs/serve/jobs.ipynb #e4d739f0
 class Loaders:

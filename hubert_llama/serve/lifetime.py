@@ -27,7 +27,7 @@ __all__ = ['log', 'WORKER_LOG', 'SPARE_FILES', 'watch_parent', 'under_nohup', 'B
            'start_logging', 'announce', 'complain', 'within_file_limit']
 
 # %% ../../nbs/serve/lifetime.ipynb #8cf505f9
-def watch_parent(on_death: Callable[[str], None]) -> None:
+def watch_parent(on_death: Callable[[str], object]) -> None:
     "Call `on_death` (from another thread) when the process that started this one is gone."
     def watch_stdin() -> None:
         "Wait for its end; what is written there is of no interest."

@@ -19,7 +19,7 @@ worker_log = logging.getLogger(WORKER_LOG)  # what the worker writes to standard
 worker_log.setLevel(logging.INFO)
 
 # %% auto #0
-__all__ = ['log', 'worker_log', 'WorkerProcess']
+__all__ = ['log', 'worker_log', 'WorkerProcess', 'start_worker']
 
 # %% ../../nbs/serve/process.ipynb #f1897db5
 class WorkerProcess:
@@ -31,26 +31,18 @@ class WorkerProcess:
         on_event: Callable[[dict], None],
         on_exit: Callable[[str], None],  # called with how it ended
     ):
+        assert process.stdin and process.stdout and process.stderr, "a worker is spoken to through pipes"
         self.process, self.on_event, self.on_exit = process, on_event, on_exit
+        self.input, self.output = process.stdin, process.stdout
         self.heard = 0.0  # when its last line came, by the loop's clock
         self.killed = ""  # why it was killed, if it was
         self.logging = asyncio.create_task(_pass_on(process.stderr))
         self.task = asyncio.create_task(self._read())
 
-    @classmethod
-    async def start(
-        cls, config: ServerConfig, on_event: Callable[[dict], None], on_exit: Callable[[str], None]
-    ) -> WorkerProcess:
-        "Start the command; `OSError` when it cannot be."
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *config.worker, stdin=pipe, stdout=pipe, stderr=pipe, limit=config.max_line)
-        return cls(process, on_event, on_exit)
-
     def send(self, message: dict) -> None:
         "Write one line; a worker that is gone is noticed by its reader."
         with contextlib.suppress(OSError, RuntimeError):
-            self.process.stdin.write(encode(message))
+            self.input.write(encode(message))
 
     def cancel(self, job: int, patience: float) -> None:
         "Have a job given up, or none; a process that has said nothing so many seconds later hangs, and is killed."
@@ -71,7 +63,7 @@ class WorkerProcess:
     async def _read(self) -> None:
         "Pass events on until the output ends, then tell how the process ended."
         try:
-            while line := await self.process.stdout.readline():
+            while line := await self.output.readline():
                 self.heard = asyncio.get_running_loop().time()
                 if (event := decode_event(line)) is not None:
                     self.on_event(event)
@@ -80,23 +72,34 @@ class WorkerProcess:
                 await asyncio.sleep(0)  # lines that have come are read without a pause, in which clients are served
         except ValueError:
             self.kill("wrote a line that is too long")
-        code = await self._exit_code()
+        code = await _exit_code(self)
         self.on_exit(f"{self.killed} and was ended" if self.killed else _ending(code))
 
-    async def _exit_code(self) -> int:
-        "How it ended. One that closed its output and lives on is killed; killing one that is ending loses its code."
-        ended = asyncio.ensure_future(self.process.wait())
-        if not (await asyncio.wait([ended], timeout=2))[0]:
-            self.kill("closed its output")
-        return await ended
+# %% ../../nbs/serve/process.ipynb #ffcfec42
+async def start_worker(
+    config: ServerConfig,
+    on_event: Callable[[dict], None],
+    on_exit: Callable[[str], None],
+) -> WorkerProcess:
+    "Start the command of a configuration; `OSError` when it cannot be."
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *config.worker, stdin=pipe, stdout=pipe, stderr=pipe, limit=config.max_line)
+    return WorkerProcess(process, on_event, on_exit)
 
-# %% ../../nbs/serve/process.ipynb #9a04109b
 async def _pass_on(errors: asyncio.StreamReader) -> None:
     "Log what the worker writes to standard error."
     while chunk := await errors.read(64 * 1024):
         for line in chunk.decode("utf-8", "replace").splitlines():
             if line.strip():
                 worker_log.info("%s", line)
+
+async def _exit_code(worker: WorkerProcess) -> int:
+    "How it ended. One that closed its output and lives on is killed; killing one that is ending loses its code."
+    ended = asyncio.ensure_future(worker.process.wait())
+    if not (await asyncio.wait([ended], timeout=2))[0]:
+        worker.kill("closed its output")
+    return await ended
 
 def _ending(code: int) -> str:
     "How a process ended that nobody told to."

@@ -102,7 +102,7 @@ def _set_aside(text: str) -> tuple[str, str | None]:
     "A message with a mark for its context, and the context: a long string is read fast, a long list is not."
     if (start := re.search(r'"context"\s*:\s*"', text)) is None:
         return text, None
-    context, end = json.decoder.scanstring(text, start.end(), True)
+    context, end = json.decoder.scanstring(text, start.end(), True)  # type: ignore[attr-defined]
     return f"{text[:start.end()]}\\u0000{text[end - 1:]}", context
 
 def _put_back(data: dict[str, Any], context: str | None, config: ServerConfig) -> dict[str, Any]:

@@ -5,8 +5,9 @@
 # %% ../../nbs/serve/relay.ipynb #3168c942
 from __future__ import annotations
 
+from .client import Client
 from .jobs import Job, JobQueue, Loaders
-from .protocol import final_reply, loaded_reply, streamed_reply, with_id
+from .protocol import Request, final_reply, loaded_reply, streamed_reply, with_id
 
 # %% auto #0
 __all__ = ['Relay']
@@ -34,7 +35,7 @@ class Relay:
     def _progress(self, job: Job | None, fields: dict) -> None:
         "Whoever waits is told; a job that tells of a part of its encoding is long."
         message = {"type": "progress", **{name: fields.get(name) for name in ("stage", "fraction", "message")}}
-        waiting = [(client, request) for client, request in self.loaders if request.stream]
+        waiting: list[tuple[Client, Request]] = [(c, request) for c, request in self.loaders if request.stream]
         jobs = self.queue.waiting if job is None else [job]
         waiting += [(j.client, j.request) for j in jobs if j.request.stream and not j.done]
         for client, request in waiting:

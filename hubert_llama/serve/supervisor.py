@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 
 from .config import ServerConfig
-from .process import WorkerProcess
+from .process import WorkerProcess, start_worker
 
 # %% auto #0
-__all__ = ['WorkerState', 'Status', 'Restarts', 'start_delay', 'Supervisor']
+__all__ = ['OnEvent', 'OnExit', 'WorkerState', 'Status', 'Restarts', 'start_delay', 'Supervisor']
 
 # %% ../../nbs/serve/supervisor.ipynb #3d33357d
 class WorkerState(Enum):
@@ -67,74 +67,76 @@ class Status:
 class Restarts:
     "Starts the next worker: at once, or later and later the more died in a row while they started or loaded."
 
-    def __init__(self, start: Callable[[], None]):
-        self._start = start
+    def __init__(self, status: Status, start: Callable[[], Coroutine]):
+        self.status, self._start = status, start
         self.failures = 0
         self.timer: asyncio.TimerHandle | None = None  # until the next one is started
+        self._task: asyncio.Task | None = None  # kept: the loop alone would not hold it
+
+    def count(self, was: WorkerState) -> None:
+        "A worker died in this state."
+        self.failures = 0 if was in (WorkerState.READY, WorkerState.LOADED) else self.failures + 1
 
     def schedule(self, hurry: bool) -> None:
         "Have one started, sooner when somebody waits; a start that comes sooner anyway stays."
         loop, delay = asyncio.get_running_loop(), start_delay(self.failures, hurry)
-        if self.timer is not None and self.timer.when() <= loop.time() + delay:
-            return
-        self.stop()
-        self.timer = loop.call_later(delay, self._now)
+        if self.timer is not None:
+            if self.timer.when() <= loop.time() + delay:
+                return
+            self.timer.cancel()
+        self.timer = loop.call_later(delay, self._start_now)
 
-    def stop(self) -> None:
-        "Start none."
+    def _start_now(self) -> None:
+        self.timer, self.status.state = None, WorkerState.STARTING
+        self._task = asyncio.ensure_future(self._start())
+
+    async def stop(self) -> None:
+        "Start no more."
         if self.timer is not None:
             self.timer.cancel()
-        self.timer = None
-
-    def _now(self) -> None:
-        self.timer = None
-        self._start()
+        if self._task is not None:  # a start that is cancelled half-way can hang
+            await asyncio.wait([self._task], timeout=1)
 
 def start_delay(failures: int, hurry: bool) -> float:
     "Seconds until the next worker is started, by how many died in a row on the way; few when somebody waits."
     return min(0.25 * 2**failures, 1.0 if hurry else 30.0) if failures else 0.0
 
-# %% ../../nbs/serve/supervisor.ipynb #1302f8a9
+# %% ../../nbs/serve/supervisor.ipynb #54e7310a
+OnEvent = Callable[[dict], None]  # called with every event of a worker, when the status has followed it
+OnExit = Callable[[str, WorkerState], None]  # called with how a worker ended, and what it was at
+
 class Supervisor:
     "The worker: started when it is needed, and again when it died."
 
-    def __init__(
-        self,
-        config: ServerConfig,
-        on_event: Callable[[dict], None],  # called with every event of a worker, when the status has followed it
-        on_exit: Callable[[str, WorkerState], None],  # called with how it ended, and what it was at
-    ):
+    def __init__(self, config: ServerConfig, on_event: OnEvent, on_exit: OnExit):
         self.config, self.on_event, self.on_exit = config, on_event, on_exit
-        self.status, self.restarts = Status(), Restarts(self._start_now)
+        self.status = Status()
+        self.restarts = Restarts(self.status, self._start)
         self.worker: WorkerProcess | None = None
-        self._starting: asyncio.Task | None = None  # kept: the loop alone would not hold it
 
-    def provide(self, asked: bool) -> bool:
-        "Whether a worker has the models. If none has, and they are needed, bring that nearer."
+    def provide(self, asked: bool) -> WorkerProcess | None:
+        "The worker that has the models. If there is none, and one is needed, bring that nearer."
         status = self.status
         if status.closed or status.state is WorkerState.LOADING or not (asked or status.reload):
-            return False
+            return None
         if self.worker is None:
             self.start(hurry=asked)
-            return False
+            return None
         status.used = status.used or asked
-        if status.state is not WorkerState.LOADED:  # on its own: a job is given up after a while, loading is not
-            status.load(asyncio.get_running_loop().time())
-            self.worker.send({"op": "load"})
-        return status.state is WorkerState.LOADED
+        if status.state is WorkerState.LOADED:
+            return self.worker
+        status.load(asyncio.get_running_loop().time())  # on its own: a job is given up after a while, loading is not
+        self.worker.send({"op": "load"})
+        return None
 
     def start(self, hurry: bool = False) -> None:
         "Have a worker started if there is none."
         if self.status.state is WorkerState.ABSENT:
             self.restarts.schedule(hurry)
 
-    def _start_now(self) -> None:
-        self.status.state = WorkerState.STARTING
-        self._starting = asyncio.ensure_future(self._start())
-
     async def _start(self) -> None:
         try:
-            self.worker = await WorkerProcess.start(self.config, self._heard, self._exited)
+            self.worker = await start_worker(self.config, self._heard, self._exited)
         except Exception as e:  # whatever it is, there is no worker, and people wait for one
             self._exited(f"could not be started ({e})")
         if self.worker is not None and self.status.closed:
@@ -150,15 +152,13 @@ class Supervisor:
         if self.status.closed:
             return
         was, self.worker = self.status.die(), None
-        self.restarts.failures = 0 if was in (WorkerState.READY, WorkerState.LOADED) else self.restarts.failures + 1
+        self.restarts.count(was)
         self.on_exit(how, was)
 
     async def close(self) -> None:
         "End the worker; no other follows."
         self.status.state = WorkerState.CLOSED
-        self.restarts.stop()
-        if self._starting is not None:  # a start that is cancelled half-way can hang
-            await asyncio.wait([self._starting], timeout=1)
+        await self.restarts.stop()
         if self.worker is not None:
             self.worker.kill("was not needed any more")
             await asyncio.wait([self.worker.task, self.worker.logging], timeout=2)

@@ -15,9 +15,9 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..models.hub import user_message
 from .options import WorkerConfig, add_model_options, config_from
@@ -79,7 +79,7 @@ class Worker:
         self.config, self.send = config, send
         self.pipeline: SpeechUnderstanding | None = None
         self.cancelled: set[int] = set()
-        self._cold = True  # nothing was asked yet of the models
+        self.cold = True  # nothing was asked yet of the models
 
     def handle(self, request: dict) -> None:
         "Carry out one request; whatever goes wrong becomes an event."
@@ -92,15 +92,15 @@ class Worker:
         if request["op"] == "load":
             self._load()
         elif job in self.cancelled:
-            self._fail(job, "cancelled", "Cancelled before it began.")
+            self.fail(job, "cancelled", "Cancelled before it began.")
         else:
-            yield from self._transcribe(**{name: value for name, value in request.items() if name != "op"})
+            yield from _transcribe(self, **{name: value for name, value in request.items() if name != "op"})
         self.cancelled.discard(job)
 
     def warm_up(self) -> None:
         "Let the models try themselves out, once, while nobody waits. What goes wrong is told when it is in earnest."
-        if self.pipeline is not None and self._cold:
-            self._cold = False
+        if self.pipeline is not None and self.cold:
+            self.cold = False
             try:
                 self.pipeline.warm_up()
             except Exception as e:
@@ -115,33 +115,38 @@ class Worker:
             why = user_message(e, "The models could not be loaded")
             self.send({"event": "loaded", "success": False, "error": why})
 
-    def _transcribe(
-        self, job: int, audio_path: str, context: str = "", history: list[tuple[str, str]] | tuple = ()
-    ) -> Iterator[None]:
-        "Run one job to its final event, pausing between the steps of its encoding."
-        from hubert_llama.audio import AudioError
-        from hubert_llama.errors import Stopped
-
-        self._cold = False
-        turns = [(said, answer) for said, answer in history]
-        try:
-            self.pipeline = self.pipeline or load_pipeline(self.config, self.send, job)
-            for event in self.pipeline.stream(audio_path, context, lambda: job in self.cancelled, turns):
-                self.send({"job": job, **(line := _as_line(event))})
-                if line["event"] == "progress" and line["fraction"] < 1:
-                    yield
-        except AudioError as e:
-            self._fail(job, "request", str(e))
-        except Stopped:
-            self._fail(job, "cancelled", "Cancelled.")
-        except Exception as e:
-            self._fail(job, "pipeline", user_message(e, "The question could not be answered"))
-
-    def _fail(self, job: int | None, kind: str, error: str) -> None:
+    def fail(self, job: int | None, kind: str, error: str) -> None:
+        "Say that a job failed."
         self.send({"event": "error", "job": job, "kind": kind, "error": error})
 
-# %% ../../nbs/serve/worker.ipynb #e2b8f2b3
-def _as_line(event: object) -> dict:
+# %% ../../nbs/serve/worker.ipynb #a0a80d3d
+def _transcribe(
+    worker: Worker,
+    job: int,
+    audio_path: str,
+    context: str = "",
+    history: Sequence[tuple[str, str]] = (),  # questions and answers, the oldest first
+) -> Iterator[None]:
+    "Run one job to its final event, pausing between the steps of its encoding."
+    from hubert_llama.audio import AudioError
+    from hubert_llama.errors import Stopped
+
+    worker.cold = False
+    turns = [(said, answer) for said, answer in history]
+    try:
+        worker.pipeline = worker.pipeline or load_pipeline(worker.config, worker.send, job)
+        for event in worker.pipeline.stream(audio_path, context, lambda: job in worker.cancelled, turns):
+            worker.send({"job": job, **(line := _as_line(event))})
+            if line["event"] == "progress" and line["fraction"] < 1:
+                yield
+    except AudioError as e:
+        worker.fail(job, "request", str(e))
+    except Stopped:
+        worker.fail(job, "cancelled", "Cancelled.")
+    except Exception as e:
+        worker.fail(job, "pipeline", user_message(e, "The question could not be answered"))
+
+def _as_line(event: Any) -> dict:
     "A pipeline's event as an event of the wire."
     from hubert_llama.pipeline import Heard, ResponseDelta, Transcript, Understanding
 
