@@ -120,7 +120,8 @@ async def test_replies_without_an_id_keep_their_order():
         await client.ask("c.wav", "fail")
         got = await client.hear_all(6)
         assert [(m["type"], m.get("transcript") or m["error"].split(":")[0].split(".")[0]) for m in got] == [
-            ("result", "a.wav"), ("error", "Not JSON"), ("error", "Audio file not found"), ("error", 'Unknown message type "dance"'), ("result", "b.wav"), ("result", "Out of memory with x")]
+            ("result", "a.wav"), ("error", "Not JSON"), ("error", "Audio file not found"),
+            ("error", 'Unknown message type "dance"'), ("result", "b.wav"), ("result", "Out of memory with x")]
         assert got[5]["success"] is False and isinstance(got[5]["error"], str)
 
 
@@ -181,7 +182,8 @@ async def test_a_wrong_message_with_an_id_is_refused_at_once_by_that_id():
         await client.ask("c.wav", request_id=3, timeout=-1)
         await client.say("dance", request_id="d")
         got = await client.hear_all(4)
-        assert [(m["type"], m.get("request_id")) for m in got] == [("error", "b"), ("error", 3), ("error", "d"), ("result", None)]
+        replies = [(m["type"], m.get("request_id")) for m in got]
+        assert replies == [("error", "b"), ("error", 3), ("error", "d"), ("result", None)]
 
 
 @on_loop
@@ -190,7 +192,8 @@ async def test_who_waits_for_the_models_is_told_how_they_come_along():
         await quiet.say("load_models", stream=False)
         await client.say("load_models", request_id="l")
         got = [await client.hear(progress=True) for _ in range(2)]
-        assert got[0] == {"type": "progress", "stage": "loading", "fraction": 0.5, "message": "Loading fake", "request_id": "l", "seq": 1}
+        assert got[0] == {"type": "progress", "stage": "loading", "fraction": 0.5, "message": "Loading fake",
+                          "request_id": "l", "seq": 1}
         assert got[1]["type"] == "models_loaded" and (await quiet.hear(progress=True))["type"] == "models_loaded"
 
 
@@ -199,7 +202,8 @@ async def test_a_context_that_is_too_long_is_told_as_such():
     async with serving() as service, talking(service) as client:
         await client.ask("a.wav", "ö" * 262_145, request_id=1)
         error = await client.hear()
-        assert error["request_id"] == 1 and error["error"].startswith("Field context is too long: 262,145 characters, at most 262,144")
+        assert error["request_id"] == 1
+        assert error["error"].startswith("Field context is too long: 262,145 characters, at most 262,144")
         await client.say("session.update", context="x" * 300_000)
         assert "Field context is too long: 300,000" in (await client.hear())["error"]
         await client.socket.send(["x" * 600_000, "x" * 600_000])
@@ -213,7 +217,8 @@ async def test_a_context_that_is_too_long_is_told_as_such():
 async def test_an_empty_context_forgets_a_sessions_and_none_keeps_it():
     async with serving() as service, talking(service) as client:
         told = {"context": "tell", "stream": None}
-        for update, known in ((told, "tell"), ({"remember": 2}, "tell"), ({"context": ""}, ""), (told, "tell"), ({"context": None}, "")):
+        forgotten = [({"context": ""}, ""), (told, "tell"), ({"context": None}, "")]
+        for update, known in [(told, "tell"), ({"remember": 2}, "tell"), *forgotten]:
             await client.say("session.update", **update)
             assert (await client.hear())["session"]["context"] == known
         await client.ask("a.wav", None, stream=None, timeout=None, request_id=None, remember=None)
@@ -227,8 +232,11 @@ async def test_streamed_events_are_numbered_and_only_for_those_who_ask():
         await client.ask(stream=True, request_id="s")
         await client.ask()
         got = [await client.hear(progress=True) for _ in range(8)]
-        assert [m["type"] for m in got] == ["progress", "progress", "models_loaded", "transcription.partial", "transcription.done", "response.output_text.delta", "response.output_text.delta", "result"]
-        assert [m["seq"] for m in got if "seq" in m] == [1, 2, 3, 4, 5, 6] and got[1]["request_id"] == got[3]["request_id"] == "s"
+        assert [m["type"] for m in got] == [
+            "progress", "progress", "models_loaded", "transcription.partial", "transcription.done",
+            "response.output_text.delta", "response.output_text.delta", "result"]
+        assert [m["seq"] for m in got if "seq" in m] == [1, 2, 3, 4, 5, 6]
+        assert got[1]["request_id"] == got[3]["request_id"] == "s"
         assert got[3]["transcript"] == got[4]["transcript"] and got[5]["delta"] + got[6]["delta"] == got[7]["response"]
         assert (await client.hear())["type"] == "result"
 
@@ -274,7 +282,8 @@ async def test_a_worker_that_never_starts_is_told(monkeypatch):
         await client.say("load_models")
         await client.ask()
         got = await client.hear_all(2)
-        assert {m["type"] for m in got} == {"models_loaded", "error"} and all("ended with code 3" in m["error"] for m in got)
+        assert {m["type"] for m in got} == {"models_loaded", "error"}
+        assert all("ended with code 3" in m["error"] for m in got)
     async with serving(worker=("/no/such/program",)) as service, talking(service) as client:
         await client.ask()
         assert "could not be started" in (await client.hear())["error"]
@@ -416,7 +425,8 @@ async def test_garbage_and_long_lines_from_the_worker():
 @on_loop
 async def test_probes_that_connect_and_close():
     async with serving() as service:
-        for address in {s.getsockname()[:2] for server in service.servers for s in server.sockets}:  # ::1 where there is IPv6
+        # ::1 too where there is IPv6
+        for address in {s.getsockname()[:2] for server in service.servers for s in server.sockets}:
             for _ in range(10):
                 socket.create_connection(address).close()
                 async with connect(f"ws://localhost:{service.port}"):
@@ -481,7 +491,8 @@ async def test_pings_are_answered_at_once_while_a_hundred_requests_wait():
         assert await client.hear() == {"type": "pong"} and time.monotonic() - start < 1
         await client.ask("late.wav", request_id="late")
         refused = await client.hear()
-        assert refused["request_id"] == "late" and "Too many requests" in refused["error"] and time.monotonic() - start < 1
+        assert time.monotonic() - start < 1
+        assert refused["request_id"] == "late" and "Too many requests" in refused["error"]
         got = await client.hear_all(100)
         assert [m.get("transcript") for m in got] == [f"{i}.wav" for i in range(16)] + [None] * 84
         assert all("Too many requests" in m["error"] for m in got[16:])
@@ -535,7 +546,8 @@ async def test_too_many_unanswered_messages_end_a_socket_when_all_are_answered()
 async def test_the_connection_that_is_needed_least_makes_room():
     async with contextlib.AsyncExitStack() as open_ones:
         service = await open_ones.enter_async_context(serving(max_connections=5))
-        pending, session, spoke, silent, other = [await open_ones.enter_async_context(talking(service)) for _ in range(5)]
+        clients = [await open_ones.enter_async_context(talking(service)) for _ in range(5)]
+        pending, session, spoke, silent, other = clients
         await pending.ask("mine.wav", "sleep 1.5")
         await session.say("session.update", context="Biology")
         await session.hear()
@@ -612,7 +624,8 @@ async def test_large_messages_and_many_fragments():
             with pytest.raises(ConnectionClosed):
                 while True:
                     got.append(await client.hear())
-            assert ["too many frames" in m["error"] for m in got] == [True, True]  # the pending question, then the message
+            # the pending question, then the message
+            assert ["too many frames" in m["error"] for m in got] == [True, True]
         async with talking(service) as client:
             with pytest.raises(ConnectionClosed):
                 await client.socket.send("x" * 2_000_000)
@@ -631,7 +644,8 @@ async def test_a_client_that_does_not_read_is_dropped_and_costs_nobody(caplog):
             await asyncio.sleep(0.05)
             if len(service.clients) == 1:
                 break
-        assert len(service.clients) == 1 and [r.getMessage() for r in caplog.records if "dropped" in r.getMessage()] == ["client dropped: it took no message for 0.5 s"]
+        dropped = [r.getMessage() for r in caplog.records if "dropped" in r.getMessage()]
+        assert len(service.clients) == 1 and dropped == ["client dropped: it took no message for 0.5 s"]
         await client.ask("b.wav")
         assert (await client.hear())["transcript"] == "b.wav"
         writer.close()
@@ -645,8 +659,10 @@ async def test_a_client_that_does_not_read_is_dropped_and_costs_nobody(caplog):
 async def test_web_pages_and_other_names_are_refused(headers, status):
     async with serving() as service:
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-        lines = {"Host": f"localhost:{service.port}", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13", **headers}
-        lines["Sec-WebSocket-Extensions"] = "permessage-deflate"
+        lines = {
+            "Host": f"localhost:{service.port}", "Upgrade": "websocket", "Connection": "Upgrade",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Extensions": "permessage-deflate", **headers}
         writer.write(("GET / HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items()) + "\r\n").encode())
         answer = (await reader.readuntil(b"\r\n\r\n")).decode()
         assert answer.startswith(f"HTTP/1.1 {status} ") and "deflate" not in answer
@@ -664,12 +680,21 @@ async def test_a_token_is_asked_for():
             assert await client.hear() == {"type": "pong"}
 
 
-MESSAGES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20), lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=8), x, max_size=4))
-FIELDS = {"type": st.sampled_from(["ping", "load_models", "transcribe", "x"]) | MESSAGES, "audio_path": st.text(max_size=20) | MESSAGES, "context": st.text(max_size=20) | MESSAGES, "timeout": st.floats() | MESSAGES, "request_id": st.text(max_size=9) | MESSAGES}
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+MESSAGES = st.recursive(
+    PLAIN, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=8), x, max_size=4))
+FIELDS = {
+    "type": st.sampled_from(["ping", "load_models", "transcribe", "x"]) | MESSAGES,
+    "audio_path": st.text(max_size=20) | MESSAGES,
+    "context": st.text(max_size=20) | MESSAGES,
+    "timeout": st.floats() | MESSAGES,
+    "request_id": st.text(max_size=9) | MESSAGES,
+}
+FRAMES = st.text(max_size=60) | st.binary(max_size=60) | st.fixed_dictionaries({}, optional=FIELDS).map(json.dumps)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.text(max_size=60) | st.binary(max_size=60) | st.fixed_dictionaries({}, optional=FIELDS).map(json.dumps), max_size=12))
+@given(st.lists(FRAMES, max_size=12))
 def test_whatever_is_sent_the_socket_lives(frames):
     async def scenario():
         async with serving(max_pending=100) as service, talking(service) as client:
@@ -754,6 +779,12 @@ async def test_shutting_down_answers_what_is_pending_first():
 # The process
 
 
+def run_python(*args: str) -> subprocess.CompletedProcess:
+    """Python with these arguments, to its end."""
+    command = [sys.executable, *args]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+
+
 def port_is_free(port: int) -> bool:
     with socket.socket() as s:
         return s.connect_ex(("127.0.0.1", port)) != 0
@@ -769,7 +800,9 @@ def test_the_process_ends_with_its_parent_or_when_told(how):
 
 
 def test_a_closed_standard_output_and_an_unread_standard_error_do_no_harm():
-    process = subprocess.Popen([sys.executable, "-m", "hubert_llama.server", "0", "--profile", "mini", "--log-level", "DEBUG"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "hubert_llama.server", "0", "--profile", "mini", "--log-level", "DEBUG"]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     try:
         port = int(process.stdout.readline().split("127.0.0.1:")[1].split()[0])
         process.stdout.close()
@@ -787,6 +820,35 @@ def test_a_closed_standard_output_and_an_unread_standard_error_do_no_harm():
         process.kill()
 
 
+def test_a_line_of_the_log_is_written_once_and_names_its_level_once():
+    with running("--profile", "mini", env={"PYTHONUNBUFFERED": "1"}) as (process, port):
+
+        async def load():
+            async with connect(f"ws://localhost:{port}") as ws:
+                await ws.send('{"type": "load_models", "stream": false}')
+                assert json.loads(await asyncio.wait_for(ws.recv(), 100))["success"]
+
+        asyncio.run(load())
+        end = time.monotonic() + 10
+        while not any("models loaded" in line for line in process.errors) and time.monotonic() < end:
+            time.sleep(0.05)
+    [line] = [line for line in process.errors if "models loaded" in line]
+    assert line.count("INFO") == 1 and line.count("worker") == 1
+    assert "profile mini" in line and "dtype" in line and "HF_TOKEN" not in line
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="a socket that keeps writes apart is POSIX")
+def test_a_complaint_is_one_write_also_where_nothing_is_buffered():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(20)
+    with socket.create_server(("127.0.0.1", 0)) as taken, ours, theirs:
+        command = [sys.executable, "-m", "hubert_llama.server", str(taken.getsockname()[1])]
+        env = os.environ | {"PYTHONUNBUFFERED": "1"}
+        assert subprocess.run(command, stdin=subprocess.DEVNULL, stderr=theirs, env=env, timeout=20).returncode == 1
+        written = ours.recv(65536)
+    assert b"is in use" in written and written.endswith(b"\n")
+
+
 def test_standard_input_that_is_no_pipe_says_nothing_about_a_parent():
     with running("--profile", "mini", stdin=subprocess.DEVNULL) as (process, port):
         time.sleep(1.5)
@@ -796,7 +858,7 @@ def test_standard_input_that_is_no_pipe_says_nothing_about_a_parent():
 def test_a_port_in_use_is_a_sentence_and_exit_code_1():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = subprocess.run([sys.executable, "-m", "hubert_llama.server", str(port)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+        done = run_python("-m", "hubert_llama.server", str(port))
     assert done.returncode == 1 and f"port {port} is in use" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -823,14 +885,17 @@ def test_wrong_options_exit_with_2_and_say_what_is_right(args, words, capsys, mo
 
 
 def test_a_wrong_option_ends_the_process_before_anything_big_is_imported():
-    code = "import sys, hubert_llama.server as s\ntry: s.main(['--profile', 'nope'])\nfinally: print('torch' in sys.modules or 'numpy' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+    code = ("import sys, hubert_llama.server as s\n"
+            "try: s.main(['--profile', 'nope'])\n"
+            "finally: print('torch' in sys.modules or 'numpy' in sys.modules)")
+    done = run_python("-c", code)
     assert done.returncode == 2 and done.stdout.strip() == "False" and "Traceback" not in done.stderr
 
 
 def test_the_socket_process_imports_no_model_code():
-    code = "import sys, hubert_llama.server; print(sorted({m.split('.')[0] for m in sys.modules} & {'numpy', 'torch', 'transformers', 'librosa', 'soundfile', 'scipy', 'huggingface_hub'}))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    heavy = {"numpy", "torch", "transformers", "librosa", "soundfile", "scipy", "huggingface_hub"}
+    code = f"import sys, hubert_llama.server; print(sorted({{m.split('.')[0] for m in sys.modules}} & {heavy}))"
+    assert run_python("-c", code).stdout.strip() == "[]"
 
 
 def test_no_orphan_stays_when_the_server_is_killed():
@@ -844,12 +909,13 @@ def test_no_orphan_stays_when_the_server_is_killed():
 
 
 def test_the_socket_process_stays_small():
+    question = {"type": "transcribe", "audio_path": "missing.wav", "context": "x" * 100_000, "timeout": 100}
     with running("--profile", "mini") as (process, port):
 
         async def talk():
             async with connect(f"ws://localhost:{port}") as ws:
                 for i in range(200):
-                    await ws.send(json.dumps({"type": "transcribe", "audio_path": "missing.wav", "context": "x" * 100_000, "request_id": i, "timeout": 100}))
+                    await ws.send(json.dumps({**question, "request_id": i}))
                 for _ in range(200):
                     await asyncio.wait_for(ws.recv(), 100)
 
