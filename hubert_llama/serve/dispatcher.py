@@ -82,7 +82,7 @@ class Feeder:
     def __init__(self, config: ServerConfig, queue: JobQueue, loaders: Loaders):
         self.queue, self.loaders = queue, loaders
         self.relay = Relay(queue, loaders)
-        self.supervisor = Supervisor(config, self._on_event, self._on_exit)
+        self.supervisor = Supervisor(config, self.feed, self._on_event, self._on_exit)
 
     def feed(self) -> None:
         "Give the worker the next thing to do."

@@ -13,7 +13,7 @@ from .config import ServerConfig
 from .process import WorkerProcess, start_worker
 
 # %% auto #0
-__all__ = ['OnEvent', 'OnExit', 'WorkerState', 'Status', 'Restarts', 'start_delay', 'Supervisor']
+__all__ = ['OnStart', 'OnEvent', 'OnExit', 'WorkerState', 'Status', 'Restarts', 'start_delay', 'Supervisor']
 
 # %% ../../nbs/serve/supervisor.ipynb #3d33357d
 class WorkerState(Enum):
@@ -63,7 +63,11 @@ class Status:
         self.reload, self.used = was is WorkerState.LOADED and self.used, False  # not brought back for ever, if unused
         return was
 
-# %% ../../nbs/serve/supervisor.ipynb #602fb6e5
+# %% ../../nbs/serve/supervisor.ipynb #88725e88
+OnStart = Callable[[], None]  # called when there is a worker
+OnEvent = Callable[[dict], None]  # called with every event of a worker, when the status has followed it
+OnExit = Callable[[str, WorkerState], None]  # called with how a worker ended, and what it was at
+
 class Restarts:
     "Starts the next worker: at once, or later and later the more died in a row while they started or loaded."
 
@@ -101,15 +105,12 @@ def start_delay(failures: int, hurry: bool) -> float:
     "Seconds until the next worker is started, by how many died in a row on the way; few when somebody waits."
     return min(0.25 * 2**failures, 1.0 if hurry else 30.0) if failures else 0.0
 
-# %% ../../nbs/serve/supervisor.ipynb #54e7310a
-OnEvent = Callable[[dict], None]  # called with every event of a worker, when the status has followed it
-OnExit = Callable[[str, WorkerState], None]  # called with how a worker ended, and what it was at
-
+# %% ../../nbs/serve/supervisor.ipynb #1302f8a9
 class Supervisor:
     "The worker: started when it is needed, and again when it died."
 
-    def __init__(self, config: ServerConfig, on_event: OnEvent, on_exit: OnExit):
-        self.config, self.on_event, self.on_exit = config, on_event, on_exit
+    def __init__(self, config: ServerConfig, on_start: OnStart, on_event: OnEvent, on_exit: OnExit):
+        self.config, self.on_start, self.on_event, self.on_exit = config, on_start, on_event, on_exit
         self.status = Status()
         self.restarts = Restarts(self.status, self._start)
         self.worker: WorkerProcess | None = None
@@ -138,9 +139,10 @@ class Supervisor:
         try:
             self.worker = await start_worker(self.config, self._heard, self._exited)
         except Exception as e:  # whatever it is, there is no worker, and people wait for one
-            self._exited(f"could not be started ({e})")
-        if self.worker is not None and self.status.closed:
+            return self._exited(f"could not be started ({e})")
+        if self.status.closed:
             self.worker.kill("came too late")
+        return self.on_start()
 
     def _heard(self, event: dict) -> None:
         self.status.hear(event, asyncio.get_running_loop().time())
