@@ -36,8 +36,8 @@ class Session:
             self.turns = deque(self.turns, maxlen=request.remember)
 
     def remember(self, result: dict) -> None:
-        "Keep a turn; what was not understood is asked again, and not kept."
-        if result.get("transcript") and not result.get("unclear"):
+        "Keep a turn; what was not understood or not answered is asked again, and not kept."
+        if result.get("transcript") and not (result.get("unclear") or result.get("unanswered")):
             self.turns.append((result["transcript"], result.get("response", "")))
 
     def describe(self) -> dict:
