@@ -1,6 +1,7 @@
 # make serve   install into .venv and start the server on port 8766 with models that work offline
 # make test    install with development tools and run every test
 # make lab     open the notebooks in JupyterLab
+# make docs    build the docs site into build/site; its links are checked
 # Variables: PYTHON, VENV, PORT, ARGS (options of the server, e.g. ARGS="--profile llama3.2-1b"), PIP_ARGS
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ endif
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 STAMPS := settings.ini setup.py pyproject.toml constraints.txt
 
-.PHONY: serve test lab install dev clean
+.PHONY: serve test lab docs install dev clean
 
 serve: $(VENV)/installed
 	@exec $(BIN)/python -m hubert_llama.server $(PORT) $(ARGS)
@@ -27,6 +28,10 @@ test: $(VENV)/installed-dev
 
 lab: $(VENV)/installed-dev
 	$(BIN)/python -m jupyter lab nbs
+
+docs: $(VENV)/installed-dev
+	$(PIP) -q -e ".[docs]"
+	$(BIN)/python tools/docs.py
 
 install: $(VENV)/installed
 

@@ -12,7 +12,8 @@ keys = "description keywords author author_email".split()
 expected = keys + "lib_name user branch license status min_python audience language version".split()
 for name in expected:
     assert name in cfg, f"missing expected setting: {name}"
-statuses = ["1 - Planning", "2 - Pre-Alpha", "3 - Alpha", "4 - Beta", "5 - Production/Stable", "6 - Mature", "7 - Inactive"]
+statuses = [
+    "1 - Planning", "2 - Pre-Alpha", "3 - Alpha", "4 - Beta", "5 - Production/Stable", "6 - Mature", "7 - Inactive"]
 pythons = "3.10 3.11 3.12 3.13".split()
 supported = pythons[pythons.index(cfg["min_python"]):]
 
@@ -29,9 +30,9 @@ setuptools.setup(
     url=cfg["git_url"],
     packages=setuptools.find_packages(include=["hubert_llama", "hubert_llama.*"]),
     include_package_data=True,
-    package_data={"hubert_llama": ["mini/*/*", "mini/*/*/*"]},
+    package_data={"hubert_llama": ["py.typed", "mini/*/*", "mini/*/*/*"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split(), "evaluate": cfg["evaluate_requirements"].split()},
+    extras_require={name: cfg[f"{name}_requirements"].split() for name in ("dev", "evaluate", "docs")},
     python_requires=">=" + cfg["min_python"],
     long_description=Path("README.md").read_text(encoding="utf-8") if Path("README.md").exists() else cfg["description"],
     long_description_content_type="text/markdown",

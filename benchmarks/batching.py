@@ -3,8 +3,9 @@
     python benchmarks/batching.py
     python benchmarks/batching.py --hubert /tmp/full-size/hubert --device cuda
 
-Questions of five seconds, as long as each other, so that nothing is padded: the best case. They are heard one by one, as the worker does, and all
-together, in turns. Beside the seconds for all stands after how many, on average, the first one is heard: in a batch it waits for everybody.
+Questions of five seconds, as long as each other, so that nothing is padded: the best case. They are heard one by one,
+as the worker does, and all together, in turns. Beside the seconds for all stands after how many, on average, the
+first one is heard: in a batch it waits for everybody.
 """
 
 import argparse
@@ -17,8 +18,8 @@ from big_pair import machine, recording
 from timing import in_turns
 
 from hubert_llama.audio import SAMPLING_RATE
-from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import MAX_BATCH, SpeechEncoder
+from hubert_llama.models.device import DeviceConfig
 from hubert_llama.models.profiles import PROFILES
 
 
@@ -48,12 +49,17 @@ def main() -> None:
         parser.error(f"A batch holds {MAX_BATCH:g} s: fewer --requests, or shorter ones.")
     torch.set_num_threads(args.threads)
     encoder = SpeechEncoder.from_pretrained(args.hubert, DeviceConfig(args.device))
-    print(f"{machine()}, {args.threads} threads, {encoder.device}, {str(encoder.dtype).removeprefix('torch.')}\n\n| requests | one by one, s | the first after | together, s | ratio |\n|---|---|---|---|---|")
+    dtype = str(encoder.dtype).removeprefix("torch.")
+    print(f"{machine()}, {args.threads} threads, {encoder.device}, {dtype}\n")
+    print("| requests | one by one, s | the first after | together, s | ratio |\n|---|---|---|---|---|")
     for n in args.requests:
         sounds = questions(n, args.seconds)
-        times = in_turns({"apart": partial(one_by_one, encoder, sounds), "together": partial(encoder.encode, sounds)}, args.repeats)
-        apart, together = (statistics.median(times[how]) for how in ("apart", "together"))
-        print(f"| {n} | {apart:.3f} ({min(times['apart']):.3f}–{max(times['apart']):.3f}) | {apart / n:.3f} | {together:.3f} ({min(times['together']):.3f}–{max(times['together']):.3f}) | {apart / together:.2f} |", flush=True)
+        ways = {"apart": partial(one_by_one, encoder, sounds), "together": partial(encoder.encode, sounds)}
+        times = in_turns(ways, args.repeats)
+        apart, together = (statistics.median(times[how]) for how in ways)
+        shown = {how: f"{statistics.median(t):.3f} ({min(t):.3f}–{max(t):.3f})" for how, t in times.items()}
+        row = f"| {n} | {shown['apart']} | {apart / n:.3f} | {shown['together']} | {apart / together:.2f} |"
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

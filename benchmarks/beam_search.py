@@ -1,11 +1,11 @@
-"""Which beam search reads emissions best: flashlight-text over words, flashlight-text over letters, or a prefix beam search of our own in numba.
+"""Which beam search reads emissions best: flashlight-text over words or over letters, or one of our own in numba.
 
     python training/held_out.py --out build/held-out
     python benchmarks/beam_search.py build/held-out/manifest.jsonl --clips 60
     python benchmarks/beam_search.py build/held-out/manifest.jsonl --clips 60 --beams 60 150 300
 
-Printed for each: milliseconds a clip, the share of wrong words of its first reading and of the best of its first eight (what a perfect
-choice among them would leave), with 95 % bootstrap intervals over recordings.
+Printed for each: milliseconds a clip, the share of wrong words of its first reading and of the best of its first
+eight (what a perfect choice among them would leave), with 95 % bootstrap intervals over recordings.
 """
 
 import argparse
@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from numba import njit
 
-from hubert_llama.models import hub
 from hubert_llama.audio import load_audio
-from hubert_llama.words.ctc import edit_distance, letters
-from hubert_llama.measure.evaluation import interval, read_manifest
-from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
+from hubert_llama.measure.manifest import read_manifest
+from hubert_llama.measure.score import interval
+from hubert_llama.models import hub
+from hubert_llama.models.device import DeviceConfig
 from hubert_llama.models.profiles import choose_profile
+from hubert_llama.words.ctc import edit_distance, letters
 from hubert_llama.words.search import BeamSearch, LetterSearch
 
 BEST_OF = 8
@@ -33,19 +34,25 @@ Read = Callable[[np.ndarray], list[str]]  # emissions -> readings, the best firs
 
 
 @njit
-def prefix_beam_search(emissions: np.ndarray, blank: int, beam: int, symbols: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """CTC prefix beam search (Graves and Jaitly 2014) over a tree of prefixes: its nodes' parents and symbols, and the nodes of the last beam, the best first."""
+def prefix_beam_search(
+    emissions: np.ndarray, blank: int, beam: int, symbols: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """CTC prefix beam search (Graves and Jaitly 2014): a tree's parents and symbols, and the last beam's nodes."""
     T, V = emissions.shape
     parent, symbol, n = np.full(1 + T * beam * symbols, -1), np.full(1 + T * beam * symbols, -1), 1
     children = {-1: 0}  # node * V + symbol -> node
-    beams, scores = np.zeros(1, np.int64), np.array([[0.0, -np.inf]])  # log-probability of ending in a blank, and in the symbol
+    beams = np.zeros(1, np.int64)
+    scores = np.array([[0.0, -np.inf]])  # log-probability of ending in a blank, and in the symbol
     for t in range(T):
-        tried, where, nodes = np.argsort(-emissions[t])[:symbols], {-1: 0}, np.empty(len(beams) * (symbols + 1), np.int64)
+        tried, where = np.argsort(-emissions[t])[:symbols], {-1: 0}
+        nodes = np.empty(len(beams) * (symbols + 1), np.int64)
         new, count = np.full((len(nodes), 2), -np.inf), 0
         for i in range(len(beams)):
             node, both = beams[i], np.logaddexp(scores[i, 0], scores[i, 1])
             for v in tried:
-                for same in range(2 if v == symbol[node] else 1):  # a repeated symbol stays, or comes anew after a blank
+                for same in range(
+                    2 if v == symbol[node] else 1
+                ):  # a repeated symbol stays, or comes anew after a blank
                     stays = v == blank or same == 1
                     key = node * V + v
                     if not stays and key not in children:
@@ -55,7 +62,9 @@ def prefix_beam_search(emissions: np.ndarray, blank: int, beam: int, symbols: in
                     if to not in where:
                         where[to], nodes[count] = count, to
                         count += 1
-                    gained = (both if v == blank or v != symbol[node] else scores[i, 1] if same else scores[i, 0]) + emissions[t, v]
+                    gained = (
+                        both if v == blank or v != symbol[node] else scores[i, 1] if same else scores[i, 0]
+                    ) + emissions[t, v]
                     k, side = where[to], 0 if v == blank else 1
                     new[k, side] = np.logaddexp(new[k, side], gained)
         order = np.argsort(-np.logaddexp(new[:count, 0], new[:count, 1]))[:beam]
@@ -104,15 +113,17 @@ def measure(name: str, read: Read, heard: list[tuple[np.ndarray, list[str]]]) ->
         first.append(edit_distance(said, readings[0]))
         best.append(min(edit_distance(said, reading) for reading in readings))
     words = [len(said) for _, said in heard]
-    shown = lambda errors: f"{100 * sum(errors) / sum(words):.1f} ({'–'.join(map(str, interval(errors, words)))})"
-    return f"| {name} | {1000 * np.median(seconds):.0f} | {shown(first)} | {shown(best)} |"
+    rates = (f"{100 * sum(e) / sum(words):.1f} ({interval(e, words)})" for e in (first, best))
+    return f"| {name} | {1000 * np.median(seconds):.0f} | {' | '.join(rates)} |"
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--clips", type=int, default=60, help="so many recordings, drawn at random (default: %(default)s)")
+    parser.add_argument(
+        "--clips", type=int, default=60, help="so many recordings, drawn at random (default: %(default)s)"
+    )
     parser.add_argument("--beams", type=int, nargs="+", default=[300], help="readings kept (default: 300)")
     parser.add_argument("--profile", default="mini")
     parser.add_argument("--hubert", help="another HuBERT with a language model: hub id or folder")
@@ -126,10 +137,17 @@ def main() -> None:
     spoken = [u for u in read_manifest(args.manifest) if letters(u.text)]
     drawn = random.Random(0).sample(spoken, min(args.clips, len(spoken)))
     heard = [(encoder.encode([load_audio(u.audio)])[0].emissions, letters(u.text).split()) for u in drawn]
-    print(f"{len(heard)} recordings, {sum(len(words) for _, words in heard)} words, one thread\n\n| search | ms a clip | first reading, wrong words % | best of {BEST_OF}, wrong words % |\n|---|---|---|---|")
+    print(f"{len(heard)} recordings, {sum(len(words) for _, words in heard)} words, one thread\n")
+    print(
+        f"| search | ms a clip | first reading, wrong words % | best of {BEST_OF}, wrong words % |\n|---|---|---|---|"
+    )
     print(measure("no search: the best symbol of each frame", lambda e: [letters(encoder.read(e))], heard), flush=True)
     for beam in args.beams:
-        for title, read in ((f"numba, letters, beam {beam}", ours(encoder.labels, beam)), (f"flashlight-text, letters, beam {beam}", flashlight_letters(encoder.labels, beam)), (f"flashlight-text, words and their pairs, beam {beam}", flashlight_words(search, beam))):
+        for title, read in (
+            (f"numba, letters, beam {beam}", ours(encoder.labels, beam)),
+            (f"flashlight-text, letters, beam {beam}", flashlight_letters(encoder.labels, beam)),
+            (f"flashlight-text, words and their pairs, beam {beam}", flashlight_words(search, beam)),
+        ):
             print(measure(title, read, heard), flush=True)
 
 

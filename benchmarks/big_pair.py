@@ -4,11 +4,14 @@
     python benchmarks/big_pair.py /tmp/full-size
     python benchmarks/big_pair.py /tmp/full-size --threads 2 --repeats 5
 
-Each part runs in a process of its own, with the checkpoints that benchmarks/full_size.py made: exact shapes, random weights. What a random model
-would say is nothing, so its letters and tokens are prescribed while it computes all the same: HuBERT "hears" a sentence of 25 words in ten
-seconds of recording, Llama writes it down with commas and one word less, and answers in 64 tokens; it is sure of every word, so Llama is not asked to choose. Four-bit codes are made in FOLDER/home and stay there.
+Each part runs in a process of its own, with the checkpoints that benchmarks/full_size.py made: exact shapes, random
+weights. What a random model would say is nothing, so its letters and tokens are prescribed while it computes all the
+same: HuBERT "hears" a sentence of 25 words in ten seconds of recording, Llama writes it down with commas and one word
+less, and answers in 64 tokens; it is sure of every word, so Llama is not asked to choose. Four-bit codes are made in
+FOLDER/home and stay there.
 
-Memory is told apart: anonymous pages are the process's own, file pages belong to files mapped into memory, which the system takes back when it needs room.
+Memory is told apart: anonymous pages are the process's own, file pages belong to files mapped into memory, which the
+system takes back when it needs room.
 """
 
 import argparse
@@ -22,16 +25,30 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from timing import in_turns, timed
 
 CLIPS = Path(__file__).resolve().parent.parent / "nbs" / "clips"
-HEARD = "please explain to me once more in simple words how the green leaves of a plant make sugar out of light and water and air"
-SAID = "Please explain to me once more, in simple words, how the green leaves of a plant make sugar out of light, water and air."
-ANSWER = """Leaves are small kitchens. A green pigment called chlorophyll catches sunlight, and with that energy the leaf splits water, which came up from the roots,
-and takes carbon dioxide out of the air through tiny pores. From both it builds sugar, its food, and gives off oxygen that you breathe. Can you say which two things go in, and which two come out?"""
-PAGE = "Course: Biology 101. Leaves hold chlorophyll, which catches light. Water comes up from the roots, carbon dioxide comes in through small pores. "
+HEARD = (
+    "please explain to me once more in simple words how the green leaves of a plant make sugar "
+    "out of light and water and air"
+)
+SAID = (
+    "Please explain to me once more, in simple words, how the green leaves of a plant make sugar "
+    "out of light, water and air."
+)
+ANSWER = (
+    "Leaves are small kitchens. A green pigment called chlorophyll catches sunlight, and with that energy the leaf "
+    "splits water, which came up from the roots,\nand takes carbon dioxide out of the air through tiny pores. From "
+    "both it builds sugar, its food, and gives off oxygen that you breathe. Can you say which two things go in, and "
+    "which two come out?"
+)
+PAGE = (
+    "Course: Biology 101. Leaves hold chlorophyll, which catches light. Water comes up from the roots, carbon dioxide "
+    "comes in through small pores. "
+)
 CONTEXT_TOKENS, ANSWER_TOKENS, PROMPT_TOKENS = 300, 64, 512
 
 
@@ -66,7 +83,12 @@ def load(folder: Path):
     from hubert_llama.models.device import DeviceConfig
     from hubert_llama.pipeline import PipelineConfig
 
-    return SpeechUnderstanding.from_pretrained(hubert=str(folder / "hubert"), llama=str(folder / "llama"), load_in_4bit=True, config=PipelineConfig(device=DeviceConfig("cpu")))
+    return SpeechUnderstanding.from_pretrained(
+        hubert=str(folder / "hubert"),
+        llama=str(folder / "llama"),
+        load_in_4bit=True,
+        config=PipelineConfig(device=DeviceConfig("cpu"), answers=None),
+    )
 
 
 def time_loading(folder: Path) -> dict:
@@ -86,16 +108,22 @@ def median_of(work: Callable[[], object], repeats: int) -> list[float]:
 
 
 def time_hearing(folder: Path, repeats: int) -> dict:
-    """Seconds that 10 and 30 s of sound take in the service's encoder, in the same with its dtype asked for (so that no matrix becomes bytes), and in transformers as it comes, in turns; and how far the hidden states are from the last one's."""
+    """Seconds for 10 and 30 s of sound, in turns, and how far the hidden states are from transformers' own.
+
+    By the service's encoder, by the same with its dtype asked for (no matrix becomes bytes), and by transformers.
+    """
     import numpy as np
     import torch
     from transformers import HubertForCTC
 
-    from hubert_llama.models.device import DeviceConfig
-    from hubert_llama.hubert import SpeechEncoder
     from hubert_llama.fast.int8 import Linear8bit
+    from hubert_llama.hubert import SpeechEncoder
+    from hubert_llama.models.device import DeviceConfig
 
-    ours, theirs = SpeechEncoder.from_pretrained(str(folder / "hubert"), DeviceConfig("cpu")), HubertForCTC.from_pretrained(folder / "hubert", dtype=torch.float32).eval()
+    ours, theirs = (
+        SpeechEncoder.from_pretrained(str(folder / "hubert"), DeviceConfig("cpu")),
+        HubertForCTC.from_pretrained(folder / "hubert", dtype=torch.float32).eval(),
+    )
     dtype = str(ours.dtype).removeprefix("torch.")
     plain = SpeechEncoder.from_pretrained(str(folder / "hubert"), DeviceConfig("cpu", dtype))
     figures = {"dtype": dtype, "layers of bytes": sum(isinstance(m, Linear8bit) for m in ours.model.modules())}
@@ -103,11 +131,17 @@ def time_hearing(folder: Path, repeats: int) -> dict:
         sound = recording(seconds)
         values = torch.from_numpy((sound - sound.mean()) / np.sqrt(sound.var() + 1e-7))[None]
         with torch.inference_mode():
-            times = in_turns({"ours": lambda: ours.encode([sound]), "plain": lambda: plain.encode([sound]), "transformers": lambda: theirs(values)}, repeats)
+            ways = {
+                "ours": partial(ours.encode, [sound]),
+                "plain": partial(plain.encode, [sound]),
+                "transformers": partial(theirs, values),
+            }
+            times = in_turns(ways, repeats)
         figures |= {f"{seconds} s, {who}": [statistics.median(t), min(t), max(t)] for who, t in times.items()}
     wanted = theirs.hubert(values).last_hidden_state.detach()
     for name, encoder in (("relative error", ours), ("plain one", plain)):
-        figures[name] = float((encoder.encode([sound], keep_hidden_states=True)[0].hidden_states - wanted).norm() / wanted.norm())
+        found = encoder.encode([sound], keep_hidden_states=True)[0].hidden_states
+        figures[name] = float((found - wanted).norm() / wanted.norm())
     return figures
 
 
@@ -131,7 +165,7 @@ def read_bandwidth() -> float:
 
 def bytes_in_4_bit(model) -> int:
     """What a token reads of a model's matrices in four bits, or of one."""
-    from hubert_llama.fast.nf4 import Linear4bit
+    from hubert_llama.fast.linear import Linear4bit
 
     return sum(m.codes.nbytes + m.scales.nbytes + m.units.nbytes for m in model.modules() if isinstance(m, Linear4bit))
 
@@ -157,7 +191,14 @@ def time_llama(pipeline, repeats: int) -> dict:
     head = llama.model.lm_head
     output = head.weight.nbytes if getattr(head, "sketch", None) is None else 0  # the sketch is among the codes
     bandwidth = read_bandwidth()
-    return {"prompt tokens/s": PROMPT_TOKENS / prompt[0], "tokens/s": 1 / token[0], "bytes a token": codes + output, "GB/s": bandwidth, "bound tokens/s": bandwidth * 1e9 / (codes + output), "pass of n tokens": ahead}
+    return {
+        "prompt tokens/s": PROMPT_TOKENS / prompt[0],
+        "tokens/s": 1 / token[0],
+        "bytes a token": codes + output,
+        "GB/s": bandwidth,
+        "bound tokens/s": bandwidth * 1e9 / (codes + output),
+        "pass of n tokens": ahead,
+    }
 
 
 def spoken(sentence: str, labels: list[str], n: int):
@@ -198,14 +239,23 @@ def prescribe(pipeline, said: Iterator[str]) -> None:
         nonlocal tokens
         choose(logits, sampling, generator)
         if (token := next(tokens, None)) is None:
-            tokens = iter([*tokenizer(next(said), add_special_tokens=False)["input_ids"][:ANSWER_TOKENS], tokenizer.convert_tokens_to_ids("<|eot_id|>")])
+            tokens = iter(
+                [
+                    *tokenizer(next(said), add_special_tokens=False)["input_ids"][:ANSWER_TOKENS],
+                    tokenizer.convert_tokens_to_ids("<|eot_id|>"),
+                ]
+            )
             token = next(tokens)
         return token
 
     choose, encoder._encode_batch, module.next_token = module.next_token, hear, next_token
 
 
-GUESSES = {"the draft taken up again": (True, True), "the draft once": (True, False), "token by token": (False, False)}  # whether what was heard is the transcript's draft, and whether it is taken up again when it went astray
+GUESSES = {
+    "the draft taken up again": (True, True),
+    "the draft once": (True, False),
+    "token by token": (False, False),
+}  # whether what was heard is the transcript's draft, and whether it is taken up again when it went astray
 
 
 def time_question(pipeline, drafted: bool, redraft: int) -> dict:
@@ -217,13 +267,18 @@ def time_question(pipeline, drafted: bool, redraft: int) -> dict:
     if not drafted:
         module.complete = lambda *args, draft="", **kwargs: complete(*args, **kwargs)
     context = PAGE * (CONTEXT_TOKENS // len(pipeline.llama.tokenizer(PAGE)["input_ids"]) + 1)
-    context = pipeline.llama.tokenizer.decode(pipeline.llama.tokenizer(context, add_special_tokens=False)["input_ids"][:CONTEXT_TOKENS])
+    context = pipeline.llama.tokenizer.decode(
+        pipeline.llama.tokenizer(context, add_special_tokens=False)["input_ids"][:CONTEXT_TOKENS]
+    )
     sound, figures = recording(10), {}
     pipeline.llama.forget()
     for name in ("first", "second"):
         start, at = time.perf_counter(), {}
         for event in pipeline.stream(sound, context):
-            at.setdefault({Heard: "heard", Transcript: "transcript", ResponseDelta: "first word"}.get(type(event), "answer"), time.perf_counter() - start)
+            at.setdefault(
+                {Heard: "heard", Transcript: "transcript", ResponseDelta: "first word"}.get(type(event), "answer"),
+                time.perf_counter() - start,
+            )
             if not isinstance(event, (Heard, Transcript, ResponseDelta)):
                 at["answer"] = time.perf_counter() - start
         figures[name] = at
@@ -241,9 +296,14 @@ def understand(folder: Path, repeats: int) -> dict:
     figures = time_llama(pipeline, repeats)
     prescribe(pipeline, cycle([SAID, ANSWER]))
     own = pipeline.llama.redraft
-    runs = [{how: time_question(pipeline, drafted, own if again else 0) for how, (drafted, again) in GUESSES.items()} for _ in range(repeats)]  # in turns
+    runs = [
+        {how: time_question(pipeline, drafted, own if again else 0) for how, (drafted, again) in GUESSES.items()}
+        for _ in range(repeats)
+    ]  # in turns
     for how, which in product(GUESSES, ("first", "second")):
-        figures.setdefault(how, {})[which] = {at: median([run[how][which][at] for run in runs]) for at in runs[0][how][which]}
+        figures.setdefault(how, {})[which] = {
+            at: median([run[how][which][at] for run in runs]) for at in runs[0][how][which]
+        }
     return {**figures, "peak": memory.most}
 
 
@@ -252,8 +312,10 @@ def understand(folder: Path, repeats: int) -> dict:
 
 def in_process(folder: Path, part: str, args: argparse.Namespace) -> dict:
     """The figures of a part, measured by a new process."""
-    command = [sys.executable, __file__, str(folder), "--part", part, "--repeats", str(args.repeats), "--threads", str(args.threads)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": str(args.threads)})
+    options = {"--part": part, "--repeats": args.repeats, "--threads": args.threads}
+    command = [sys.executable, __file__, str(folder), *(str(x) for option in options.items() for x in option)]
+    env = {**os.environ, "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": str(args.threads)}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=env)
     if done.returncode:
         raise SystemExit(f"{part}: the process ended with {done.returncode}; its error is above.")
     return json.loads(done.stdout.splitlines()[-1])
@@ -262,38 +324,51 @@ def in_process(folder: Path, part: str, args: argparse.Namespace) -> dict:
 def machine() -> str:
     """The processor's name and what it multiplies."""
     info = Path("/proc/cpuinfo").read_text()
-    name = next((line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")), platform.processor())
-    return f"{name}, {os.cpu_count()} cores, {'AMX' if 'amx_bf16' in info else 'AVX512-BF16' if 'avx512_bf16' in info else 'no bf16 units'}"
+    name = next(
+        (line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")),
+        platform.processor(),
+    )
+    units = "AMX" if "amx_bf16" in info else "AVX512-BF16" if "avx512_bf16" in info else "no bf16 units"
+    return f"{name}, {os.cpu_count()} cores, {units}"
 
 
 def print_loading(args: argparse.Namespace) -> None:
     """Two starts: the first makes the four-bit codes, the second finds them."""
     shutil.rmtree(args.folder / "home" / "hubert_llama", ignore_errors=True)
     print("| start | seconds | anonymous MB, most | file MB, most | anonymous MB, then |\n|---|---|---|---|---|")
-    for name in ("first: making four bits", "second: from the kept codes"):
+    for name in ("first: making four bits", "second: from the stored codes"):
         f = in_process(args.folder, "loading", args)
-        print(f"| {name} | {f['seconds']:.1f} | {f['peak']['RssAnon']} | {f['peak']['RssFile']} | {f['then']['RssAnon']} |", flush=True)
+        megabytes = f["peak"]["RssAnon"], f["peak"]["RssFile"], f["then"]["RssAnon"]
+        print(f"| {name} | {f['seconds']:.1f} | {' | '.join(map(str, megabytes))} |", flush=True)
 
 
 def print_hearing(f: dict) -> None:
     """HuBERT beside transformers' own."""
     way = f"{f['dtype']}, {f['layers of bytes']} layers as bytes" if f["layers of bytes"] else f["dtype"]
-    print(f"\n| sound | ours ({way}), s | ours ({f['dtype']} asked for), s | transformers fp32, s | ratio |\n|---|---|---|---|---|")
+    columns = "sound", f"ours ({way}), s", f"ours ({f['dtype']} asked for), s", "transformers fp32, s", "ratio"
+    print(f"\n| {' | '.join(columns)} |\n|---|---|---|---|---|")
     for seconds in (10, 30):
         ours, plain, theirs = (f[f"{seconds} s, {who}"] for who in ("ours", "plain", "transformers"))
         cells = " | ".join(f"{t[0]:.2f} ({t[1]:.2f}–{t[2]:.2f})" for t in (ours, plain, theirs))
         print(f"| {seconds} s | {cells} | {theirs[0] / ours[0]:.2f} |")
-    print(f"\nRelative error of the hidden states: {f['relative error']:.4f}, with the dtype asked for {f['plain one']:.4f}", flush=True)
+    print(f"\nRelative error of the hidden states: {f['relative error']:.4f}, ", end="")
+    print(f"with the dtype asked for {f['plain one']:.4f}", flush=True)
 
 
 def print_whole(f: dict) -> None:
     """Llama alone, then questions from the recording to the answer."""
-    print(f"\nA prompt of {PROMPT_TOKENS} tokens: {f['prompt tokens/s']:.1f} tokens/s. Writing: {f['tokens/s']:.2f} tokens/s; reading {f['bytes a token'] / 1e9:.2f} GB a token at {f['GB/s']:.1f} GB/s would allow {f['bound tokens/s']:.2f}.")
+    print(
+        f"\nA prompt of {PROMPT_TOKENS} tokens: {f['prompt tokens/s']:.1f} tokens/s. "
+        f"Writing: {f['tokens/s']:.2f} tokens/s; reading {f['bytes a token'] / 1e9:.2f} GB a token "
+        f"at {f['GB/s']:.1f} GB/s would allow {f['bound tokens/s']:.2f}."
+    )
     print("A pass of " + ", ".join(f"{n} tokens {t[0]:.2f} s" for n, t in f["pass of n tokens"].items()) + ".\n")
-    print("| question of 10 s, context of 300 tokens | heard, s | transcript, s | first word, s | 64 tokens, s |\n|---|---|---|---|---|")
+    print("| question of 10 s, context of 300 tokens | heard, s | transcript, s | first word, s | 64 tokens, s |")
+    print("|---|---|---|---|---|")
     for how in GUESSES:
         for which, at in f[how].items():
-            print(f"| {which}, {how} | " + " | ".join(f"{at[k]:.1f}" for k in ("heard", "transcript", "first word", "answer")) + " |")
+            seconds = (f"{at[k]:.1f}" for k in ("heard", "transcript", "first word", "answer"))
+            print(f"| {which}, {how} | {' | '.join(seconds)} |")
     print(f"\nMost memory: {f['peak']['RssAnon']} MB anonymous, {f['peak']['RssFile']} MB of files.")
 
 
@@ -309,8 +384,13 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(args.threads)
-        parts = {"loading": lambda: time_loading(args.folder), "hearing": lambda: time_hearing(args.folder, args.repeats), "whole": lambda: understand(args.folder, args.repeats)}
-        return print(json.dumps(parts[args.part]()))
+        parts = {
+            "loading": lambda: time_loading(args.folder),
+            "hearing": lambda: time_hearing(args.folder, args.repeats),
+            "whole": lambda: understand(args.folder, args.repeats),
+        }
+        print(json.dumps(parts[args.part]()))
+        return
     print(f"{machine()}, {args.threads} threads\n", flush=True)
     print_loading(args)
     print_hearing(in_process(args.folder, "hearing", args))

@@ -9,57 +9,101 @@ facebook/hubert-large-ls960-ft and meta-llama/Meta-Llama-3-8B-Instruct:
 
     hubert-llama ask nbs/clips/gravity.ogg --hubert /tmp/full-size/hubert --llama /tmp/full-size/llama
 
-The weights are shifted pieces of one block of random numbers, which takes minutes less than drawing eight billion. Needs 3 GB of memory.
+The weights are shifted pieces of one block of random numbers, which takes minutes less than drawing eight billion.
+Needs 3 GB of memory.
 """
 
 import argparse
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import transformers
+from checkpoints import LLAMA3_TEMPLATE, save_hubert
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-from checkpoints import LLAMA3_TEMPLATE, save_hubert  # noqa: E402
-
-HUBERT_LARGE = dict(
-    hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096, conv_dim=[512] * 7, num_conv_pos_embeddings=128, num_conv_pos_embedding_groups=16,
-    feat_proj_layer_norm=True, hidden_dropout=0.1, attention_dropout=0.1, activation_dropout=0.1, feat_proj_dropout=0.1, final_dropout=0.1, layerdrop=0.1, pad_token_id=0)
-LLAMA_3_8B = dict(
-    vocab_size=128_256, hidden_size=4096, intermediate_size=14_336, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=8192,
-    rms_norm_eps=1e-5, tie_word_embeddings=False, bos_token_id=128_000, eos_token_id=128_009, attention_bias=False, initializer_range=0.02)
+HUBERT_LARGE = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "conv_dim": [512] * 7,
+    "num_conv_pos_embeddings": 128,
+    "num_conv_pos_embedding_groups": 16,
+    "feat_proj_layer_norm": True,
+    "hidden_dropout": 0.1,
+    "attention_dropout": 0.1,
+    "activation_dropout": 0.1,
+    "feat_proj_dropout": 0.1,
+    "final_dropout": 0.1,
+    "layerdrop": 0.1,
+    "pad_token_id": 0,
+}
+LLAMA_3_8B = {
+    "vocab_size": 128_256,
+    "hidden_size": 4096,
+    "intermediate_size": 14_336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 8192,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": False,
+    "bos_token_id": 128_000,
+    "eos_token_id": 128_009,
+    "attention_bias": False,
+    "initializer_range": 0.02,
+}
 WORDS = 128_000  # entries of Llama 3's BPE, before its 256 control tokens
-NAMED = {0: "begin_of_text", 1: "end_of_text", 4: "finetune_right_pad_id", 6: "start_header_id", 7: "end_header_id", 8: "eom_id", 9: "eot_id", 10: "python_tag"}
+NAMED = {
+    0: "begin_of_text",
+    1: "end_of_text",
+    4: "finetune_right_pad_id",
+    6: "start_header_id",
+    7: "end_header_id",
+    8: "eom_id",
+    9: "eot_id",
+    10: "python_tag",
+}
 SHARD_LAYERS = ((0, 9), (9, 20), (20, 31), (31, 32))  # of the published shards, about
 
 
 def write_tokenizer(folder: Path) -> None:
-    """A byte-level BPE of 128,000 entries, trained on the curriculum and filled up, with the 256 control tokens where Llama 3 has them."""
+    """A byte-level BPE of 128,000 entries, trained on the curriculum and filled up, and 256 control tokens."""
     bpe = Tokenizer(models.BPE(ignore_merges=True))
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    texts = [line for path in sorted((ROOT / "training" / "curriculum").glob("*.jsonl")) for line in path.read_text(encoding="utf-8").splitlines()]
-    bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=WORDS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    paths = sorted((ROOT / "training" / "curriculum").glob("*.jsonl"))
+    texts = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=WORDS, initial_alphabet=alphabet, show_progress=False)
+    bpe.train_from_iterator(texts, trainer)
     data = json.loads(bpe.to_str())
     vocabulary = data["model"]["vocab"]
     vocabulary.update({f"<filler {i}>": i for i in range(len(vocabulary), WORDS)})
     bpe = Tokenizer.from_str(json.dumps(data))
     rest = iter(range(256))
-    bpe.add_special_tokens([f"<|{NAMED[i]}|>" if i in NAMED else f"<|reserved_special_token_{next(rest)}|>" for i in range(256)])
+    bpe.add_special_tokens(
+        [f"<|{NAMED[i]}|>" if i in NAMED else f"<|reserved_special_token_{next(rest)}|>" for i in range(256)]
+    )
     tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=bpe, bos_token="<|begin_of_text|>", eos_token="<|eot_id|>", chat_template=LLAMA3_TEMPLATE, clean_up_tokenization_spaces=False, model_max_length=8192)
+        tokenizer_object=bpe,
+        bos_token="<|begin_of_text|>",
+        eos_token="<|eot_id|>",
+        chat_template=LLAMA3_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        model_max_length=8192,
+    )
     assert len(tokenizer) == LLAMA_3_8B["vocab_size"] and tokenizer.convert_tokens_to_ids("<|eot_id|>") == 128_009
     tokenizer.save_pretrained(folder)
 
 
 def tensors(config: transformers.LlamaConfig, layers: range) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of some layers' weights, and of what the shard with the first or the last layer holds besides."""
+    """Names and shapes of some layers' weights, and of what the first or the last layer's shard holds besides."""
     h, kv, ff = config.hidden_size, config.num_key_value_heads * config.head_dim, config.intermediate_size
     if 0 in layers:
         yield "model.embed_tokens.weight", (config.vocab_size, h)
@@ -76,24 +120,53 @@ def tensors(config: transformers.LlamaConfig, layers: range) -> Iterator[tuple[s
         yield "lm_head.weight", (config.vocab_size, h)
 
 
+def write_config(folder: Path, n_layers: int) -> transformers.LlamaConfig:
+    """The configuration, and that of generation."""
+    config = transformers.LlamaConfig(
+        **{**LLAMA_3_8B, "num_hidden_layers": n_layers},
+        rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
+        dtype="bfloat16",
+        architectures=["LlamaForCausalLM"],
+    )
+    config.save_pretrained(folder)
+    transformers.GenerationConfig(
+        bos_token_id=128_000,
+        eos_token_id=[128_001, 128_009],
+        do_sample=True,
+        temperature=0.6,
+        top_p=0.9,
+        max_length=4096,
+    ).save_pretrained(folder)
+    return config
+
+
 def write_llama(folder: Path, n_layers: int) -> None:
     """Four shards in bf16 with their index, configuration and tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer(folder)
-    config = transformers.LlamaConfig(**{**LLAMA_3_8B, "num_hidden_layers": n_layers}, rope_parameters={"rope_type": "default", "rope_theta": 500_000.0}, dtype="bfloat16", architectures=["LlamaForCausalLM"])
-    config.save_pretrained(folder)
-    transformers.GenerationConfig(bos_token_id=128_000, eos_token_id=[128_001, 128_009], do_sample=True, temperature=0.6, top_p=0.9, max_length=4096).save_pretrained(folder)
+    config = write_config(folder, n_layers)
     torch.manual_seed(0)
     block = (torch.randn(1 << 24) * config.initializer_range).bfloat16()
     index, total = {}, 0
     for n, (first, last) in enumerate(tqdm(SHARD_LAYERS, desc="shards"), 1):
         name, shard = f"model-{n:05d}-of-{len(SHARD_LAYERS):05d}.safetensors", {}
-        for key, shape in tensors(config, range(first * n_layers // 32, last * n_layers // 32 if n < len(SHARD_LAYERS) else n_layers)):
-            numbers = torch.Size(shape).numel()
-            shard[key] = torch.ones(shape, dtype=torch.bfloat16) if len(shape) == 1 else block.roll(int(torch.randint(len(block), ()))).repeat(-(-numbers // len(block)))[:numbers].view(shape)
-            index[key], total = name, total + 2 * numbers
+        end = last * n_layers // 32 if n < len(SHARD_LAYERS) else n_layers
+        for key, shape in tensors(config, range(first * n_layers // 32, end)):
+            shard[key] = drawn(block, shape)
+            index[key], total = name, total + shard[key].nbytes
         save_file(shard, folder / name, metadata={"format": "pt"})
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2) + "\n")
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2) + "\n"
+    )
+
+
+def drawn(block: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """A norm's ones, or a matrix of the block's numbers, which begin anywhere in it."""
+    if len(shape) == 1:
+        return torch.ones(shape, dtype=torch.bfloat16)
+    numbers = torch.Size(shape).numel()
+    shifted = block.roll(int(torch.randint(len(block), ())))
+    return shifted.repeat(-(-numbers // len(block)))[:numbers].view(shape)
 
 
 def main() -> None:
@@ -101,7 +174,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the folders hubert and llama are made")
     parser.add_argument("--only", choices=["hubert", "llama"])
-    parser.add_argument("--layers", type=int, default=LLAMA_3_8B["num_hidden_layers"], help="layers of the Llama (default: %(default)s)")
+    parser.add_argument(
+        "--layers", type=int, default=LLAMA_3_8B["num_hidden_layers"], help="layers of the Llama (default: %(default)s)"
+    )
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     needed = (1.3e9 if args.only != "llama" else 0) + (2.1e9 + args.layers * 0.437e9 if args.only != "hubert" else 0)

@@ -1,10 +1,12 @@
-"""The big pair on a GPU: reading, and writing in bf16 and in four bits, with each token's pass recorded and without, beside what the memory allows; and 30 s of sound to the response's first word.
+"""The big pair on a GPU: reading, writing in bf16 and in four bits, and 30 s of sound to the response's first word.
 
     python benchmarks/full_size.py /tmp/full-size
     python benchmarks/gpu.py /tmp/full-size
-    python benchmarks/gpu.py hubert_llama/mini --device cpu --weights bf16    # that it runs where there is no GPU; a pass is then not recorded
+    python benchmarks/gpu.py hubert_llama/mini --device cpu --weights bf16    # without a GPU a pass is not recorded
 
-The checkpoints have exact shapes and random weights; what is heard and said is prescribed, as benchmarks/big_pair.py says. Times are medians of --repeats, in brackets least and most.
+Tokens are written with each one's pass recorded and without, beside what the memory allows. The checkpoints have
+exact shapes and random weights; what is heard and said is prescribed, as benchmarks/big_pair.py says. Times are
+medians of --repeats, in brackets least and most.
 """
 
 import argparse
@@ -21,8 +23,8 @@ from timing import in_turns
 
 from hubert_llama import SpeechUnderstanding
 from hubert_llama.fast.cache import TokenGraph
-from hubert_llama.models.device import DeviceConfig
 from hubert_llama.llama import ChatLlama, _prefill
+from hubert_llama.models.device import DeviceConfig
 from hubert_llama.pipeline import PipelineConfig, ResponseDelta
 
 
@@ -71,21 +73,26 @@ def shown(seconds: list[float], per: float = 1.0) -> str:
 
 
 def first_words(pipeline: SpeechUnderstanding, repeats: int) -> list[float]:
-    """Seconds from 30 s of sound, each time with a new page of context, to the response's first word; a first time is not counted."""
+    """Seconds from 30 s of sound, each time with a new page of context, to the first word; a first time is left out."""
     prescribe(pipeline, cycle([SAID, ANSWER]))
     sound, seconds = recording(30), []
     for page in range(repeats + 1):
-        context, start = f"Page {page}. " + PAGE * (CONTEXT_TOKENS // len(pipeline.llama.tokenizer(PAGE)["input_ids"])), time.perf_counter()
-        at = [time.perf_counter() - start for event in pipeline.stream(sound, context) if isinstance(event, ResponseDelta)]  # to the answer's end: what is prescribed has to be used up
-        seconds.append(at[0])
+        context = f"Page {page}. " + PAGE * (CONTEXT_TOKENS // len(pipeline.llama.tokenizer(PAGE)["input_ids"]))
+        start, words = time.perf_counter(), []
+        for event in pipeline.stream(sound, context):  # to the answer's end: what is prescribed has to be used up
+            if isinstance(event, ResponseDelta):
+                words.append(time.perf_counter() - start)
+        seconds.append(words[0])
     return seconds[1:]
 
 
 def measure(folder: Path, device: torch.device, weights: str, args: argparse.Namespace) -> None:
     """Load the pair and print its rows."""
     start = time.perf_counter()
-    config = PipelineConfig(device=DeviceConfig(str(device)))
-    pipeline = SpeechUnderstanding.from_pretrained(hubert=str(folder / "hubert"), llama=str(folder / "llama"), load_in_4bit=weights == "4 bit", config=config)
+    config = PipelineConfig(device=DeviceConfig(str(device)), answers=None)  # random words would be held back
+    pipeline = SpeechUnderstanding.from_pretrained(
+        hubert=str(folder / "hubert"), llama=str(folder / "llama"), load_in_4bit=weights == "4 bit", config=config
+    )
     pipeline.warm_up()
     finished(device)
     llama, loaded = pipeline.llama, time.perf_counter() - start
@@ -104,7 +111,11 @@ def measure(folder: Path, device: torch.device, weights: str, args: argparse.Nam
     memory = f"{torch.cuda.max_memory_allocated(device) / 1e9:.1f}" if device.type == "cuda" else "-"
     bound = 1e3 * bytes_a_token(llama.model) / read_bandwidth(device, args.numbers) / 1e9  # ms
     best = 1000 * statistics.median(took["recorded"]) / args.new
-    print(f"| {weights} | {loaded:.1f} | {memory} | {PROMPT_TOKENS / statistics.median(prompt):.0f} | {shown(took['asked for'], args.new)} | {shown(took['recorded'], args.new)} | {bound:.2f}, {100 * bound / best:.0f} % | {shown(heard)} |", flush=True)
+    reading = f"{PROMPT_TOKENS / statistics.median(prompt):.0f}"
+    tokens = f"{shown(took['asked for'], args.new)} | {shown(took['recorded'], args.new)}"
+    bounds = f"{bound:.2f}, {100 * bound / best:.0f} %"
+    row = f"| {weights} | {loaded:.1f} | {memory} | {reading} | {tokens} | {bounds} | {shown(heard)} |"
+    print(row, flush=True)
 
 
 def main() -> None:
@@ -118,8 +129,12 @@ def main() -> None:
     parser.add_argument("--numbers", type=int, default=1_000_000_000, help="fp32 numbers read to measure the memory")
     args = parser.parse_args()
     device = torch.device(args.device)
-    print(f"{torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'}, PyTorch {torch.__version__}, after {PROMPT_TOKENS} tokens\n")
-    print("| weights | loaded, s | memory, GB | prompt, tokens/s | a token asked for, ms | recorded, ms | bound by reading the weights, ms, and its share | 30 s of sound to the first word, ms |\n|" + "---|" * 8)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    print(f"{name}, PyTorch {torch.__version__}, after {PROMPT_TOKENS} tokens\n")
+    print(
+        "| weights | loaded, s | memory, GB | prompt, tokens/s | a token asked for, ms | recorded, ms "
+        "| bound by reading the weights, ms, and its share | 30 s of sound to the first word, ms |\n|" + "---|" * 8
+    )
     for weights in args.weights:
         measure(args.folder, device, weights, args)
         gc.collect()  # the pair before, which is told what to say and so refers to itself

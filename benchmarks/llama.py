@@ -3,9 +3,10 @@
     python benchmarks/llama.py
     python benchmarks/llama.py --rows 1 64 512 --repeats 5
 
-One layer's seven matrices (random; speed does not depend on what the weights are) are multiplied by so many rows: one is a token being written, many
-are a prompt being read. Printed for the whole model: 32 times the layer, and the output layer (bf16) for one row; attention itself is left out, which is a
-few percent for short prompts. From these figures follows what choosing among readings costs at this size, printed below. Needs 4 GB of memory.
+One layer's seven matrices (random; speed does not depend on what the weights are) are multiplied by so many rows: one
+is a token being written, many are a prompt being read. Printed for the whole model: 32 times the layer, and the
+output layer (bf16) for one row; attention itself is left out, which is a few percent for short prompts. From these
+figures follows what choosing among readings costs at this size, printed below. Needs 4 GB of memory.
 """
 
 import argparse
@@ -17,22 +18,37 @@ import bitsandbytes as bnb
 import torch
 from timing import in_turns, timed
 
-from hubert_llama.fast import nf4
+from hubert_llama.fast.linear import NEVER, Linear4bit, unpacking_threshold
+from hubert_llama.fast.matmul import has_kernel
+from hubert_llama.fast.nf4 import quantize
 from hubert_llama.llama import _tree
 
 LAYERS, WIDTH, VOCABULARY = 32, 4096, 128_256
-SHAPES = {"q": (4096, 4096), "k": (1024, 4096), "v": (1024, 4096), "o": (4096, 4096), "gate": (14_336, 4096), "up": (14_336, 4096), "down": (4096, 14_336)}
-PROMPT, ASKING, READING, READINGS = 160, 12, 12, 16  # tokens of a conversation without course context, of asking what a student may say, and of a spoken question; readings to choose from
+SHAPES = {
+    "q": (4096, 4096),
+    "k": (1024, 4096),
+    "v": (1024, 4096),
+    "o": (4096, 4096),
+    "gate": (14_336, 4096),
+    "up": (14_336, 4096),
+    "down": (4096, 14_336),
+}
+PROMPT = 160  # tokens of a conversation without course context
+ASKING = 12  # of asking what a student may say
+READING = 12  # of a spoken question
+READINGS = 16  # to choose from
 
 
 def ours(weight: torch.Tensor) -> torch.nn.Module:
-    """A matrix as `hubert_llama.fast.nf4` keeps it."""
-    return nf4.Linear4bit(*nf4.quantize(weight))
+    """A matrix in this project's four bits."""
+    return Linear4bit(*quantize(weight))
 
 
 def theirs(weight: torch.Tensor) -> torch.nn.Module:
     """A matrix as transformers loads it with bitsandbytes."""
-    linear = bnb.nn.Linear4bit(weight.shape[1], weight.shape[0], bias=False, compute_dtype=torch.bfloat16, quant_type="nf4")
+    linear = bnb.nn.Linear4bit(
+        weight.shape[1], weight.shape[0], bias=False, compute_dtype=torch.bfloat16, quant_type="nf4"
+    )
     linear.weight = bnb.nn.Params4bit(weight.clone(), requires_grad=False, quant_type="nf4")
     return linear.to("cpu").eval()
 
@@ -61,11 +77,12 @@ def time_layer(rows: list[int], repeats: int) -> dict[str, dict[int, list[float]
 
 
 def bare_bytes(m: int, repeats: int) -> list[float]:
-    """Seconds in which oneDNN multiplies bytes of the layer's seven shapes, without any scales: about as fast as this CPU multiplies at all, except with AMX."""
+    """Seconds of oneDNN's products of bytes of the layer's shapes, without scales: except with AMX, a CPU's limit."""
     seconds = [0.0] * repeats
     for n, k in SHAPES.values():
         rows, weight = (torch.randint(-127, 128, shape, dtype=torch.int8) for shape in ((m, k), (n, k)))
-        seconds = [a + b for a, b in zip(seconds, timed(lambda rows=rows, weight=weight: torch._int_mm(rows, weight.t()), repeats), strict=True)]
+        times = timed(partial(torch._int_mm, rows, weight.t()), repeats)
+        seconds = [a + b for a, b in zip(seconds, times, strict=True)]
     return seconds
 
 
@@ -83,12 +100,16 @@ def readings() -> int:
 
 
 def choosing(layer: dict[int, float], head: dict[int, float]) -> str:
-    """What choosing among readings adds to the time to a transcript, from the times of a layer and of the output layer by rows."""
+    """What choosing among readings adds to the time to a transcript, from a layer's times and the output layer's."""
     rows = readings()
     whole = {m: LAYERS * layer[m] + head.get(m, head[1]) for m in layer}
     read, write, weigh = whole[PROMPT], READING * whole[1], whole[ASKING] + whole[rows]
-    return (f"A question of {READING} tokens, {READINGS} readings: reading the prompt {read:.1f} s, writing the transcript {write:.1f} s, weighing the readings {weigh:.1f} s "
-            f"(a pass of {ASKING} rows, and one of {rows} for a tree of them): choosing adds {100 * weigh / (read + write):.0f} % to Llama's part of the time to the transcript.")
+    return (
+        f"A question of {READING} tokens, {READINGS} readings: reading the prompt {read:.1f} s, "
+        f"writing the transcript {write:.1f} s, weighing the readings {weigh:.1f} s "
+        f"(a pass of {ASKING} rows, and one of {rows} for a tree of them): "
+        f"choosing adds {100 * weigh / (read + write):.0f} % to Llama's part of the time to the transcript."
+    )
 
 
 @torch.inference_mode()
@@ -101,15 +122,21 @@ def main() -> None:
     torch.manual_seed(0)
     rows = sorted({*args.rows, 1, ASKING, readings(), PROMPT})
     output = unquantised((torch.randn(VOCABULARY, WIDTH) * 0.02).bfloat16())
-    head = {m: statistics.median(timed(lambda: output(torch.randn(m, WIDTH).bfloat16()), args.repeats)) for m in (1, readings())}
+    inputs = {m: torch.randn(m, WIDTH).bfloat16() for m in (1, readings())}
+    head = {m: statistics.median(timed(partial(output, x), args.repeats)) for m, x in inputs.items()}
     del output
-    print(f"{torch.get_num_threads()} threads, kernel for bytes: {'yes' if nf4.has_kernel() else 'no'}, unpacking first from {'no' if nf4.many_rows() == nf4.NEVER else nf4.many_rows()} rows on\n")
+    kernel, threshold = "yes" if has_kernel() else "no", unpacking_threshold()
+    print(f"{torch.get_num_threads()} threads, kernel for bytes: {kernel}, ", end="")
+    print(f"unpacking first from {'no' if threshold == NEVER else threshold} rows on\n")
     print("| rows | " + " | ".join(f"{m}" for m in rows) + " |" + "\n|---" + "|---" * len(rows) + "|")
     layers = time_layer(rows, args.repeats)
     for name, times in layers.items():
         print(f"| {name}, tokens a second | " + " | ".join(tokens_a_second(times[m], head[1], m) for m in rows) + " |")
-    print("| ours to bitsandbytes, turn by turn | " + " | ".join(f"{statistics.median(b / a for a, b in zip(layers['ours'][m], layers['bitsandbytes'][m], strict=True)):.1f}" for m in rows) + " |")
-    print(f"\nBytes without scales, by oneDNN, {rows[-1]} rows: {tokens_a_second(bare_bytes(rows[-1], args.repeats), head[1], rows[-1])} tokens a second.")
+    turns = {m: zip(layers["ours"][m], layers["bitsandbytes"][m], strict=True) for m in rows}
+    ratios = [f"{statistics.median(theirs / ours for ours, theirs in turns[m]):.1f}" for m in rows]
+    print("| ours to bitsandbytes, turn by turn | " + " | ".join(ratios) + " |")
+    bare = tokens_a_second(bare_bytes(rows[-1], args.repeats), head[1], rows[-1])
+    print(f"\nBytes without scales, by oneDNN, {rows[-1]} rows: {bare} tokens a second.")
     print("\n" + choosing({m: statistics.median(times) for m, times in layers["ours"].items()}, head))
 
 

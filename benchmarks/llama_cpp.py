@@ -1,11 +1,12 @@
-"""llama.cpp on the same shapes as Llama 3 8B, for comparison with benchmarks/big_pair.py: reading 512 tokens and writing, in Q4_K_M.
+"""llama.cpp on Llama 3 8B's shapes in Q4_K_M, beside benchmarks/big_pair.py: reading 512 tokens, and writing.
 
     pip install xllamacpp gguf
     python benchmarks/llama_cpp.py /tmp/full-size --threads 2
     python benchmarks/llama_cpp.py /tmp/full-size --no-repack     # where its AMX path crashes
 
-The file FOLDER/llama-32.gguf (4.9 GB) is made when it is not there: Q4_K, and Q6_K where Q4_K_M has it (the output layer, values and half of the down projections);
-its codes are random, its scales small. Speed does not depend on what the weights are. xllamacpp is llama.cpp with its own server, in a wheel; nothing is sent anywhere.
+The file FOLDER/llama-32.gguf (4.9 GB) is made when it is not there: Q4_K, and Q6_K where Q4_K_M has it (the output
+layer, values and half of the down projections); its codes are random, its scales small. Speed does not depend on what
+the weights are. xllamacpp is llama.cpp with its own server, in a wheel; nothing is sent anywhere.
 """
 
 import argparse
@@ -39,30 +40,52 @@ def more_bits(layer: int, layers: int) -> bool:
     return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
 
 
+def write_header(writer, layers: int) -> None:
+    """What llama.cpp has to know of the model, and a vocabulary of names."""
+    import gguf
+
+    c = LLAMA_3_8B
+    writer.add_vocab_size(c["vocab_size"])
+    writer.add_context_length(8192)
+    writer.add_embedding_length(c["hidden_size"])
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(c["intermediate_size"])
+    writer.add_rope_dimension_count(128)
+    writer.add_head_count(c["num_attention_heads"])
+    writer.add_head_count_kv(c["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(500_000.0)
+    writer.add_file_type(15)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("llama-bpe")
+    writer.add_bos_token_id(128_000)
+    writer.add_eos_token_id(128_009)
+    writer.add_token_list([f"<{i}>" for i in range(c["vocab_size"])])
+    writer.add_token_types([gguf.TokenType.NORMAL] * c["vocab_size"])
+    writer.add_token_merges(["a b"])
+
+
 def write_gguf(path: Path, layers: int) -> None:
     """The whole model; layers share their random numbers."""
     import gguf
 
     c, rng = LLAMA_3_8B, np.random.default_rng(0)
     writer = gguf.GGUFWriter(path, "llama")
-    for name, value in dict(add_vocab_size=c["vocab_size"], add_context_length=8192, add_embedding_length=c["hidden_size"], add_block_count=layers, add_feed_forward_length=c["intermediate_size"], add_rope_dimension_count=128,
-                            add_head_count=c["num_attention_heads"], add_head_count_kv=c["num_key_value_heads"], add_layer_norm_rms_eps=1e-5, add_rope_freq_base=500_000.0, add_file_type=15, add_tokenizer_model="gpt2", add_tokenizer_pre="llama-bpe",
-                            add_bos_token_id=128_000, add_eos_token_id=128_009).items():
-        getattr(writer, name)(value)
-    writer.add_token_list([f"<{i}>" for i in range(c["vocab_size"])])
-    writer.add_token_types([gguf.TokenType.NORMAL] * c["vocab_size"])
-    writer.add_token_merges(["a b"])
+    write_header(writer, layers)
     four, six = gguf.GGMLQuantizationType.Q4_K, gguf.GGMLQuantizationType.Q6_K
     h, kv, ff = c["hidden_size"], 1024, c["intermediate_size"]
-    shared = {("4", *shape): q4_k(rng, *shape) for shape in ((h, h), (kv, h), (ff, h), (h, ff))} | {("6", *shape): q6_k(rng, *shape) for shape in ((kv, h), (h, ff))}
+    shared = {(four, shape): q4_k(rng, *shape) for shape in ((h, h), (kv, h), (ff, h), (h, ff))}
+    shared |= {(six, shape): q6_k(rng, *shape) for shape in ((kv, h), (h, ff))}
     ones = np.ones(h, np.float32)
     writer.add_tensor("token_embd.weight", q4_k(rng, c["vocab_size"], h), raw_dtype=four)
     writer.add_tensor("output_norm.weight", ones)
     writer.add_tensor("output.weight", q6_k(rng, c["vocab_size"], h), raw_dtype=six)
+    attention = {"attn_q": (h, h), "attn_k": (kv, h), "attn_v": (kv, h), "attn_output": (h, h)}
+    shapes = attention | {"ffn_gate": (ff, h), "ffn_up": (ff, h), "ffn_down": (h, ff)}
     for i in range(layers):
-        for name, shape in dict(attn_q=(h, h), attn_k=(kv, h), attn_v=(kv, h), attn_output=(h, h), ffn_gate=(ff, h), ffn_up=(ff, h), ffn_down=(h, ff)).items():
-            high = name in ("attn_v", "ffn_down") and more_bits(i, layers)
-            writer.add_tensor(f"blk.{i}.{name}.weight", shared["6" if high else "4", *shape], raw_dtype=six if high else four)
+        for name, shape in shapes.items():
+            kind = six if name in ("attn_v", "ffn_down") and more_bits(i, layers) else four
+            writer.add_tensor(f"blk.{i}.{name}.weight", shared[kind, shape], raw_dtype=kind)
         for name in ("attn_norm", "ffn_norm"):
             writer.add_tensor(f"blk.{i}.{name}.weight", ones)
     writer.write_header_to_file()
@@ -76,16 +99,24 @@ def measure(path: Path, threads: int, repack: bool, repeats: int, new: int) -> t
     import xllamacpp
 
     p = xllamacpp.CommonParams()
-    p.model.path, p.n_ctx, p.n_parallel, p.no_extra_bufts, p.warmup, p.verbosity = str(path), 1024, 1, not repack, False, -1
+    p.model.path, p.n_ctx, p.n_parallel = str(path), 1024, 1
+    p.no_extra_bufts, p.warmup, p.verbosity = not repack, False, -1
     p.cpuparams.n_threads = p.cpuparams_batch.n_threads = threads
     server, reading, writing, rng = xllamacpp.Server(p), [], [], np.random.default_rng(1)
     for i in range(repeats + 1):
-        asked = {"prompt": rng.integers(0, 100_000, PROMPT_TOKENS).tolist(), "n_predict": new, "cache_prompt": False, "ignore_eos": True, "temperature": 0}
-        told = server.handle_completions(asked)
-        timings = (json.loads(told) if isinstance(told, (str, bytes)) else told)["timings"]
+        asked = {
+            "prompt": rng.integers(0, 100_000, PROMPT_TOKENS).tolist(),
+            "n_predict": new,
+            "cache_prompt": False,
+            "ignore_eos": True,
+            "temperature": 0,
+        }
+        answer = server.handle_completions(asked)
+        timings = (json.loads(answer) if isinstance(answer, (str, bytes)) else answer)["timings"]
         if i:
             reading.append(timings["prompt_per_second"])
-            writing.append(1000 * (timings["predicted_n"] - 1) / timings["predicted_ms"])  # its clock starts when the first token is there
+            # its clock starts when the first token is there
+            writing.append(1000 * (timings["predicted_n"] - 1) / timings["predicted_ms"])
     return reading, writing
 
 
@@ -105,8 +136,10 @@ def main() -> None:
         write_gguf(path.with_suffix(".part"), args.layers)
         path.with_suffix(".part").rename(path)
     reading, writing = measure(path, args.threads, not args.no_repack, args.repeats, args.new)
-    shown = lambda rates: f"{statistics.median(rates):.2f} ({min(rates):.2f}–{max(rates):.2f})"
-    print(f"llama.cpp Q4_K_M, {path.stat().st_size / 1e9:.2f} GB, {args.threads} threads{', without extra buffer types' if args.no_repack else ''}: reading {PROMPT_TOKENS} tokens {shown(reading)} tokens/s, writing {shown(writing)} tokens/s")
+    read, written = (f"{statistics.median(r):.2f} ({min(r):.2f}–{max(r):.2f})" for r in (reading, writing))
+    threads = f"{args.threads} threads{', without extra buffer types' if args.no_repack else ''}"
+    print(f"llama.cpp Q4_K_M, {path.stat().st_size / 1e9:.2f} GB, {threads}: ", end="")
+    print(f"reading {PROMPT_TOKENS} tokens {read} tokens/s, writing {written} tokens/s")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Draw README's table of ratios: how many times faster each part is than what one would pick instead.
+"""Draw the table of ratios in BENCHMARKS.md: how many times faster each part is than what one would pick instead.
 
-    python benchmarks/ratios.py README.md nbs/images/ratios.png
+    python benchmarks/ratios.py BENCHMARKS.md nbs/images/ratios.png
 
-The figures are README's own: rows of the table whose last column is called "times faster". The picture says which it was drawn from.
+The figures are the document's own: rows of the table whose last column is called "times faster". The picture says which it
+was drawn from.
 """
 
 import argparse
@@ -19,7 +20,7 @@ LAST = "times faster"
 
 
 def rows_of(markdown: str) -> list[tuple[str, str, float]]:
-    """What is done, what one would pick instead, and how many times faster this project is; row by row. Raises SystemExit without such a table."""
+    """What is done, what one would pick instead, how many times faster this is; SystemExit without such a table."""
     lines = [line.strip() for line in markdown.splitlines()]
     head = next((i for i, line in enumerate(lines) if re.search(rf"\| *{LAST} *\|$", line)), None)
     if head is None or not lines[head + 2 : head + 3] or not lines[head + 2].startswith("|"):
@@ -43,7 +44,12 @@ def draw(rows: list[tuple[str, str, float]], path: Path) -> None:
         ax.annotate(f" {ratio:g} × {instead}", (max(1.0, ratio), y), va="center", fontsize=8)
     ax.axvline(1, color="0.4", lw=0.8)
     ax.set_xscale("log")
-    ax.set(yticks=range(len(rows)), yticklabels=[what for what, _, _ in rows], xlabel=LAST, xlim=(min(0.9, *(ratio for _, _, ratio in rows)), 2.5 * max(ratio for _, _, ratio in rows)))
+    ax.set(
+        yticks=range(len(rows)),
+        yticklabels=[what for what, _, _ in rows],
+        xlabel=LAST,
+        xlim=(min(0.9, *(ratio for _, _, ratio in rows)), 2.5 * max(ratio for _, _, ratio in rows)),
+    )
     ax.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
     ax.minorticks_off()
     ax.invert_yaxis()

@@ -27,6 +27,8 @@ SECTIONS = (  # chapter, then its records in the order of this file: (name, titl
         ("held-out", "The bundled pair, voices it never heard"),
         ("held-out-answers", "The bundled pair, answers to spoken questions"),
         ("people", "The bundled pair, people"),
+        ("asked-again", "Whether the student is asked to say it again"),
+        ("usable-prompt", "How long a prompt the bundled Llama can use"),
         ("understanding", "Whether transcripts can be trusted"),
         ("word-times", "Word times"),
     )),

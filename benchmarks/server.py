@@ -6,11 +6,11 @@
     python benchmarks/server.py --wait 5             # ask for the models after five seconds
     python benchmarks/server.py --busy 2             # while two other processes compute all the time
 
-Prints, over some starts of the real server: the time from starting the process to the first accepted
-connection, to models loaded and to the first answer; the delay of `pong` while models load and while a request runs; the
-time from a spoken question of 2 s to its answer; the memory of both processes. And, in a process that
-imports and loads as the worker does: torch's import, and the time from there to models loaded (transformers
-begins with what needs no torch; that part stands before, and is in "Python's start to models loaded").
+Prints, over some starts of the real server: the time from starting the process to the first accepted connection, to
+models loaded and to the first answer; the delay of `pong` while models load and while a request runs; the time from a
+spoken question of 2 s to its answer; the memory of both processes. And, in a process that imports and loads as the
+worker does: torch's import, and the time from there to models loaded (transformers begins with what needs no torch;
+that part stands before, and is in "Python's start to models loaded").
 """
 
 import argparse
@@ -52,9 +52,15 @@ print(json.dumps([marks[2] - marks[1], marks[3] - marks[2], time.time() - float(
 
 def time_loading(options: list[str]) -> dict[str, list[float]]:
     """Seconds of the parts of loading, in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", LOADING, str(time.time()), *options], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LOADING, str(time.time()), *options], capture_output=True, text=True, check=True
+    )
     torch, rest, whole = json.loads(done.stdout.splitlines()[-1])
-    return {"torch's import (s)": [torch], "torch imported to models loaded (s)": [rest], "Python's start to models loaded (s)": [whole]}
+    return {
+        "torch's import (s)": [torch],
+        "torch imported to models loaded (s)": [rest],
+        "Python's start to models loaded (s)": [whole],
+    }
 
 
 def free_port() -> int:
@@ -112,7 +118,9 @@ async def measure(port: int, process: psutil.Process, start: float, wait: float)
         answers, working, first = [], [], 0.0
         for _ in range(5):
             asked = time.perf_counter()
-            await ws.send(json.dumps({"type": "transcribe", "audio_path": str(CLIP), "context": "Course: Biology 101."}))
+            await ws.send(
+                json.dumps({"type": "transcribe", "audio_path": str(CLIP), "context": "Course: Biology 101."})
+            )
             delays, result = await pong_delays(ws, "result")
             assert result["success"], result
             answers.append(time.perf_counter() - asked)
@@ -120,15 +128,27 @@ async def measure(port: int, process: psutil.Process, start: float, wait: float)
             first = first or time.perf_counter() - start
     worker = process.children()[0]
     return {
-        "models loaded (s)": [ready], "load_models to models loaded (s)": [loading_took], "first answer (s)": [first], "pong while loading (ms)": [1000 * d for d in loading], "pong while answering (ms)": [1000 * d for d in working], "question of 2 s to answer (s)": answers,
-        "socket process (MB)": [process.memory_info().rss / 1e6], "worker process (MB)": [worker.memory_info().rss / 1e6]}
+        "models loaded (s)": [ready],
+        "load_models to models loaded (s)": [loading_took],
+        "first answer (s)": [first],
+        "pong while loading (ms)": [1000 * d for d in loading],
+        "pong while answering (ms)": [1000 * d for d in working],
+        "question of 2 s to answer (s)": answers,
+        "socket process (MB)": [process.memory_info().rss / 1e6],
+        "worker process (MB)": [worker.memory_info().rss / 1e6],
+    }
 
 
 def one_run(options: list[str], wait: float) -> dict[str, list[float]]:
     """Start the server, measure, stop it."""
     port = free_port()
     start = time.perf_counter()
-    server = subprocess.Popen([sys.executable, "-m", "hubert_llama.server", str(port), *options], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "hubert_llama.server", str(port), *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         accepted = time_to_accept(port, start)
         return {"listening (s)": [accepted], **asyncio.run(measure(port, psutil.Process(server.pid), start, wait))}
@@ -153,18 +173,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="how many starts (default: %(default)s)")
     parser.add_argument("--profile", default="mini")
-    parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="between the start and load_models; Heilion takes 2 (default: %(default)g)")
-    parser.add_argument("--busy", type=int, default=0, metavar="N", help="processes that compute meanwhile, as other programs on the machine may (default: none)")
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="between the start and load_models; Heilion takes 2 (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--busy",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that compute meanwhile, as other programs on the machine may (default: none)",
+    )
     parser.add_argument("--hubert", help="another HuBERT: hub id or folder")
     parser.add_argument("--llama", help="another Llama: hub id or folder")
     args = parser.parse_args()
-    options = [x for name in ("profile", "hubert", "llama") if getattr(args, name) for x in (f"--{name}", getattr(args, name))]
+    models = {f"--{name}": getattr(args, name) for name in ("profile", "hubert", "llama")}
+    options = [x for option, value in models.items() if value for x in (option, value)]
     table: dict[str, list[float]] = {}
     with at_work(args.busy):
         for _ in range(args.runs):
             for name, values in {**one_run(options, args.wait), **time_loading(options)}.items():
                 table.setdefault(name, []).extend(values)
-    print(f"{args.runs} starts, load_models after {args.wait:g} s, profile {args.profile}; {platform.machine()}, {psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}, Python {platform.python_version()}\n")
+    print(
+        f"{args.runs} starts, load_models after {args.wait:g} s, profile {args.profile}; {platform.machine()}, "
+        f"{psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}, Python {platform.python_version()}\n"
+    )
     print("| | median | 99 % | largest | n |\n|---|---|---|---|---|")
     for name, values in table.items():
         p99 = sorted(values)[min(len(values) - 1, int(0.99 * len(values)))]

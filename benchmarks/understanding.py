@@ -30,10 +30,11 @@ from tqdm import tqdm
 
 from hubert_llama.models import hub
 from hubert_llama.words.ctc import letters
-from hubert_llama.measure.evaluation import Errors, Outcome, Utterance, count_errors, judged_words, make_contexts, normalise, read_manifest, read_outcomes, report, run, stage_text
+from hubert_llama.measure.manifest import Utterance, make_contexts, read_manifest
+from hubert_llama.measure.noise import add_noise
+from hubert_llama.measure.report import Outcome, judged_words, read_outcomes, report, run, stage_text
+from hubert_llama.measure.score import Errors, count_errors, normalise
 from hubert_llama.models.profiles import choose_profile
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,6 @@ def load(profile: str, hubert: str | None, llama: str | None) -> None:
 def understand(u: Utterance, contexts: dict[str, str], seed: int) -> dict[str, Outcome]:
     """The outcome of one recording under each condition for which a context is given."""
     from hubert_llama.audio import load_audio
-    from speech import add_noise
 
     clean, given, outcomes = load_audio(u.audio), pipeline.config, {}
     for name, context in contexts.items():
@@ -351,7 +351,7 @@ def write_up(by: dict[str, list[Outcome]]) -> str:
     blocks = [table([{"": b.name, "wanted": b.wanted, "measured (95 %)": b.measured, "counted": b.counted, "met": "yes" if b.met and b.wanted != "reported" else "" if b.met else "NO"} for b in bars])]
     blocks += [table([row for name in READ for row in corpus_rows(name, by[name])])]
     clean = report(by["clean"])
-    return "\n\n".join(blocks + [table(rows) for rows in (clean.course_words, clean.confidence) if rows])
+    return "\n\n".join(blocks + [table([row.cells() for row in rows]) for rows in (clean.course_words, clean.confidence) if rows])
 
 
 def main() -> None:

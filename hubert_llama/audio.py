@@ -676,6 +676,7 @@ def clean(
 class VadConfig:
     "Settings of the voice activity detector (silero-vad's names and defaults, a little more padding)."
     threshold: float = 0.5  # speech probability above which a window counts as speech
+    raised_threshold: float = 0.85  # the same where a quiet recording is listened to again, louder
     min_speech_ms: int = 150  # shorter bursts are no speech
     min_silence_ms: int = 200  # shorter pauses do not end a region
     speech_pad_ms: int = 100  # kept on both sides of a region
@@ -688,42 +689,6 @@ class Segment:
 
     def __len__(self) -> int:
         return self.end - self.start
-
-VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
-VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
-PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
-LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
-RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
-
-VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
-VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
-PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
-LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
-RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
-
-VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
-VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
-PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
-LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
-RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
-
-VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
-VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
-PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
-LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
-RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
-
-VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
-VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
-PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
-LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
-RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
-
-VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
-VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
-PEAK_FRAME = 80  # samples of which the peak is taken: 5 ms
-LEAST_PEAK = 1e-4  # amplitude below which nothing can be heard: three steps of 16 bits
-RAISED_PEAK, MAX_GAIN = 0.1, 32.0  # amplitude to which a quiet recording's peaks are raised, at most by 30 dB; bangs are clipped
 
 VAD_WINDOW, VAD_CONTEXT = 512, 64  # samples that silero-vad judges at once, and those before that it sees with them
 VAD_BATCH = 1024  # windows computed at once: 33 s of sound, 0.04 s of work
@@ -744,18 +709,18 @@ class VoiceActivityDetector:
         on_percent: Callable[[float], None] = lambda percent: None,  # called every 33 s of audio; what it raises ends the search
     ) -> list[Segment]:  # speech regions, in order, not overlapping; empty when nobody speaks
         "Find the regions of `waveform` in which somebody speaks; where nobody does, listen once more, louder."
-        found = self._find(waveform, on_percent)
+        found = self._find(waveform, self.config.threshold, on_percent)
         if not found and (gain := _gain_for_quiet(waveform)) > 1:
-            return self._find(np.clip(waveform * np.float32(gain), -1, 1), on_percent)
+            return self._find(np.clip(waveform * np.float32(gain), -1, 1), self.config.raised_threshold, on_percent)
         return found
 
-    def _find(self, waveform: np.ndarray, on_percent: Callable[[float], None]) -> list[Segment]:
+    def _find(self, waveform: np.ndarray, threshold: float, on_percent: Callable[[float], None]) -> list[Segment]:
         "The regions at this loudness."
+        c, likely = self.config, self.probabilities(waveform, on_percent).tolist()  # first: its import minds torch's threads
         from silero_vad import get_speech_timestamps_from_probs
 
-        c = self.config
         found = get_speech_timestamps_from_probs(
-            self.probabilities(waveform, on_percent).tolist(), SAMPLING_RATE, c.threshold, c.min_speech_ms, min_silence_duration_ms=c.min_silence_ms,
+            likely, SAMPLING_RATE, threshold, c.min_speech_ms, min_silence_duration_ms=c.min_silence_ms,
             speech_pad_ms=c.speech_pad_ms, audio_length_samples=len(waveform))
         return [Segment(int(r["start"]), int(r["end"])) for r in found]
 
@@ -789,126 +754,6 @@ class VoiceActivityDetector:
                 network = load_silero_vad()._model
                 self._model = network, _over_time(network.decoder.rnn)
         return self._model
-
-def _over_time(cell):
-    "An LSTM over sequences with the weights of a cell for single steps."
-    import torch
-
-    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
-    size, features = weights["weight_ih_l0"].shape
-    lstm = torch.nn.LSTM(features, size // 4).eval()
-    lstm.load_state_dict(weights)
-    return lstm
-
-def _gain_for_quiet(waveform: np.ndarray) -> float:
-    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
-    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
-        return 1.0
-    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
-
-def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
-    "The greatest amplitude of every 5 ms."
-    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
-
-def _over_time(cell):
-    "An LSTM over sequences with the weights of a cell for single steps."
-    import torch
-
-    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
-    size, features = weights["weight_ih_l0"].shape
-    lstm = torch.nn.LSTM(features, size // 4).eval()
-    lstm.load_state_dict(weights)
-    return lstm
-
-def _gain_for_quiet(waveform: np.ndarray) -> float:
-    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
-    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
-        return 1.0
-    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
-
-def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
-    "The greatest amplitude of every 5 ms."
-    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
-
-def _over_time(cell):
-    "An LSTM over sequences with the weights of a cell for single steps."
-    import torch
-
-    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
-    size, features = weights["weight_ih_l0"].shape
-    lstm = torch.nn.LSTM(features, size // 4).eval()
-    lstm.load_state_dict(weights)
-    return lstm
-
-def _gain_for_quiet(waveform: np.ndarray) -> float:
-    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
-    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
-        return 1.0
-    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
-
-def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
-    "The greatest amplitude of every 5 ms."
-    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
-
-def _over_time(cell):
-    "An LSTM over sequences with the weights of a cell for single steps."
-    import torch
-
-    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
-    size, features = weights["weight_ih_l0"].shape
-    lstm = torch.nn.LSTM(features, size // 4).eval()
-    lstm.load_state_dict(weights)
-    return lstm
-
-def _gain_for_quiet(waveform: np.ndarray) -> float:
-    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
-    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
-        return 1.0
-    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
-
-def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
-    "The greatest amplitude of every 5 ms."
-    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
-
-def _over_time(cell):
-    "An LSTM over sequences with the weights of a cell for single steps."
-    import torch
-
-    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
-    size, features = weights["weight_ih_l0"].shape
-    lstm = torch.nn.LSTM(features, size // 4).eval()
-    lstm.load_state_dict(weights)
-    return lstm
-
-def _gain_for_quiet(waveform: np.ndarray) -> float:
-    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
-    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
-        return 1.0
-    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
-
-def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
-    "The greatest amplitude of every 5 ms."
-    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
-
-def _over_time(cell):
-    "An LSTM over sequences with the weights of a cell for single steps."
-    import torch
-
-    weights = {f"{name}_l0": value for name, value in cell.state_dict().items()}
-    size, features = weights["weight_ih_l0"].shape
-    lstm = torch.nn.LSTM(features, size // 4).eval()
-    lstm.load_state_dict(weights)
-    return lstm
-
-def _gain_for_quiet(waveform: np.ndarray) -> float:
-    "What to multiply a recording by in which nobody was heard, for quiet speech to be; 1 where it is loud, or nothing at all."
-    if np.abs(waveform).max(initial=0.0) < LEAST_PEAK:
-        return 1.0
-    return float(np.clip(RAISED_PEAK / max(np.percentile(_peaks(waveform), 75), 1e-9), 1, MAX_GAIN))
-
-def _peaks(waveform: np.ndarray) -> np.ndarray:  # (frames,)
-    "The greatest amplitude of every 5 ms."
-    return np.abs(np.pad(waveform, (0, -len(waveform) % PEAK_FRAME))).reshape(-1, PEAK_FRAME).max(axis=1)
 
 def _over_time(cell):
     "An LSTM over sequences with the weights of a cell for single steps."

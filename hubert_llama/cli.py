@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -25,12 +26,13 @@ from .serve.options import add_model_options, config_from, model_option_faults, 
 from .serve.threads import give_way, settle_threads
 
 if TYPE_CHECKING:
-    from hubert_llama.measure.evaluation import Outcome, Report, Utterance
+    from hubert_llama.measure.manifest import Utterance
+    from hubert_llama.measure.report import Outcome, Report
     from hubert_llama.pipeline import SpeechUnderstanding
 
 # %% auto #0
-__all__ = ['ProgressLine', 'check_model_options', 'OutputError', 'writing', 'Output', 'guarded_output', 'quiet', 'ask',
-           'evaluate', 'make_parser', 'main']
+__all__ = ['OUTCOMES_DEPEND_ON', 'ProgressLine', 'check_model_options', 'OutputError', 'writing', 'Output', 'guarded_output',
+           'give_up', 'ask', 'evaluate', 'make_parser', 'main']
 
 # %% ../nbs/cli.ipynb #1692b8b3
 class ProgressLine:
@@ -97,7 +99,7 @@ class Output:
             act()
         except OSError as e:
             if self.drop:
-                return quiet(self.out)
+                return give_up(self.out)
             self.trouble = e
             with writing("the output"):
                 raise
@@ -118,7 +120,7 @@ def guarded_output() -> Iterator[None]:
                 if out.trouble:  # argparse does not care
                     raise out.trouble
 
-def quiet(out: TextIO) -> None:
+def give_up(out: TextIO) -> None:
     "Let nothing more go to a stream: what is left in its buffer would be tried again at the end of the process."
     with suppress(OSError):  # it is no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
@@ -232,10 +234,11 @@ def _quiet_libraries() -> None:
 def evaluate(args: argparse.Namespace) -> int:
     "Measure a pipeline on a manifest and print the figures; the exit code."
     check_model_options(args)
-    from hubert_llama.measure.evaluation import ManifestError, failures, peak_memory, read_manifest, report
+    from hubert_llama.measure.manifest import ManifestError, read_manifest
+    from hubert_llama.measure.report import failures, peak_memory, report
 
     try:
-        import jiwer  # noqa: F401
+        import_module("jiwer")
     except ImportError:
         complain('hubert-llama: counting word errors needs jiwer: pip install "hubert_llama[evaluate]"')
         return 1
@@ -247,48 +250,52 @@ def evaluate(args: argparse.Namespace) -> int:
         return 1
     if outcomes is None:
         return 1
-    figures, worst = report(outcomes, args.compare), failures(outcomes, args.failures)
-    if figures.speed:
-        figures.speed["peak memory MB"] = peak_memory()
+    figures, worst = report(outcomes, args.compare, peak_memory()), failures(outcomes, args.failures)
     if args.out:
         _write_reports(args, outcomes, figures, worst)
-    _say(json.dumps(asdict(figures)) if args.json else "\n".join([*worst, "", figures.to_markdown()]))
+    shown = json.dumps(figures.to_dict()) if args.json else "\n".join([*worst, "", figures.to_markdown()])
+    _say(shown)
     return int(figures.errors > 0)
 
-def _write_reports(args: argparse.Namespace, outcomes: list[Outcome], figures: Report, worst: list[str]) -> None:
-    "The figures, for programs and for readers."
-    from hubert_llama.measure.evaluation import escaped, to_html
+def _write_reports(
+    args: argparse.Namespace, outcomes: Sequence[Outcome], figures: Report, worst: Sequence[str]
+) -> None:
+    "The figures as files of --out."
+    from hubert_llama.measure.plots import draw
+    from hubert_llama.measure.report import escaped, to_html
 
+    title = f"{Path(args.manifest).name}, {args.profile}"
+    items = [f"- {escaped(line)}" for line in worst]
     reports = {
-        "report.json": json.dumps(asdict(figures), indent=2) + "\n",
-        "report.md": "\n".join([figures.to_markdown(), "", *(f"- {escaped(line)}" for line in worst)]) + "\n",
-        "report.html": to_html(outcomes, figures, f"{Path(args.manifest).name}, {args.profile}", worst)}
+        "report.json": json.dumps(figures.to_dict(), indent=2) + "\n",
+        "report.md": "\n".join([figures.to_markdown(), "", *items]) + "\n",
+        "report.html": to_html(figures, title, worst, draw(outcomes, figures)),
+    }
     for name, text in reports.items():
         with writing(str(Path(args.out, name))):
             Path(args.out, name).write_text(text, encoding="utf-8", errors="replace")
 
-# %% ../nbs/cli.ipynb #ab3a5de6
+# %% ../nbs/cli.ipynb #c5b1f02d
 def _run(args: argparse.Namespace, utterances: Sequence[Utterance]) -> list[Outcome] | None:
-    "The outcomes, read from --out and kept there as they come; None where the models cannot be loaded."
-    from hubert_llama.measure.evaluation import make_contexts, read_outcomes, run
+    """The outcomes, read from --out where they are there already and written there as they come.
 
-    kept, progress = Path(args.out, "outcomes.jsonl") if args.out else None, ProgressLine(sys.stderr)
-    if kept:
-        with writing(str(kept.parent)):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-        names = ("profile", "hubert", "llama", "load_in_4bit", "dtype", "contexts", "distractors")
-        _claim(kept.parent, {name: getattr(args, name) for name in names})
-    done = read_outcomes(kept) if kept else {}
-    left = [u for u in utterances if u not in done]
-    pipeline = _load(args, progress, greedy=True) if left else None
-    if left and pipeline is None:
-        return None
-    if pipeline:
+    None where the models cannot be loaded.
+    """
+    from hubert_llama.measure.manifest import make_contexts
+    from hubert_llama.measure.report import read_outcomes, run
+
+    path, progress = _outcomes_path(args), ProgressLine(sys.stderr)
+    done = read_outcomes(path) if path else {}
+    pipeline = None
+    if any(u not in done for u in utterances):
+        pipeline = _load(args, progress, greedy=True)
+        if pipeline is None:
+            return None
         pipeline.warm_up()  # the first recording's time is to be like the others'
-    with writing(str(kept)), open(kept or os.devnull, "a", encoding="utf-8") as file:
+    contexts = make_contexts(utterances, args.contexts, args.distractors)
+    with writing(str(path)), open(path or os.devnull, "a", encoding="utf-8") as file:
         outcomes = []
-        contexts = make_contexts(utterances, args.contexts, args.distractors)
-        for outcome in run(pipeline, utterances, done, contexts):  # type: ignore[arg-type]  # None when all are done
+        for outcome in run(pipeline, utterances, done, contexts):
             outcomes.append(outcome)
             if outcome.utterance not in done:
                 file.write("\n" + json.dumps(asdict(outcome)))  # a new line first: the last one may have been cut
@@ -297,9 +304,22 @@ def _run(args: argparse.Namespace, utterances: Sequence[Utterance]) -> list[Outc
     progress.clear()
     return outcomes
 
+# %% ../nbs/cli.ipynb #e39a77b4
+OUTCOMES_DEPEND_ON = ("profile", "hubert", "llama", "load_in_4bit", "dtype", "contexts", "distractors")  # options
+
+def _outcomes_path(args: argparse.Namespace) -> Path | None:
+    "Where --out keeps the outcomes, once its folder is claimed; None without --out."
+    if not args.out:
+        return None
+    folder = Path(args.out)
+    with writing(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, {name: getattr(args, name) for name in OUTCOMES_DEPEND_ON})
+    return folder / "outcomes.jsonl"
+
 def _claim(folder: Path, options: dict) -> None:
     "Note what the outcomes of a folder depend on; outcomes of other options are not gone on with."
-    from hubert_llama.measure.evaluation import ManifestError
+    from hubert_llama.measure.manifest import ManifestError
 
     noted = folder / "options.json"
     try:
@@ -307,14 +327,15 @@ def _claim(folder: Path, options: dict) -> None:
     except ValueError:
         before = None
     if before != options:
-        raise ManifestError(f"{folder} holds outcomes of other options ({noted.name}): "
-                            "choose another folder, or remove it.")
+        remedy = "choose another folder, or remove it"
+        raise ManifestError(f"{folder} holds outcomes of other options ({noted.name}): {remedy}.")
     with writing(str(noted)):
         noted.write_text(json.dumps(options) + "\n", encoding="utf-8")
 
+# %% ../nbs/cli.ipynb #94d2ac60
 def _stages(text: str) -> list[str]:
     "Names of stages, with commas between them."
-    from hubert_llama.measure.evaluation import STAGES
+    from hubert_llama.measure.report import STAGES
 
     names = [name.strip() for name in text.split(",")]
     if strange := [name for name in names if name not in STAGES]:
@@ -415,10 +436,10 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader has seen enough
-        quiet(sys.stdout)
+        give_up(sys.stdout)
         return 0
     except OutputError as e:
-        quiet(sys.stdout)
+        give_up(sys.stdout)
         with guarded_output():
             complain(f"hubert-llama: {e}")
         return 1

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'LOOKAHEAD', 'PREFILL_CHUNK', 'MAX_KEPT', 'MAX_GUESS',
            'MAX_SKIPPED', 'Step', 'Sampling', 'Completion', 'next_token', 'PrefixCache', 'common_prefix',
-           'loaded_bytes', 'ChatLlama', 'stream', 'complete', 'log_likelihoods']
+           'loaded_bytes', 'Tested', 'ChatLlama', 'stream', 'complete', 'log_likelihoods']
 
 # %% ../nbs/02_llama.ipynb #9cb3777c
 log = logging.getLogger(__name__)
@@ -137,9 +138,9 @@ def _load_model(
         hub.check_memory(loaded_bytes(folder, arch, dtype.itemsize, load_in_4bit), name)
     safe = all(path.suffix == ".safetensors" for path in hub.weight_files(folder))
     if load_in_4bit and device.type == "cpu" and safe and not hasattr(arch, "quantization_config"):
-        from hubert_llama.fast import nf4
+        from hubert_llama.fast.quantized_llama import load_llama
 
-        return _decoding(nf4.load_llama(folder, arch, dtype, name, on_progress, LARGE_OUTPUT))
+        return _decoding(load_llama(folder, arch, dtype, name, on_progress, LARGE_OUTPUT))
     quantization = _nf4(dtype, name) if load_in_4bit else None
     model, info = transformers.LlamaForCausalLM.from_pretrained(
         folder, dtype=dtype, device_map={"": device}, quantization_config=quantization, output_loading_info=True)
@@ -180,6 +181,24 @@ def loaded_bytes(
     spared = arch.vocab_size * arch.hidden_size * (1 if arch.tie_word_embeddings else 2)
     return spared * itemsize + int((weights - spared + arch.vocab_size * arch.hidden_size) * 0.52)  # 4 bits and 0.13 for the scales, also of the output layer's sketch
 
+# %% ../nbs/02_llama.ipynb #368fa693
+@dataclass(frozen=True)
+class Tested:
+    "What a model was found to be able to use."
+    prompt_tokens: int | None = None  # up to which its answers stay good; None: not measured, its window counts
+    least_nats: float = -2.5  # mean log-probability of its tokens below which an answer is a guess
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Tested:
+        "What lies beside a Llama's weights; the defaults where nothing of use does, or what other weights gave."
+        try:
+            measured = dict(json.loads((Path(folder) / "tested.json").read_text(encoding="utf-8")))
+            if measured.get("llama") != hub.fingerprint(Path(folder)):
+                return cls()
+            return cls(max(1, int(measured["prompt_tokens"])), min(0.0, float(measured["least_nats"])))
+        except (OSError, ValueError, TypeError, KeyError):
+            return cls()
+
 # %% ../nbs/02_llama.ipynb #f4742555
 MAX_WINDOW = 8192  # tokens of a conversation; Llama 3.2 could look back on 131,072, whose keys and values take gigabytes
 LOOKAHEAD = 8  # tokens guessed at a time, where a pass of several takes hardly longer than one of a single token
@@ -194,14 +213,16 @@ class ChatLlama:
         model,  # transformers.LlamaForCausalLM, in eval mode
         tokenizer,  # its fast tokenizer, with a chat template
         name: str = "",  # what it was loaded from
+        tested: Tested = Tested(),
     ):
-        self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.model, self.tokenizer, self.name, self.tested = model, tokenizer, name, tested
         self.prefix, self._beside = PrefixCache(), PrefixCache()
         self._kept: dict[str, PrefixCache] = {}  # by the first message, the newest last
         self.graph = _graph(model)  # how single tokens are computed on a GPU
         self.lookahead = 0 if self.graph else LOOKAHEAD  # tokens guessed at a time from what stood before; 0: none
         self.redraft = 0 if self.graph else LOOKAHEAD  # and from what is left of a draft that was not right altogether
         self.passes = 0  # of the model, so far
+        self.logprobs: list[float] = []  # of the last turn's tokens, so far: how likely the model found each
         self.stop_ids = _stop_ids(model, tokenizer)
         self.accents: bool = _knows_accents(tokenizer)
         self.end_id: int = tokenizer.get_added_vocab().get("<|eot_id|>", tokenizer.eos_token_id or min(self.stop_ids, default=0))  # ends a turn as the chat template does
@@ -224,9 +245,9 @@ class ChatLlama:
             load_in_4bit = hub.weight_bytes(folder) >= BIG_MODEL
         with hub.explained(name):
             model = _load_model(folder, name, device, dtype, load_in_4bit, on_progress)
-            llama = cls(model, _load_tokenizer(folder, name), name)
+            llama = cls(model, _load_tokenizer(folder, name), name, Tested.from_folder(folder))
         if load_in_4bit and llama.model.device.type == "cpu":
-            from hubert_llama.fast.nf4 import has_kernel
+            from hubert_llama.fast.matmul import has_kernel
 
             if has_kernel():
                 llama.lookahead, llama.redraft = 0, 3  # with it a pass of four tokens takes 1.5 times as long as one of a single token (benchmarks/big_pair.py): what stood before is seldom right that often, a draft is
@@ -291,6 +312,10 @@ class ChatLlama:
         "The token ids of the prompt."
         return self.tokenizer(self.prompt(messages), add_special_tokens=False)["input_ids"]
 
+    def count(self, text: str) -> int:
+        "The tokens of a text in a prompt."
+        return len(self.tokenizer(self.plain(text), add_special_tokens=False)["input_ids"])
+
     def fitting(self, messages: Sequence[Message], more: int = 0) -> list[int]:
         "The token ids of the prompt; `ValueError` when they and so many `more` do not fit into the window."
         ids = self.tokens(messages)
@@ -319,7 +344,7 @@ def _load_tokenizer(folder: Path, name: str):
     return tokenizer
 
 def _knows_accents(tokenizer) -> bool:
-    "Whether the tokenizer has a whole accented letter; one that makes it of bytes met none when it learned, nor did its model."
+    "Whether the tokenizer has a whole accented letter; one that makes it of bytes met none when it learned."
     pieces = map(tokenizer.decode, tokenizer("é ö", add_special_tokens=False)["input_ids"])
     return any(set(piece) & set("éö") for piece in pieces)
 
@@ -389,11 +414,13 @@ def _tokens(llama: ChatLlama, ids: list[int], n_cached: int, sampling: Sampling,
     drafted = _Draft(llama.tokenizer(llama.readable(draft), add_special_tokens=False)["input_ids"] if draft else [])
     guess, new = drafted.ahead(min(MAX_GUESS, most - 1)), ids[n_cached:]
     said = [*guess, *ids]  # where to look for what comes next
+    llama.logprobs = []
     while True:
         rows = _prefill(llama, [*new, *guess], should_stop, 1 + len(guess))  # (1 + guesses, V)
         for at, row in enumerate(rows):
             token = next_token(row, sampling, generator)
             said.append(token)
+            llama.logprobs.append(float(row[token].float() - row.float().logsumexp(-1)))
             drafted.follow(token)
             right = at < len(guess) and guess[at] == token
             if not right:

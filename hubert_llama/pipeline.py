@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import re
 import time
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
@@ -18,28 +19,31 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from .models import hub
-from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Mixdown, Segment
-from .audio import VoiceActivityDetector, clean, even_out, load_audio, split_segments
-from .words.ctc import MAX_COST, Calibration, Change, Word, judge, letters, time_words
+from .answers import AnswerConfig, Told, fault, nats_a_token, told
+from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Mixdown
+from .audio import Segment, VoiceActivityDetector, clean, even_out, load_audio, split_segments
+from .words.ctc import MAX_COST, Calibration, Change, Word, judge, letters, signs_of_transcript, time_words
 from .errors import Stopped
 from .models.device import DeviceConfig
 from .hubert import Encoding, SpeechEncoder
 from .llama import ChatLlama, Completion, Message, Sampling, complete, log_likelihoods, stream
 from .models.profiles import Profile, choose_profile, notice
-from .course.quotes import Quote, find_quotes
+from .course.quotes import Quote, choose_passages, find_quotes
 from .words.search import BeamSearch, Hypothesis, as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED', 'Event',
-           'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'Audio', 'conversation', 'is_faithful', 'changed_share', 'tidy',
-           'as_saying', 'Progress', 'Heard', 'Transcript', 'ResponseDelta', 'Correction', 'Understanding',
-           'PipelineConfig', 'Timer', 'Reading', 'explain', 'weighed_again', 'prefer', 'sense_of', 'as_asked',
-           'split_words', 'SpeechUnderstanding', 'from_array', 'plot_timings']
+__all__ = ['log', 'Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED', 'Event',
+           'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'UNANSWERED_RESPONSE', 'FIXED', 'LEAST_SHARE', 'Audio',
+           'conversation', 'is_faithful', 'changed_share', 'tidy', 'as_saying', 'Progress', 'Heard', 'Transcript',
+           'ResponseDelta', 'Correction', 'Understanding', 'PipelineConfig', 'Timer', 'Reading', 'explain',
+           'weighed_again', 'prefer', 'sense_of', 'as_asked', 'split_words', 'SpeechUnderstanding', 'from_array',
+           'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
+log = logging.getLogger(__name__)
 Turn = tuple[str, str]  # a question's transcript and its answer
 SYSTEM_PROMPT = (
     "You are a patient tutor who listens to a student. Answer in plain words, in one to three sentences, "
@@ -134,7 +138,8 @@ class Understanding:
     duration: float  # seconds of audio
     no_speech: bool = False  # nobody spoke, or no word could be made out
     unclear: bool = False  # what was made out is too unsure to be answered; the response asks for it again
-    truncated: bool = False  # a limit cut something: the course context, a very long question, or the answer
+    unanswered: bool = False  # what Llama said was no answer, and the response says so: a loop, a guess, the question
+    truncated: bool = False  # something was left out: of the course context, of a very long question, or of the answer
     notice: str | None = None  # something the user should know
     words: tuple[Word, ...] = ()  # of the transcript, with times and confidence
     corrections: tuple[Correction, ...] = ()  # where the transcript differs from the raw reading, and what Llama proposed and was refused
@@ -151,6 +156,7 @@ class Understanding:
 Event = Progress | Heard | Transcript | ResponseDelta | Understanding
 NO_SPEECH_RESPONSE = "I could not hear a question. Please check your microphone and ask again."
 UNCLEAR_RESPONSE = "I did not hear that clearly enough to answer. Please say it once more, slowly and close to the microphone."
+UNANSWERED_RESPONSE = "I cannot answer that. Please ask it in other words, or about a smaller part of the course."
 
 # %% ../nbs/03_pipeline.ipynb #f2267b21
 @dataclass(frozen=True)
@@ -167,8 +173,9 @@ class PipelineConfig:
     llama_weight: float = 0.6  # of Llama's log-likelihood beside the search's score
     lm_discount: float = 0.6  # of the search's own language model, which Llama's knowledge of the language takes the place of
     outside: float = 12.0  # nats below the search's language model where Llama's opinion of a reading ends: of what nobody says to a tutor it knows less than counted words do
-    clear: float = 0.3  # mean confidence of the words below which a question is not answered: it would be an answer to words that nobody said. Only where a calibration makes confidences chances
+    clear: float = 0.3  # mean confidence of the words below which one asks again, for a calibration without `misheard`
     doubt: float = 0.3  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
+    answers: AnswerConfig | None = AnswerConfig()  # what is no answer; None: whatever Llama says is passed on
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
 class Timer:
@@ -268,6 +275,8 @@ def split_words(
     return [" ".join(tokens[a:b]) for a, b in zip(cuts, [*cuts[1:], len(tokens)])]
 
 # %% ../nbs/03_pipeline.ipynb #d3693ef9
+FIXED = 100  # tokens of a conversation with neither context nor question
+LEAST_SHARE = 96  # tokens of a question, of its quotes, and of the turns before, where there is room for them
 Audio = str | PathLike[str] | BinaryIO | np.ndarray | tuple[np.ndarray, int]
 
 class SpeechUnderstanding:
@@ -347,13 +356,15 @@ class SpeechUnderstanding:
             readings = yield from self._read_all([(e, s.start / SAMPLING_RATE) for e, s in zip(encodings, segments) if e.text], context, should_stop)
             timer.stage("search")
             yield Heard(as_written(tidy(" ".join(r.text for r in readings)), self._written(context)))
-            transcript, quotes, response, truncated = yield from self._converse(raw, readings, context, history, should_stop, timer)
+            transcript, quotes, answer = yield from self._converse(raw, readings, context, history, should_stop, timer)
         else:
-            transcript, quotes, response, truncated = _Transcription("", ()), (), NO_SPEECH_RESPONSE, False
+            transcript, quotes, answer = _Transcription("", ()), (), _Answer(NO_SPEECH_RESPONSE)
             yield Transcript("", "")
-            yield ResponseDelta(response)
+            yield ResponseDelta(answer.text)
         t = transcript
-        yield Understanding(t.text, response, raw, shape, self.profile.name, duration, not raw, t.unclear, truncated, notice(self.profile), t.words, t.corrections, t.readings, quotes, timer.seconds)
+        yield Understanding(
+            t.text, answer.text, raw, shape, self.profile.name, duration, not raw, t.unclear, answer.unanswered,
+            answer.truncated, notice(self.profile), t.words, t.corrections, t.readings, quotes, timer.seconds)
 
     def _waveform(self, audio: Audio) -> np.ndarray:
         if isinstance(audio, tuple):
@@ -389,12 +400,17 @@ class SpeechUnderstanding:
 
     def _allowed(self, emissions: np.ndarray, greedy: str, found: str) -> str:
         "What the search found, as far as the sound allows."
-        return letters(judge(emissions, greedy, found, self.encoder.labels, max_cost=SEARCH_COST)[0], self.encoder.labels)
+        labels = self.encoder.labels
+        return letters(judge(emissions, greedy, found, labels, max_cost=SEARCH_COST)[0], labels)
 
-    def _converse(self, raw: str, readings: list[Reading], context: str, history: Sequence[Turn], should_stop: Callable[[], bool], timer: Timer) -> Generator[Event, None, tuple[_Transcription, tuple[Quote, ...], str, bool]]:
-        "Both turns of the conversation: transcript, the course's quotes and the answer, and whether anything had to be cut."
-        course, written, (context, cut_context) = context, self._written(context), self._fitting(context, self._room() // 2)
+    def _converse(
+        self, raw: str, readings: list[Reading], context: str, history: Sequence[Turn],
+        should_stop: Callable[[], bool], timer: Timer,
+    ) -> Generator[Event, None, tuple[_Transcription, tuple[Quote, ...], _Answer]]:
+        "Both turns of the conversation: transcript, the course's quotes and the answer."
+        written = self._written(context)
         history = self._remembered(history)
+        course, (context, cut_context) = context, self._shown(context, " ".join(r.text for r in readings), history)
         if selected := self._select(readings, context, history, should_stop):
             readings = selected
             timer.stage("selection")
@@ -403,19 +419,55 @@ class SpeechUnderstanding:
         yield Transcript(transcript.text, raw, transcript.words)
         if transcript.unclear:
             yield ResponseDelta(UNCLEAR_RESPONSE)
-            return transcript, (), UNCLEAR_RESPONSE, cut_context
-        asked, cut_question = self._fitting(as_asked(transcript.text, transcript.words, raw, self.config.doubt, self.search.knows if self.search else None), self._room() // 4, keep_end=True)
+            return transcript, (), _Answer(UNCLEAR_RESPONSE, cut_context)
+        is_word = self.search.knows if self.search else None
+        asked = as_asked(transcript.text, transcript.words, raw, self.config.doubt, is_word)
+        asked, cut_question = self._fitting(asked, self._share(4), keep_end=True)
         quotes = self._quotes(course, asked)
         messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked, history, quotes)
         chosen = self.config.sampling or self.llama.recommended
         turn = stream(self.llama, messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
-        done = yield from _deltas(turn)
+        answer = yield from self._answer(turn, asked, f"{course} {history}")
         timer.stage("response")
-        return transcript, quotes, done.text.strip(), cut_context or cut_question or done.finish_reason == "length"
+        return transcript, quotes, replace(answer, truncated=answer.truncated or cut_context or cut_question)
+
+    def _answer(
+        self,
+        turn: Generator[str, None, Completion],
+        asked: str,
+        around: str,  # words that Llama has from us
+    ) -> Generator[Event, None, _Answer]:
+        "What Llama says, as far as it is an answer."
+        known = self.search.knows if self.search and self.search.knows("the") else None  # None: no vocabulary
+        config = self.config.answers
+
+        def wrong(said: str) -> str:
+            if config is None:
+                return ""
+            if nats_a_token(self.llama.logprobs) < self.llama.tested.least_nats:
+                return "guess"
+            return fault(said, asked, known, around, config)
+
+        kept, done = yield from _deltas(told(turn, wrong, config.held if config else 0))
+        if kept.fault:
+            log.info("Llama's turn is no answer (%s)%s.", kept.fault, ", but its beginning is" if kept.text else "")
+        if not kept.text:
+            yield ResponseDelta(UNANSWERED_RESPONSE)
+            return _Answer(UNANSWERED_RESPONSE, unanswered=True)
+        return _Answer(kept.text, bool(kept.fault) or done.finish_reason == "length")
+
+    def _shown(self, course: str, heard: str, history: Sequence[Turn]) -> tuple[str, bool]:
+        "The course as the prompt holds it, all of it or what is near the question; and whether anything was left out."
+        besides = [*(text for turn in history for text in turn), *(quote.text for quote in self._quotes(course, heard))]
+        used = 2 * min(self.llama.count(heard), self._share(4)) + sum(map(self.llama.count, besides))  # heard and said
+        limit = max(0, min(self._window() // 2, self._room() - used))
+        if self.llama.count(course) <= limit:
+            return course, False
+        return choose_passages(self.llama.plain(course), heard, limit, self.llama.count), True
 
     def _quotes(self, course: str, asked: str) -> tuple[Quote, ...]:
         "The sentences of the whole course, even of what the window has no room for, that are near the question."
-        kept, left = [], self._room() // 8
+        kept, left = [], self._share(8)
         for quote in find_quotes(self.llama.plain(course), asked):
             left -= len(self.llama.tokenizer(quote.text, add_special_tokens=False)["input_ids"])
             if left >= 0:
@@ -424,7 +476,7 @@ class SpeechUnderstanding:
 
     def _remembered(self, history: Sequence[Turn]) -> list[Turn]:
         "The newest turns that fit into their share of the window."
-        kept, left = [], min(self.config.history_tokens, self._room() // 4)
+        kept, left = [], min(self.config.history_tokens, self._share(4))
         for turn in reversed(history):
             left -= sum(len(self.llama.tokenizer(self.llama.plain(text), add_special_tokens=False)["input_ids"]) + 8 for text in turn)  # 8: the template's own
             if left < 0:
@@ -476,12 +528,28 @@ class SpeechUnderstanding:
         taken = [change for r, part in parts for change in judge(r.emissions, r.greedy, part, self.encoder.labels, max_cost=float("inf"))[1]]
         words = [w for r, part in parts for w in self._words(r, part)]
         stages = {"greedy": raw.lower(), "search": searched, "rescored": likeliest, "selection": heard, "llama": said}
-        unclear = bool(self.calibration.of_sound and words) and float(np.mean([w.confidence for w in words])) < self.config.clear
-        return _Transcription(text, tuple(words), tuple(explain(c, (searched, likeliest), heard, written) for c in taken + refused), stages, unclear)
+        unclear = bool(words) and self._is_misheard(emissions, " ".join(r.greedy for r in readings), text, words)
+        corrections = tuple(explain(c, (searched, likeliest), heard, written) for c in taken + refused)
+        return _Transcription(text, tuple(words), corrections, stages, unclear)
+
+    def _is_misheard(self, emissions: np.ndarray, greedy: str, text: str, words: list[Word]) -> bool:
+        "Whether too much of a transcript is wrong to be answered, as far as a calibration can tell."
+        misheard = self.calibration.misheard
+        if misheard:
+            return misheard(*signs_of_transcript(emissions, greedy, text, words)) >= misheard.limit
+        return bool(self.calibration.of_sound) and float(np.mean([w.confidence for w in words])) < self.config.clear
+
+    def _window(self) -> int:
+        "Tokens of the window that are left for what changes, beside the fixed words and the answer."
+        return max(64, self.llama.window - self.config.max_response_tokens - 160)
 
     def _room(self) -> int:
-        "Tokens of the window that context and question may fill together, beside the fixed words and the answer."
-        return max(64, self.llama.window - self.config.max_response_tokens - 160)
+        "Tokens that context, question, quotes and history may fill together: no more than the model can use."
+        return min(self._window(), max(64, (self.llama.tested.prompt_tokens or self.llama.window) - FIXED))
+
+    def _share(self, parts: int) -> int:
+        "Tokens of one of so many parts of the room; of a small one a third, if that is not more than `LEAST_SHARE`."
+        return max(self._room() // parts, min(LEAST_SHARE, self._room() // 3))
 
     def _fitting(self, text: str, limit: int, keep_end: bool = False) -> tuple[str, bool]:
         "The text, or as many of its tokens as fit, and whether it was cut."
@@ -533,6 +601,13 @@ class _Transcription:
     readings: dict[str, str] = field(default_factory=dict)
     unclear: bool = False
 
+@dataclass(frozen=True)
+class _Answer:
+    "The response, and what is to be said of it."
+    text: str
+    truncated: bool = False
+    unanswered: bool = False
+
 def _stop_if(should_stop: Callable[[], bool]) -> None:
     if should_stop():
         raise Stopped("stopped on request")
@@ -546,8 +621,8 @@ def _at_least_a_frame(waveform: np.ndarray) -> np.ndarray:
     "The waveform, padded with silence where it is too short for HuBERT's first frame."
     return waveform if len(waveform) >= FRAME_LENGTH else np.pad(waveform, (0, FRAME_LENGTH - len(waveform)))
 
-def _deltas(turn: Generator[str, None, Completion]) -> Generator[Event, None, Completion]:
-    "The pieces of a turn as events."
+def _deltas(turn: Generator[str, None, tuple[Told, Completion]]) -> Generator[Event, None, tuple[Told, Completion]]:
+    "The pieces of an answer as events."
     while True:
         try:
             yield ResponseDelta(next(turn))

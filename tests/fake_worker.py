@@ -66,6 +66,8 @@ def transcribe(job, audio_path, context, **more):
         result(job, audio_path, told={"context": context, **more})
     elif word == "mumble":
         result(job, audio_path, unclear=True)
+    elif word == "babble":
+        result(job, audio_path, unanswered=True)
     elif word in ("hang", "deaf"):
         wait(job, 3600, word == "deaf")
     elif word == "fail":

@@ -38,7 +38,7 @@ def test_batching_is_measured():
 
 
 def test_what_bytes_cost_the_letters_is_counted(tmp_path):
-    from hubert_llama.fast.nf4 import has_kernel
+    from hubert_llama.fast.matmul import has_kernel
 
     if not has_kernel():
         pytest.skip("this CPU has no instructions that multiply bytes")
@@ -50,18 +50,30 @@ def test_what_bytes_cost_the_letters_is_counted(tmp_path):
     assert all(0 < float(row[4]) < 0.05 and float(row[1]) < 60 for row in rows[1:]), rows
 
 
-def test_readmes_ratios_follow_from_their_figures(tmp_path):
-    sys.path.insert(0, str(ROOT / "benchmarks"))
+def test_the_ratios_follow_from_their_figures(tmp_path):
     from PIL import Image
     from ratios import rows_of
 
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = rows_of(readme)
+    shown = (ROOT / "BENCHMARKS.md").read_text(encoding="utf-8")
+    rows = rows_of(shown)
     assert len(rows) >= 6
     for what, instead, ratio in rows:
-        row = next(line for line in readme.splitlines() if line.startswith(f"| {what} |") and line.rstrip(" |").endswith(f" {ratio:g}"))
+        row = next(line for line in shown.splitlines() if line.startswith(f"| {what} |") and line.rstrip(" |").endswith(f" {ratio:g}"))
         ours, theirs = (float(re.search(r"([\d.]+) (ms|s|tokens/s)", cell)[1]) for cell in cells(row)[1:3])
         assert abs((ours / theirs if "tokens/s" in row else theirs / ours) / ratio - 1) < 0.05, what
-    assert f"{len(rows)} ratios" in benchmark("ratios.py", ROOT / "README.md", tmp_path / "r.png")[-1]
+    assert f"{len(rows)} ratios" in benchmark("ratios.py", ROOT / "BENCHMARKS.md", tmp_path / "r.png")[-1]
     for picture in (tmp_path / "r.png", ROOT / "nbs" / "images" / "ratios.png"):
-        assert json.loads(Image.open(picture).info["Description"]) == [list(row) for row in rows], "draw it anew: python benchmarks/ratios.py README.md nbs/images/ratios.png"
+        assert json.loads(Image.open(picture).info["Description"]) == [list(row) for row in rows], "draw it anew: python benchmarks/ratios.py BENCHMARKS.md nbs/images/ratios.png"
+
+
+def test_the_benchmarks_are_written_from_their_records():
+    from report import document
+
+    assert (ROOT / "BENCHMARKS.md").read_text(encoding="utf-8") == document(), "python benchmarks/report.py write"
+
+
+def test_readmes_figures_stand_in_the_benchmarks():
+    shown = (ROOT / "BENCHMARKS.md").read_text(encoding="utf-8")
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## In figures")[1].split("##")[0]
+    figures = re.findall(r"(?<![\w.])\d+\.\d+(?![\w.])", table)
+    assert len(figures) >= 8 and [f for f in figures if f not in shown] == []

@@ -98,17 +98,17 @@ def test_evaluate_counts_what_was_said_however_it_is_written(tmp_path):
     rows = [
         {"audio": str(CLIPS / "gravity.ogg"), "text": "(Can you\u2028explain gravity?)", "corpus": name},
         {"audio": str(CLIPS / "sum.ogg"), "text": "What is 7+5?", "corpus": name},
-        {"audio": str(ROOT / "tests" / "data" / "roentgen.ogg"), "text": "Who was Röntgen?", "corpus": name,
-         "context": "Ro\u0308ntgen found rays that pass through bodies."},
+        {"audio": str(ROOT / "tests" / "data" / "roentgen.ogg"), "text": "Who was Röntgen?", "corpus": name},
     ]
+    rows[-1]["context"] = "Ro\u0308ntgen found rays that pass through bodies."
     manifest, out = tmp_path / "m.jsonl", tmp_path / "out"
     manifest.write_bytes("\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode("utf-8-sig"))
     done = cli("evaluate", str(manifest), "--profile", "mini", "--out", str(out), "--json")
     figures = json.loads(done.stdout)
-    rows = [(row["corpus"], row["words"], row["WER %"], row["exact"]) for row in figures["corpora"]]
-    assert done.returncode == 0 and rows == [(name, 11, 0.0, 3)], done.stderr
-    words = {"course words": "guarded", "said": 1, "heard": 1, "recall %": 100.0, "false alarms": 0}
-    assert figures["silence"]["clips"] == 0 and figures["course_words"][-1] == words
+    told = [(row["corpus"], row["words"], row["WER %"], row["exact"]) for row in figures["corpora"]]
+    assert done.returncode == 0 and told == [(name, 11, 0.0, 3)], done.stderr
+    course = figures["course_words"][-1]
+    assert figures["silence"]["clips"] == 0 and (course["said"], course["heard"], course["false alarms"]) == (1, 1, 0)
     assert "| a\\|b \\<i> $x$ \\\\ | 3 |" in (out / "report.md").read_text()
     assert "<td>a|b &lt;i&gt; $x$ \\</td><td>3</td>" in (out / "report.html").read_text()
 

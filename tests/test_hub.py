@@ -140,7 +140,7 @@ def hub(request):
 
 def fetch(tmp_path: Path, endpoint: str, code: str = "", **env: str) -> subprocess.CompletedProcess:
     """Fetch the model in a process of its own, since the hub library reads its environment once."""
-    code = code or f"from hubert_llama import hub; print(hub.fetch({NAME!r}, lambda *p: print('progress', p[0], p[1])))"
+    code = code or f"from hubert_llama.models import hub; print(hub.fetch({NAME!r}, lambda *p: print('progress', p[0], p[1])))"
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
     env = {**clean, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": endpoint, "HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DOWNLOAD_TIMEOUT": "3", "NO_PROXY": "127.0.0.1", **env}
     wrapped = f"from hubert_llama.models.hub import ModelError\ntry:\n    {code}\nexcept ModelError as e:\n    print(type(e).__name__, '|', e)"
@@ -241,6 +241,17 @@ def test_settings_that_cannot_work_are_named(tmp_path):
 def test_places_that_there_are_not_are_named(tmp_path, endpoint, env, error, words):
     said = fetch(tmp_path, endpoint, **env)
     assert said.stdout.splitlines()[-1].startswith(error) and words in said.stdout, said.stdout + said.stderr
+
+
+def test_a_profile_is_chosen_whatever_lies_in_the_cache(tmp_path):
+    code = "from hubert_llama.models.profiles import choose_profile; print(choose_profile().name)"
+    for name in ("facebook/hubert-large-ls960-ft", "meta-llama/Meta-Llama-3-8B-Instruct"):
+        repository = tmp_path / "home" / "hub" / f"models--{name.replace('/', '--')}"
+        for file, text in (("refs/main", SHA), (f"snapshots/{SHA}/config.json", "[]")):
+            (repository / file).parent.mkdir(parents=True)
+            (repository / file).write_text(text)
+    assert fetch(tmp_path, HUB, code).stdout == "mini\n"
+    assert fetch(tmp_path, HUB, code, HF_HOME=__file__).stdout == "mini\n"
 
 
 def test_a_proxy_that_wants_a_password(tmp_path):

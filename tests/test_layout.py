@@ -18,6 +18,7 @@ FLOORS = (  # lowest first; a room is a module or a package, and may import only
     ("words",),
     ("llama",),
     ("course",),
+    ("answers",),
     ("pipeline",),
     ("measure",),
     ("serve",),

@@ -7,15 +7,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hubert_llama.measure.evaluation import (
-    ManifestError,
-    Outcome,
-    Utterance,
-    failures,
-    read_manifest,
-    read_outcomes,
-    report,
-)
+from hubert_llama.measure.manifest import ManifestError, Utterance, read_manifest
+from hubert_llama.measure.report import Outcome, failures, read_outcomes, report
 from hubert_llama.models.hub import ModelFormatError
 from hubert_llama.pipeline import split_words
 from hubert_llama.words.ctc import Calibration, SignWeights, align, judge, letters, log_likelihoods, spell, time_words
@@ -54,7 +47,7 @@ def test_broken_outcomes_are_done_anew(tmp_path, data):
 def test_any_texts_can_be_counted(said, raw, transcript):
     outcome = Outcome(Utterance("a.wav", said, key=raw), raw, transcript, transcript, 1.0, 0.1)
     figures = report([outcome])
-    assert len(figures.corpora) + figures.silence["clips"] == 1
+    assert len(figures.corpora) + figures.silence.clips == 1
     assert isinstance(figures.to_markdown(), str) and isinstance(failures([outcome]), list)
 
 

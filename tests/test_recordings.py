@@ -21,19 +21,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubert_llama import audio
-from hubert_llama.audio import SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioError, AudioFormatError, AudioNotFoundError, AudioTooLongError, AudioTruncatedError, load_audio
+from hubert_llama.audio import (
+    SAMPLING_RATE,
+    AudioConfig,
+    AudioEmptyError,
+    AudioError,
+    AudioFormatError,
+    AudioNotFoundError,
+    AudioTooLongError,
+    AudioTruncatedError,
+    load_audio,
+)
 from hubert_llama.containers import MAX_STREAMS, _mpeg_frame, find_streams
 
 VOICE, RATE = sf.read(CLIPS / "gravity.ogg")  # 16 kHz
 SECONDS = len(VOICE) / RATE
 ID3V2 = b"ID3\4\0\0\0\0\0\x0a" + bytes(10)
 ID3V1 = b"TAG".ljust(128, b"\0")
-APE = b"".join(b"APETAGEX" + struct.pack("<IIII", 2000, 52, 1, flags) + bytes(8 + rest) for flags, rest in ((0xA000_0000, 20), (0x8000_0000, 0)))
+APE_HEADER, APE_FOOTER = (
+    b"APETAGEX" + struct.pack("<IIII", 2000, 52, 1, flags) + bytes(8) for flags in (0xA000_0000, 0x8000_0000)
+)
+APE = APE_HEADER + bytes(20) + APE_FOOTER
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
 
-def encoded(format: str, subtype: str | None = None, rate: int = RATE, channels: int = 1, sound: np.ndarray = VOICE, **options) -> bytes:
+def encoded(
+    format: str, subtype: str | None = None, rate: int = RATE, channels: int = 1, sound: np.ndarray = VOICE, **options
+) -> bytes:
     file = io.BytesIO()
     sound = sound if rate == RATE else soxr.resample(sound, RATE, rate)
     sf.write(file, np.stack([sound] * channels, 1), rate, format=format, subtype=subtype, **options)
@@ -52,7 +67,8 @@ def seconds(data: bytes, config: AudioConfig = AudioConfig()) -> float:
 
 def mp3_in_wav(mp3: bytes, rate: int) -> bytes:
     fmt = struct.pack("<HHIIHHHHIHHH", 0x55, 1, rate, 8000, 1, 0, 12, 1, 2, 576, 1, 1393)
-    body = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", len(mp3)) + mp3 + bytes(len(mp3) % 2)
+    body = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", len(mp3)) + mp3
+    body += bytes(len(body) % 2)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
@@ -64,21 +80,23 @@ MODES = [{"bitrate_mode": mode, "compression_level": 0.5} for mode in ("CONSTANT
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000])
 @pytest.mark.parametrize("options", MODES, ids=lambda o: o["bitrate_mode"].lower())
 def test_an_mp3_without_a_count_is_heard_whole(options, rate):
-    """At most 0.07 s more than was spoken at 16 kHz and above: the encoder's own padding, which only its first frame could tell."""
+    """With at most three frames of the encoder's own padding, of which only its first frame could tell."""
     mp3 = encoded("MP3", rate=rate, **options)
     padding = 3 * 1152 / rate if rate >= 32000 else 3 * 576 / rate
     assert seconds(mp3) == pytest.approx(SECONDS, abs=0.01)
-    for tagged in (bare(mp3), ID3V2 + bare(mp3), bare(mp3) + ID3V1, ID3V2 + bare(mp3) + APE + ID3V1, mp3_in_wav(bare(mp3), rate)):
+    mp3 = bare(mp3)
+    for tagged in (mp3, ID3V2 + mp3, mp3 + ID3V1, ID3V2 + mp3 + APE + ID3V1, mp3_in_wav(mp3, rate)):
         assert SECONDS - 0.01 <= seconds(tagged) <= SECONDS + padding
 
 
 def test_a_count_of_another_kind_or_none_is_not_believed_blindly():
-    """VBRI, which libsndfile does not know; a count of 0, as an encoder leaves that could not go back; one that is too small."""
+    """VBRI, which libsndfile does not know; 0, as an encoder leaves it that cannot go back; one that is too small."""
     counted = encoded("MP3", rate=44100, channels=2)
     head, frames = counted[: _mpeg_frame(counted).length], bare(counted)
     n, at = struct.unpack(">I", head[44:48])[0], head.index(b"Info") if b"Info" in head else head.index(b"Xing")
     vbri = (head[:4] + bytes(32) + b"VBRI" + bytes(6) + struct.pack(">II", len(frames), n)).ljust(len(head), b"\0")
-    for first in (vbri, head[: at + 8] + bytes(4) + head[at + 12 :], head[: at + 8] + struct.pack(">I", n // 2) + head[at + 12 :]):
+    others = [head[: at + 8] + struct.pack(">I", count) + head[at + 12 :] for count in (0, n // 2)]
+    for first in (vbri, *others):
         assert SECONDS <= seconds(first + frames) <= SECONDS + 0.08
     with pytest.raises(AudioTruncatedError, match=r"holds 0\.\d\d s of the 1\.96 s"):
         seconds(vbri + frames[: len(frames) // 2])
@@ -140,11 +158,12 @@ def test_a_damaged_ogg_is_told(subtype):
     ogg = encoded("OGG", subtype, sound=np.tile(VOICE, 3))
     pages = [found.start() for found in re.finditer(b"OggS", ogg)]
     assert len(pages) > 5
-    with pytest.raises(AudioTruncatedError, match="ends after 1.*ffmpeg"):  # on a page's border, as a file that is being written
+    with pytest.raises(AudioTruncatedError, match="ends after 1.*ffmpeg"):  # on a page's border, as while it is written
         seconds(ogg[: pages[4]])
     changed = bytearray(ogg)
     changed[pages[3] + 200] ^= 1
-    for damaged in (bytes(changed), ogg[: pages[3]] + ogg[pages[4] :], ogg[: pages[3]] + bytes(500) + ogg[pages[3] + 500 :]):
+    start, rest = ogg[: pages[3]], ogg[pages[3] :]
+    for damaged in (bytes(changed), start + ogg[pages[4] :], start + bytes(500) + rest[500:]):
         with pytest.raises(AudioFormatError, match="Damaged recording"):
             seconds(damaged)
 
@@ -176,7 +195,11 @@ CHAINS = {
     "opus": [encoded("OGG", "OPUS"), encoded("OGG", "OPUS", rate=48000, channels=2), encoded("OGG", "OPUS")],
     "vorbis": [encoded("OGG", "VORBIS"), encoded("OGG", "VORBIS", rate=44100), encoded("OGG", "VORBIS", channels=2)],
     "flac": [encoded("FLAC"), encoded("FLAC", rate=44100, channels=2), ID3V2 + encoded("FLAC")],
-    "mp3": [ID3V2 + encoded("MP3") + ID3V1, ID3V2 + encoded("MP3", rate=44100, channels=2) + APE + ID3V1, encoded("MP3", rate=8000)],
+    "mp3": [
+        ID3V2 + encoded("MP3") + ID3V1,
+        ID3V2 + encoded("MP3", rate=44100, channels=2) + APE + ID3V1,
+        encoded("MP3", rate=8000),
+    ],
     "mp3 with junk between": [encoded("MP3") + bytes(3000), encoded("MP3") + b"junk" * 50, encoded("MP3")],
     "wav": [encoded("WAV"), encoded("WAV", rate=8000, channels=2), encoded("WAV")],
     "aiff": [encoded("AIFF"), encoded("AIFF", rate=44100), encoded("AIFF")],
@@ -214,10 +237,12 @@ def test_the_last_of_a_chain_is_checked_like_the_first():
 
 def test_thousands_of_tiny_streams_are_refused_soon():
     before = time.process_time()
-    for tiny in (encoded("FLAC", sound=VOICE[:200]), encoded("OGG", "OPUS", sound=VOICE[:200]), encoded("MP3", sound=VOICE[:200])):
+    for kind in (("FLAC",), ("OGG", "OPUS"), ("MP3",)):
+        tiny = encoded(*kind, sound=VOICE[:200])
         with pytest.raises(AudioTooLongError, match="1,000 streams"):
             seconds(tiny * (MAX_STREAMS + 1))
-    for pieces in (b"RIFF\xff\xff\xff\x7fWAVE" + b"junk\0\0\0\0" * 2_500_000, encoded("MP3") + b"\xff\xfb\x90\0" * 3_000_000):
+    chunks = b"RIFF\xff\xff\xff\x7fWAVE" + b"junk\0\0\0\0" * 2_500_000
+    for pieces in (chunks, encoded("MP3") + b"\xff\xfb\x90\0" * 3_000_000):
         with pytest.raises(AudioTooLongError, match="2,000,000 frames"):
             seconds(pieces)
     assert time.process_time() - before < 30  # about 4
@@ -250,17 +275,19 @@ def test_paths_as_people_paste_them(tmp_path, monkeypatch):
     (tmp_path / "100% mine.wav").write_bytes(encoded("WAV"))
     path = str(tmp_path / "100% mine.wav")
     url = path.replace("%", "%25").replace(" ", "%20")
-    meant = [f"  {path}\r\n", f'"{path}"', f"' {path} '", f"\u201c{path}\u201d", f"\u202a{path}", "~/100% mine.wav", " ~/100% mine.wav ", f"file://{url}", f"FILE://localhost{url}",
-             f"file:{url}", f"file://{path}", f"file://{url}#t=1", f'"file://{url}"\n', "file://~/100%25%20mine.wav"]
+    meant = [f"  {path}\r\n", f'"{path}"', f"' {path} '", f"\u201c{path}\u201d", f"\u202a{path}"]
+    meant += ["~/100% mine.wav", " ~/100% mine.wav ", "file://~/100%25%20mine.wav", f"file:{url}", f"file://{path}"]
+    meant += [f"file://{url}", f"FILE://localhost{url}", f"file://{url}#t=1", f'"file://{url}"\n']
     assert [len(load_audio(given)) for given in meant] == [len(VOICE)] * len(meant)
     assert [len(load_audio(given, AudioConfig(roots=(str(tmp_path),)))) for given in meant] == [len(VOICE)] * len(meant)
     for literal in (" odd .wav", '"odd".wav', "~odd.wav", "file:odd.wav"):  # a file of that very name wins
         (tmp_path / literal).write_bytes(encoded("WAV", sound=VOICE[:8000]))
         assert len(load_audio(literal)) == 8000
-    for address in ("http://localhost/a.wav", "https://x.org/a.wav", "s3://bucket/a.wav", "data:audio/wav;base64,UklGRg==", "blob:null/1-2", "file://elsewhere/a.wav"):
+    for address in ("http://localhost/a.wav", "s3://bucket/a.wav", "data:audio/wav;base64,UklGRg==", "blob:null/1-2",
+                    "HTTPS://x.org/a.wav", "file://elsewhere/a.wav"):
         with pytest.raises(AudioFormatError, match="Not a local file"):
             load_audio(address)
-    for nothing in ("", "  ", '"' * 500_000, " " * 500_000 + "x", '""', "~", "file://", "file:///gone%00.wav", "~nobody-at-all/x.wav"):
+    for nothing in ("", "  ", '"' * 500_000, " " * 500_000 + "x", '""', "~", "file://", "file:///%00.wav", "~nobody/x"):
         with pytest.raises(AudioError):
             load_audio(nothing)
 
@@ -273,7 +300,8 @@ def test_no_spelling_leads_out_of_the_roots(tmp_path, monkeypatch):
         (folder / "a.wav").write_bytes(encoded("WAV"))
     monkeypatch.setenv("HOME", str(outside))
     config, told = AudioConfig(roots=(str(inside),)), set()
-    for spelling in ("~/{}.wav", f"file://{outside}/{{}}.wav", f"file://{inside}/%2e%2e/out/{{}}.wav", f' "{outside}/{{}}.wav" ', "file://~/{}.wav"):
+    for spelling in ("~/{}.wav", "file://~/{}.wav", f' "{outside}/{{}}.wav" ', f"file://{outside}/{{}}.wav",
+                     f"file://{inside}/%2e%2e/out/{{}}.wav"):
         for name in ("a", "gone"):
             with pytest.raises(AudioNotFoundError) as e:
                 load_audio(given := spelling.format(name), config)
@@ -285,7 +313,8 @@ def test_no_spelling_leads_out_of_the_roots(tmp_path, monkeypatch):
 
 def made_by_ffmpeg(tmp_path: Path, *options: str, rate: int = 48000) -> bytes:
     sf.write(tmp_path / "in.wav", soxr.resample(VOICE, RATE, rate), rate)
-    subprocess.run(["ffmpeg", "-loglevel", "error", "-y", "-i", str(tmp_path / "in.wav"), *options, str(tmp_path / "out")], check=True)
+    source, target = str(tmp_path / "in.wav"), str(tmp_path / "out")
+    subprocess.run(["ffmpeg", "-loglevel", "error", "-y", "-i", source, *options, target], check=True)
     return (tmp_path / "out").read_bytes()
 
 
@@ -305,7 +334,8 @@ FFMPEG = {
 @pytest.mark.parametrize("name", FFMPEG)
 def test_what_browsers_and_phones_record(name, tmp_path):
     data = made_by_ffmpeg(tmp_path, *FFMPEG[name])
-    want = SECONDS if name.startswith(("webm", "m4a", "3gp")) else SECONDS + 0.04  # the encoder's delay, where the container cannot tell it
+    tells_delay = name.startswith(("webm", "m4a", "3gp"))  # of the encoder
+    want = SECONDS if tells_delay else SECONDS + 0.04
     assert len(load_audio(tmp_path / "out")) / SAMPLING_RATE == pytest.approx(want, abs=0.05)
     assert seconds(data) == pytest.approx(want, abs=0.05)
     assert seconds(data + data) == pytest.approx(2 * want, abs=0.1)
@@ -323,9 +353,9 @@ def test_ffmpeg_leaves_nothing_behind(tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     data = made_by_ffmpeg(tmp_path, *FFMPEG["webm"])
     handles = len(os.listdir("/proc/self/fd"))
-    for given in (data, data + data, data[:-500], data[:300] + bytes(2000), b"\x1a\x45\xdf\xa3" + bytes(500)):
+    for recording in (data, data + data, data[:-500], data[:300] + bytes(2000), b"\x1a\x45\xdf\xa3" + bytes(500)):
         try:
-            seconds(given)
+            seconds(recording)
         except AudioError:
             pass
     assert os.listdir(tmp_path / "temporary") == [] and len(os.listdir("/proc/self/fd")) == handles
@@ -359,18 +389,20 @@ def test_an_ffmpeg_that_hangs_is_ended(tmp_path, monkeypatch):
 
 def test_without_ffmpeg_the_message_says_what_would_help(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(AudioFormatError, match="Not audio.*Format not recognised.*Install ffmpeg to have WebM read.*Use WAV"):
+    with pytest.raises(AudioFormatError, match="Not audio.*not recognised.*Install ffmpeg to have WebM read.*Use WAV"):
         seconds(b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\xff\xec\x88" + bytes(8))
 
 
 # anything
 
-SEEDS = [encoded(f)[:9000] for f in ("WAV", "AIFF", "W64", "CAF", "FLAC", "MP3")] + [encoded("OGG", "OPUS"), bare(encoded("MP3"))[:9000]]
+SEEDS = [encoded(f)[:9000] for f in ("WAV", "AIFF", "W64", "CAF", "FLAC", "MP3")]
+SEEDS += [encoded("OGG", "OPUS"), bare(encoded("MP3"))[:9000]]
+CHANGES = st.lists(st.tuples(st.integers(0, 9000), st.binary(min_size=1, max_size=8)), max_size=4)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # libsndfile seeks to odd places; soundfile tells it that it cannot
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # libsndfile seeks to odd places
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 9000), st.binary(min_size=1, max_size=8)), max_size=4), st.integers(0, 9000), st.sampled_from([b"", *SEEDS]))
+@given(st.sampled_from(SEEDS), CHANGES, st.integers(0, 9000), st.sampled_from([b"", *SEEDS]))
 def test_whatever_the_bytes_it_is_sound_or_an_audio_error(data, changes, length, more):
     data = bytearray(data)
     for at, new in changes:

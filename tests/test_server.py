@@ -1008,13 +1008,14 @@ async def test_a_session_is_served_one_question_after_the_other():
 
 
 @on_loop
-async def test_a_session_forgets_what_was_not_understood():
+async def test_a_session_forgets_what_was_not_understood_or_not_answered():
     async with serving() as service, talking(service) as client:
         await client.say("session.update", remember=4)
         assert (await client.hear())["type"] == "session.created"
-        for name, context in (("a.wav", ""), ("b.wav", "mumble"), ("c.wav", "tell")):
+        for name, context in (("a.wav", ""), ("b.wav", "mumble"), ("c.wav", "babble"), ("d.wav", "tell")):
             await client.ask(name, context)
-        assert [(await client.hear()).get("unclear") for _ in range(2)] == [None, True]
+        heard = [await client.hear() for _ in range(3)]
+        assert [(m.get("unclear"), m.get("unanswered")) for m in heard] == [(None, None), (True, None), (None, True)]
         assert (await client.hear())["told"]["history"] == [["a.wav", "Well, a.wav"]]
 
 

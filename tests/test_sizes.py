@@ -24,20 +24,23 @@ import sys, time
 from itertools import islice, product
 import numpy as np
 from hubert_llama.words.ctc import judge, log_likelihoods, time_words
-from hubert_llama.measure.evaluation import count_errors, normalise
+from hubert_llama.measure.score import count_errors, normalise
 from hubert_llama.course.quotes import find_quotes
 from hubert_llama.words.search import BeamSearch, LanguageModel
 N = 262_144
 labels = ["<pad>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"]
 emissions = np.log(np.random.default_rng(0).dirichlet(np.ones(len(labels)), size=20)).astype(np.float32)
-search = BeamSearch(labels, LanguageModel({"<s>": -9.0, "</s>": -1.0, "who": -1.0, "was": -2.0, "b" * 90_000: -1.0}, {}, 1))
+lm = LanguageModel({"<s>": -9.0, "</s>": -1.0, "who": -1.0, "was": -2.0, "b" * 90_000: -1.0}, {}, 1)
+search = BeamSearch(labels, lm)
 assert search(emissions, 2)  # with a vocabulary that holds such a word
 for context in (%s):
     assert len(search(emissions, 2, context, "who was schrodinger")) <= 2
-    assert all(len(word) <= 64 for word in (*search.new_words(context), *search.rare_words(context), *search.spellings(context)))
+    words = [*search.new_words(context), *search.rare_words(context), *search.spellings(context)]
+    assert all(len(word) <= 64 for word in words)
     text, changes = judge(emissions, "who was", context[:20_000], labels)
-    assert isinstance(text, str) and not any(change.accepted for change in changes if len(change.proposed) > len(emissions))
-    assert log_likelihoods(emissions, [context, "who"], labels)[1] < 0 and isinstance(time_words(emissions, context, labels), list)
+    assert isinstance(text, str) and not any(c.accepted for c in changes if len(c.proposed) > len(emissions))
+    assert log_likelihoods(emissions, [context, "who"], labels)[1] < 0
+    assert isinstance(time_words(emissions, context, labels), list)
     assert isinstance(find_quotes(context, "who was schrodinger"), list)
     assert count_errors(context[:20_000] + " hello", "hello", "hello").raw >= 0
     print(round(time.process_time(), 1))

@@ -1,16 +1,29 @@
 """Fit what turns the recogniser's signs into a confidence, and what Llama's opinion of a reading weighs.
 
     python training/held_out.py --out build/tuning --voices training --seed 8
-    python training/calibrate.py build/tuning/manifest.jsonl --people recordings/manifest.jsonl --hubert hubert_llama/mini/hubert --llama hubert_llama/mini/llama
+    python training/calibrate.py build/tuning/manifest.jsonl --people recordings/manifest.jsonl \\
+        --hubert hubert_llama/mini/hubert --llama hubert_llama/mini/llama
 
-It reads the manifest's recordings with the beam search, and, so that a confidence is also fitted where little is understood, every second one again in noise and every fifth
-backwards, and another manifest's lines with split=train, of people, that were too long to be learned from (what was learned from is understood too well); fits the numbers of
-`hubert_llama.words.ctc.Calibration` by logistic regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several values of
-`PipelineConfig.llama_weight`, `lm_discount` and `outside`, and limits of `hubert_llama.pipeline.SEARCH_COST`. `--search` also tries weights of the search itself (`BeamConfig`); `--snr` measures under noise.
+It reads the manifest's recordings with the beam search. So that a confidence is also fitted where little is
+understood, it reads every second one again in noise and every fifth backwards, and another manifest's lines with
+split=train, of people, that were too long to be learned from: what was learned from is understood too well.
+
+It fits the numbers of `hubert_llama.words.ctc.Calibration` by logistic regression and writes them into the HuBERT's
+folder (calibration.json). It prints word error rates for several values of `PipelineConfig.llama_weight`, `lm_discount`
+and `outside`, and limits of `hubert_llama.pipeline.SEARCH_COST`.
+
+With `--people` it also fits the chance that more than half of a transcript's words are wrong (`MisheardWeights`): on
+all of these and on shorter recordings of people, a few of each speaker (`--each`). From which chance on a question is
+asked for again is set so that nine in ten of people's misheard recordings are, and whose are is printed. `--misheard`
+fits only that, and leaves the words' confidence as it is; after a change of HuBERT run it without.
+
+`--search` also tries weights of the search itself (`BeamConfig`); `--snr` measures under noise.
 """
 
 import argparse
 import json
+import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -20,23 +33,38 @@ import numpy as np
 import soundfile
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
-from speech import add_noise
 from train_hubert import Settings
 
-from hubert_llama.models import hub
 from hubert_llama.audio import load_audio
-from hubert_llama.words.ctc import Calibration, SignWeights, edit_distance, judge, letters, log_odds, time_words
-from hubert_llama.measure.evaluation import Outcome, Utterance, count_errors, judged_words, read_manifest
-from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.llama import ChatLlama, log_likelihoods
+from hubert_llama.measure.manifest import Utterance, read_manifest
+from hubert_llama.measure.noise import add_noise
+from hubert_llama.measure.report import Outcome, judged_words
+from hubert_llama.measure.score import count_errors
+from hubert_llama.models import hub
+from hubert_llama.models.device import DeviceConfig
 from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, prefer, sense_of, weighed_again
+from hubert_llama.words.ctc import (
+    Calibration,
+    MisheardWeights,
+    SignWeights,
+    Word,
+    edit_distance,
+    judge,
+    letters,
+    log_odds,
+    signs_of_transcript,
+    time_words,
+)
 from hubert_llama.words.search import BeamSearch, Hypothesis, LanguageModel
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 UNLEARNED = Settings.longest_seconds  # recordings of people from that length on were too long to be learned from
 LM_DISCOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 NOISE = 5.0  # dB below the voice, where the confidence is also fitted
+HALF = 0.5  # of the words wrong: with more a transcript is misheard
+ASKED = 0.9  # of people's misheard recordings that shall be asked for again
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +76,13 @@ class Heard:
     greedy: str
 
 
-def hear(utterances: list[Utterance], encoder: SpeechEncoder, snr: float | None = None, backwards: bool = False) -> Iterator[Heard]:
-    """What is said in each recording, in letters; where there is an `snr`, in noise so many dB below the voice. Backwards nothing is said."""
+def hear(
+    utterances: list[Utterance], encoder: SpeechEncoder, snr: float | None = None, backwards: bool = False
+) -> Iterator[Heard]:
+    """What is said in each recording, in letters; backwards nothing is said.
+
+    Where there is an `snr`, the recordings are in noise so many dB below the voice.
+    """
     for i, u in enumerate(tqdm(utterances, desc="hearing")):
         waveform = load_audio(u.audio)
         if backwards:
@@ -77,49 +110,141 @@ class Noting(Calibration):
         return 0.5
 
 
-def signs_of(h: Heard, hypotheses: list[Hypothesis], text: str, sense: float, labels: list[str]) -> tuple[list[tuple[float, ...]], list[bool]]:
+def signs_of(
+    h: Heard, hypotheses: list[Hypothesis], text: str, sense: float, labels: list[str]
+) -> tuple[list[tuple[float, ...]], list[bool]]:
     """The signs of each word of a text, and whether it was said; neither where words cannot be told apart."""
     noting = Noting(SignWeights())
     words = time_words(h.emissions, text, labels, [(x.text, x.total) for x in hypotheses], noting, sense=sense)
-    judged = [r for _, r in judged_words([Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])])] if h.utterance.text else [False] * len(noting.seen)
-    return (noting.seen, judged) if len(judged) == len(noting.seen) and np.isfinite(noting.seen).all() else ([], [])
+    judged = [False] * len(noting.seen)
+    if h.utterance.text:
+        outcome = Outcome(h.utterance, words=[(w.word, w.confidence) for w in words])
+        judged = [right for _, right in judged_words([outcome])]
+    can_be_told = len(judged) == len(noting.seen) and np.isfinite(noting.seen).all()
+    return (noting.seen, judged) if can_be_told else ([], [])
 
 
 def fit(signs: list[tuple[float, ...]], right: list[bool], names: tuple[str, ...]) -> dict[str, float]:
     """The weights of the first signs, as many as there are names, by logistic regression."""
     if len(set(right)) < 2:
-        raise SystemExit(f"Too few recordings: of {len(right)} words all are {'right' if right and right[0] else 'wrong'}, and a confidence needs both.")
+        raise SystemExit(
+            f"Too few recordings: of {len(right)} words all are {'right' if right and right[0] else 'wrong'}, "
+            "and a confidence needs both."
+        )
     model = LogisticRegression(C=1e6, max_iter=1000).fit(np.array(signs)[:, : len(names)], right)
-    return {"bias": round(float(model.intercept_[0]), 4), **{name: round(float(x), 4) for name, x in zip(names, model.coef_[0], strict=True)}}
+    weights = zip(("bias", *names), (model.intercept_[0], *model.coef_[0]), strict=True)
+    return {name: round(float(weight), 4) for name, weight in weights}
 
 
-def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: list[tuple[str, float]], labels: list[str], llama: str) -> dict[str, dict[str, float] | str | int]:
-    """What `Calibration` needs, and on how many words it was fitted: without sense for each list's first; with it for the readings that a Llama chose of those lists that are not sure.
+def fit_confidence(
+    heard: list[Heard],
+    found: list[list[Hypothesis]],
+    chosen: list[tuple[str, float]],  # each list's reading, with the sense that Llama finds in it
+    labels: list[str],
+    llama: str,  # its fingerprint; empty where there was none
+) -> dict[str, dict[str, float] | str | int]:
+    """What `Calibration` needs, and on how many words it was fitted.
 
-    `chosen` has each reading with the sense that Llama finds in it, `llama` is its fingerprint, empty where there was none.
+    Without sense it is fitted to each list's first reading; with it to the readings that a Llama chose of those lists
+    that are not sure.
     """
     signs, right = [], []
     for h, hypotheses in zip(heard, found, strict=True):
         mine, judged = signs_of(h, hypotheses, hypotheses[0].text, 0.0, labels)
         signs, right = signs + mine, right + judged
-    fitted: dict[str, dict[str, float] | str | int] = {"of_sound": fit(signs, right, ("sound", "evidence", "agreement")), "llama": llama, "fitted_on_words": len(right)}
+    of_sound = fit(signs, right, ("sound", "evidence", "agreement"))
+    fitted = {"of_sound": of_sound, "llama": llama, "fitted_on_words": len(right)}
     if llama:
-        alone = Calibration(SignWeights(**fitted["of_sound"]))
+        alone = Calibration(SignWeights(**of_sound))
         signs, right = [], []
         for h, hypotheses, (text, sense) in zip(heard, found, chosen, strict=True):
             words = time_words(h.emissions, hypotheses[0].text, labels, [(x.text, x.total) for x in hypotheses], alone)
-            if not words or min(w.confidence for w in words) < PipelineConfig.sure:
+            if is_unsure(words):
                 mine, judged = signs_of(h, hypotheses, text, sense, labels)
                 signs, right = signs + mine, right + judged
         fitted["with_sense"] = fit(signs, right, ("sound", "evidence", "agreement", "sense"))
     return fitted
 
 
-def write(fitted: dict, path: Path) -> None:
-    """Put what was fitted into a HuBERT's file, which keeps what it says of times."""
+def is_unsure(words: list[Word]) -> bool:
+    """Whether the service asks Llama which reading it prefers."""
+    return not words or min(w.confidence for w in words) < PipelineConfig.sure
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A transcript as a whole."""
+
+    corpus: str
+    signs: tuple[float, float, float]  # as `MisheardWeights` wants them
+    wrong: float  # words, for each word said; infinite where nothing was said
+    is_person: bool
+
+
+def wholes(
+    heard: list[Heard],
+    chosen: list[tuple[list[Hypothesis], str, float]],
+    labels: list[str],
+    calibration: Calibration,
+    is_person: bool,
+) -> list[Whole]:
+    """The transcripts, each with the list it was chosen from and its sense, as the service judges them."""
+    found = []
+    for h, (hypotheses, text, sense) in zip(heard, chosen, strict=True):
+        scores = [(x.text, x.total) for x in hypotheses]
+        words = time_words(h.emissions, hypotheses[0].text, labels, scores, calibration)
+        if is_unsure(words):
+            sense = sense if calibration.with_sense else None
+            words = time_words(h.emissions, text, labels, scores, calibration, sense=sense)
+        if words:
+            errors = count_errors(h.utterance.text, h.greedy, text)
+            wrong = errors.final / errors.words if errors.words else float("inf")
+            signs = signs_of_transcript(h.emissions, h.greedy, text, words)
+            found.append(Whole(h.utterance.corpus, signs, wrong, is_person))
+    return found
+
+
+def fit_misheard(found: list[Whole]) -> dict[str, float]:
+    """What `MisheardWeights` needs; people's misheard transcripts set the limit, anybody's where there are none."""
+    weights = fit([w.signs for w in found], [w.wrong > HALF for w in found], ("confidence", "change", "sound"))
+    misheard = [w for w in found if w.wrong > HALF]
+    chances = [MisheardWeights(**weights)(*w.signs) for w in ([w for w in misheard if w.is_person] or misheard)]
+    return {**weights, "limit": round(float(np.quantile(chances, 1 - ASKED)), 4)}
+
+
+def tell_asked(found: list[Whole], weights: MisheardWeights) -> None:
+    """Print how many transcripts are asked for again, by corpus and by how much of them is wrong."""
+    columns = {
+        "more than half wrong": lambda w: w.wrong > HALF,
+        "up to half wrong": lambda w: 0 < w.wrong <= HALF,
+        "none wrong": lambda w: w.wrong == 0,
+    }
+    print("| asked again | " + " | ".join(columns) + " |\n|" + " --- |" * (1 + len(columns)))
+    for corpus in [*dict.fromkeys(w.corpus for w in found), None]:
+        of = [w for w in found if corpus in (None, w.corpus)]
+        counted = [Counter(weights(*w.signs) >= weights.limit for w in of if is_in(w)) for is_in in columns.values()]
+        print(f"| {corpus or 'all'} | " + " | ".join(f"{c[True]} of {c.total()}" for c in counted) + " |", flush=True)
+
+
+def few_of_each(manifest: Path, each: int) -> list[Utterance]:
+    """So many of the training split's recordings of each speaker, by lot; one without a speaker is its own."""
+    given = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
+    speakers = {str(manifest.parent.absolute() / row["audio"]): row.get("speaker", row["audio"]) for row in given}
+    taken, count = [], Counter()
+    for u in random.Random(0).sample(train := read_manifest(manifest, {"split": "train"}), len(train)):
+        count[speakers[u.audio]] += 1
+        if count[speakers[u.audio]] <= each:
+            taken.append(u)
+    return taken
+
+
+def write(fitted: dict, path: Path, kept: tuple[str, ...] = ("lead", "tail", "gap")) -> None:
+    """Put what was fitted into a HuBERT's file, which keeps what it says of times, or of all that is named."""
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(json.dumps({**{name: before[name] for name in ("lead", "tail", "gap") if name in before}, **fitted}, indent=1) + "\n", encoding="utf-8")
-    print(f"{path}: {Calibration.from_folder(path.parent)}, {fitted['fitted_on_words']} words")
+    told = {**{name: before[name] for name in kept if name in before}, **fitted}
+    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    words = f", {fitted['fitted_on_words']} words" if "fitted_on_words" in fitted else ""
+    print(f"{path}: {Calibration.from_folder(path.parent)}{words}")
 
 
 def harmful_edits(heard: list[Heard], texts: list[str]) -> float:
@@ -129,21 +254,26 @@ def harmful_edits(heard: list[Heard], texts: list[str]) -> float:
 
 
 def try_search(heard: list[Heard], people: list[Heard], search: BeamSearch) -> None:
-    """Print word error rates and harmful edits for weights of the search, of the manifest's recordings and of people's."""
+    """Print word error rates and harmful edits for weights of the search, on the manifest's recordings and people's."""
     given = search.config
     tried = [{"lm_weight": w, "word_score": x} for w, x in product((0.8, 1.2, 1.6, 2.0), (0.0, 1.0))]
-    tried += [{"new_word": w, "bonus": x} for w, x in product((-12.0, -9.0), (0.0, 2.0, 4.0))] + [{"spelt": x} for x in (0.0, 2.5, 5.0, 10.0)] + [{"beam": 150}]
+    tried += [{"new_word": w, "bonus": x} for w, x in product((-12.0, -9.0), (0.0, 2.0, 4.0))]
+    tried += [*({"spelt": x} for x in (0.0, 2.5, 5.0, 10.0)), {"beam": 150}]
     for changes in tried:
         search.config = replace(given, **changes)
         texts = [(of, [weighed_again(read(h, search), 1)[0].text for h in of]) for of in (heard, people) if of]
-        print(f"{changes}: {'; people '.join(f'{word_errors(*x):.2f} %, {harmful_edits(*x):.2f} % of the words harmed' for x in texts)}", flush=True)
+        told = [f"{word_errors(*x):.2f} %, {harmful_edits(*x):.2f} % of the words harmed" for x in texts]
+        print(f"{changes}: {'; people '.join(told)}", flush=True)
     search.config = given
 
 
 def try_guards(heard: list[Heard], found: list[list[Hypothesis]], labels: list[str]) -> None:
     """Print word error rates for what the search's words may cost against the greedy letters."""
     for cost in (3.0, 4.5, 6.0, 8.0, 12.0, 20.0):
-        texts = [letters(judge(h.emissions, h.greedy, f[0].text, labels, max_cost=cost)[0]) for h, f in zip(heard, found, strict=True)]
+        texts = [
+            letters(judge(h.emissions, h.greedy, f[0].text, labels, max_cost=cost)[0])
+            for h, f in zip(heard, found, strict=True)
+        ]
         print(f"SEARCH_COST {cost}: {word_errors(heard, texts):.2f} %", flush=True)
 
 
@@ -153,11 +283,12 @@ def read(h: Heard, search: BeamSearch) -> list[Hypothesis]:
 
 
 def read_all(heard: list[Heard], search: BeamSearch, whose: str = "") -> list[list[Hypothesis]]:
-    """What the service keeps of each list; says how right the search's first were, and how right those weighed again are."""
+    """What the service keeps of each list; prints how right the first readings are, by search and weighed again."""
     found = [read(h, search) for h in tqdm(heard, desc="searching")]
     kept = [weighed_again(f, PipelineConfig.hypotheses) for f in found]
     if heard:
-        print(f"{whose}search: {word_errors(heard, [f[0].text for f in found]):.2f} %; weighed again with all alignments: {word_errors(heard, [f[0].text for f in kept]):.2f} %")
+        first, again = (word_errors(heard, [f[0].text for f in lists]) for lists in (found, kept))
+        print(f"{whose}search: {first:.2f} %; weighed again with all alignments: {again:.2f} %")
     return kept
 
 
@@ -175,7 +306,10 @@ def nats_a_word(heard: list[Heard], likely: Callable[[Utterance, str], float]) -
 
 def ask(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> list[list[float]]:
     """How likely each reading is to be said, by Llama."""
-    return [log_likelihoods(llama, conversation(None, h.utterance.context), [as_saying(x.text) for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
+    return [
+        log_likelihoods(llama, conversation(None, h.utterance.context), [as_saying(x.text) for x in f])
+        for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")
+    ]
 
 
 def choose(found: list[list[Hypothesis]], likely: list[list[float]], **config: float) -> list[str]:
@@ -185,61 +319,168 @@ def choose(found: list[list[Hypothesis]], likely: list[list[float]], **config: f
 
 def with_sense(found: list[list[Hypothesis]], likely: list[list[float]], chosen: list[str]) -> list[tuple[str, float]]:
     """The chosen reading of each list, and the sense that Llama finds in it."""
-    return [(text, sense_of(text, next(nats for x, nats in zip(f, own, strict=True) if x.text == text))) for f, own, text in zip(found, likely, chosen, strict=True)]
+    senses = []
+    for f, own, text in zip(found, likely, chosen, strict=True):
+        nats = next(nats for x, nats in zip(f, own, strict=True) if x.text == text)
+        senses.append((text, sense_of(text, nats)))
+    return senses
 
 
-def try_llama(heard: list[Heard], found: list[list[Hypothesis]], likely: list[list[float]], llama: ChatLlama, lm: LanguageModel) -> None:
+def try_llama(
+    heard: list[Heard],
+    found: list[list[Hypothesis]],
+    likely: list[list[float]],
+    llama: ChatLlama,
+    lm: LanguageModel,
+) -> None:
     """Print word error rates for weights of Llama's opinion and of the search's language model."""
     for weight, discount in product(LLAMA_WEIGHTS, LM_DISCOUNTS):
-        print(f"llama_weight {weight}, lm_discount {discount}: {word_errors(heard, choose(found, likely, llama_weight=weight, lm_discount=discount)):.2f} %")
+        errors = word_errors(heard, choose(found, likely, llama_weight=weight, lm_discount=discount))
+        print(f"llama_weight {weight}, lm_discount {discount}: {errors:.2f} %")
     for outside in (6.0, 9.0, 12.0, 16.0, 1e9):
         print(f"outside {outside}: {word_errors(heard, choose(found, likely, outside=outside)):.2f} %")
-    print(f"how likely what was said is, nats a word: by Llama {nats_a_word(heard, lambda u, text: log_likelihoods(llama, conversation(None, u.context), [as_saying(text)])[0]):.2f}, by the search's language model {nats_a_word(heard, lambda u, text: sentence(lm, text)):.2f}")
-    best = [min((x.text for x in f), key=lambda text: edit_distance(letters(h.utterance.text).split(), text.split())) for h, f in zip(heard, found, strict=True)]
-    print(f"the best of each list: {word_errors(heard, best):.2f} %")
+
+    def by_llama(u: Utterance, text: str) -> float:
+        """How likely Llama finds a text."""
+        return log_likelihoods(llama, conversation(None, u.context), [as_saying(text)])[0]
+
+    by_lm = nats_a_word(heard, lambda u, text: sentence(lm, text))
+    print(
+        f"how likely what was said is, nats a word: by Llama {nats_a_word(heard, by_llama):.2f}, "
+        f"by the search's language model {by_lm:.2f}"
+    )
+    print(f"the best of each list: {word_errors(heard, best_of(heard, found)):.2f} %")
+
+
+def best_of(heard: list[Heard], found: list[list[Hypothesis]]) -> list[str]:
+    """Each list's reading with the fewest errors."""
+    best = []
+    for h, f in zip(heard, found, strict=True):
+        said = letters(h.utterance.text).split()
+        best.append(min((x.text for x in f), key=lambda text, said=said: edit_distance(said, text.split())))
+    return best
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path, help="recordings with texts, none of those that will be measured")
-    parser.add_argument("--people", type=Path, metavar="MANIFEST", help=f"recordings of people; those with split=train of {UNLEARNED:.0f} seconds and more are fitted on too")
+    parser.add_argument(
+        "--people",
+        type=Path,
+        metavar="MANIFEST",
+        help=f"recordings of people; those with split=train of {UNLEARNED:.0f} seconds and more are fitted on too",
+    )
     parser.add_argument("--hubert", type=Path, required=True, help="folder of the HuBERT, with its language model")
-    parser.add_argument("--llama", type=Path, help="folder of the Llama, which chooses among the readings; without one the confidence is fitted to the search's first")
+    parser.add_argument(
+        "--llama",
+        type=Path,
+        help="folder of the Llama, which chooses among the readings; "
+        "without one the confidence is fitted to the search's first",
+    )
     parser.add_argument("--search", action="store_true", help="try weights of the search too: some minutes")
-    parser.add_argument("--snr", type=float, metavar="DB", help="add noise so far below the manifest's voices, and only print")
+    parser.add_argument("--each", type=int, default=2, metavar="N", help="short recordings of each person (default: 2)")
+    parser.add_argument("--misheard", action="store_true", help="fit only the chance to be misheard")
+    parser.add_argument(
+        "--snr", type=float, metavar="DB", help="add noise so far below the manifest's voices, and only print"
+    )
     parser.add_argument("--limit", type=int, help="only the first N recordings")
     return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """What reads recordings as the service does."""
+
+    folder: Path  # of the HuBERT
+    encoder: SpeechEncoder
+    search: BeamSearch
+    llama: ChatLlama | None
+    fingerprint: str  # of the Llama; empty where there is none
+
+    @classmethod
+    def load(cls, hubert: Path, llama: Path | None) -> "Recogniser":
+        """The models in these folders, in float32."""
+        exact = DeviceConfig("cpu", "float32")
+        encoder = SpeechEncoder.from_pretrained(str(hubert), exact)
+        search = BeamSearch.from_pretrained(str(hubert), encoder.labels)
+        if not isinstance(search, BeamSearch):
+            raise SystemExit(f"{hubert} has no language model: make one with training/language_model.py.")
+        if llama is None:
+            return cls(hubert, encoder, search, None, "")
+        return cls(hubert, encoder, search, ChatLlama.from_pretrained(str(llama), exact), hub.fingerprint(llama))
+
+    def ask(self, heard: list[Heard], found: list[list[Hypothesis]]) -> list[list[float]]:
+        """How likely each reading is to be said, by Llama; equally likely where there is none."""
+        return ask(heard, found, self.llama) if self.llama else [[0.0] * len(f) for f in found]
+
+
+def only_misheard(
+    args: argparse.Namespace,
+    heard: list[Heard],
+    found: list[list[Hypothesis]],
+    r: Recogniser,
+) -> None:
+    """Fit, print and write the chance that a transcript is misheard, on what was heard and on people."""
+    calibration = (Calibration.from_folder(r.folder) or Calibration()).beside(r.fingerprint)
+    if calibration.of_sound is None:
+        raise SystemExit(f"{r.folder} has no confidence for its words yet: run this without --misheard first.")
+    people = list(hear(few_of_each(args.people, args.each), r.encoder)) if args.people else []
+    backwards = list(hear([h.utterance for h in heard[::5] if h.utterance.text], r.encoder, backwards=True))
+    judged: list[Whole] = []
+    for group, lists, is_person in (
+        (heard, found, False),
+        (people, read_all(people, r.search, "people: "), True),
+        (backwards, [weighed_again(read(h, r.search), PipelineConfig.hypotheses) for h in backwards], False),
+    ):
+        likely = r.ask(group, lists)
+        chosen = with_sense(lists, likely, choose(lists, likely))
+        with_lists = [(f, *c) for f, c in zip(lists, chosen, strict=True)]
+        judged += wholes(group, with_lists, r.encoder.labels, calibration, is_person)
+    weights = fit_misheard(judged)
+    kept = ("lead", "tail", "gap", "of_sound", "llama", "fitted_on_words", "with_sense")
+    write({"misheard": weights}, r.folder / "calibration.json", kept)
+    tell_asked(judged, MisheardWeights(**weights))
+
+
+def heard_otherwise(given: list[Utterance], r: Recogniser) -> tuple[list[Heard], list[list[Hypothesis]]]:
+    """Every second recording in noise and every fifth backwards, with what is read in them."""
+    noisy = list(hear(given[::2], r.encoder, NOISE))
+    backwards = list(hear(given[::5], r.encoder, backwards=True))
+    of_noisy = read_all(noisy, r.search, f"{NOISE:g} dB: ")
+    of_backwards = [weighed_again(read(h, r.search), PipelineConfig.hypotheses) for h in backwards]
+    return noisy + backwards, of_noisy + of_backwards
 
 
 def main() -> None:
     """Fit, print and write."""
     args = parse_args()
-    exact = DeviceConfig("cpu", "float32")
-    encoder = SpeechEncoder.from_pretrained(str(args.hubert), exact)
-    search = BeamSearch.from_pretrained(str(args.hubert), encoder.labels)
-    if not isinstance(search, BeamSearch):
-        raise SystemExit(f"{args.hubert} has no language model: make one with training/language_model.py.")
+    r = Recogniser.load(args.hubert, args.llama)
     given = [u for u in read_manifest(args.manifest) if u.text][: args.limit]
-    heard = list(hear(given, encoder, args.snr))
+    heard = list(hear(given, r.encoder, args.snr))
     print(f"greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %")
-    found = read_all(heard, search)
-    try_guards(heard, found, encoder.labels)
+    found = read_all(heard, r.search)
+    if args.misheard:
+        only_misheard(args, heard, found, r)
+        return
+    try_guards(heard, found, r.encoder.labels)
     train = read_manifest(args.people, {"split": "train"}) if args.people else []
-    people = list(hear([u for u in train if soundfile.info(u.audio).duration >= UNLEARNED], encoder))
+    people = list(hear([u for u in train if soundfile.info(u.audio).duration >= UNLEARNED], r.encoder))
     if args.search:
-        try_search(heard, people, search)
-    noisy, backwards = (list(hear(given[::2], encoder, NOISE)), list(hear(given[::5], encoder, backwards=True))) if args.snr is None else ([], [])
-    everyone = heard + people + noisy + backwards
-    lists = found + read_all(people, search, "people: ") + read_all(noisy, search, f"{NOISE:g} dB: ") + [weighed_again(read(h, search), PipelineConfig.hypotheses) for h in backwards]
-    llama = ChatLlama.from_pretrained(str(args.llama), exact) if args.llama else None
-    likely = ask(everyone, lists, llama) if llama else [[0.0] * len(f) for f in lists]
+        try_search(heard, people, r.search)
+    everyone, lists = heard + people, found + read_all(people, r.search, "people: ")
+    if args.snr is None:
+        more, their_lists = heard_otherwise(given, r)
+        everyone, lists = everyone + more, lists + their_lists
+    likely = r.ask(everyone, lists)
     chosen = choose(lists, likely)
     if args.snr is None:
-        fitted = fit_confidence(everyone, lists, with_sense(lists, likely, chosen), encoder.labels, hub.fingerprint(args.llama) if llama else "")
-        write(fitted, args.hubert / "calibration.json")
-    if llama:
-        try_llama(heard, found, likely[: len(heard)], llama, search.lm)
+        fitted = fit_confidence(everyone, lists, with_sense(lists, likely, chosen), r.encoder.labels, r.fingerprint)
+        write(fitted, r.folder / "calibration.json")
+        if args.people:
+            only_misheard(args, everyone, lists, r)
+    if r.llama:
+        try_llama(heard, found, likely[: len(heard)], r.llama, r.search.lm)
         if people:
             print(f"people: with Llama {word_errors(people, chosen[len(heard) :][: len(people)]):.2f} %")
 

@@ -25,11 +25,16 @@ SKY_SPEECH = range(50_000, 55_000)  # numbers of its files that hold speech
 
 
 def queen_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The sounds of Flight of the Amazon Queen, nearly all of them lines: (name, MP3) of its container's table, big-endian."""
+    """The sounds of Flight of the Amazon Queen, nearly all of them lines: (name, MP3).
+
+    They stand in its container's table, big-endian.
+    """
     with open(path, "rb") as file:
         kind, packed, n = struct.unpack(">4s8xBH", file.read(15))
         if kind != b"QTBL" or packed != 1:
-            raise SystemExit(f"{path}: not the talking version with MP3 files. Install Debian's flight-of-the-amazon-queen.")
+            raise SystemExit(
+                f"{path}: not the talking version with MP3 files. Install Debian's flight-of-the-amazon-queen."
+            )
         table = [struct.unpack(">12sBII", file.read(21)) for _ in range(n)]
         for name, _, at, size in table:
             if (name := name.split(b"\0")[0].decode("ascii")).endswith(".SB"):
@@ -38,7 +43,10 @@ def queen_files(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def sky_files(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """The speech of Beneath a Steel Sky: (number, uint8 samples), by its directory (sky.dnr) of its container (sky.dsk)."""
+    """The speech of Beneath a Steel Sky: (number, uint8 samples).
+
+    Its directory (sky.dnr) says where they lie in its container (sky.dsk).
+    """
     rows, data = (folder / "sky.dnr").read_bytes(), (folder / "sky.dsk").read_bytes()
     for i in range(4, 4 + 8 * struct.unpack_from("<I", rows)[0], 8):
         number, where, size = (int.from_bytes(rows[i + a : i + b], "little") for a, b in ((0, 2), (2, 5), (5, 8)))
@@ -58,7 +66,10 @@ def sky_files(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 @numba.njit(cache=True)
 def bits(packed: np.ndarray, ahead: np.ndarray, n: int) -> int:
-    """The next `n` bits, lowest first; `ahead` (3,) holds the place of the word read last, bits read ahead and how many (16 at least)."""
+    """The next `n` bits, lowest first.
+
+    `ahead` (3,) holds the place of the word read last, the bits read ahead, and how many these are (16 at least).
+    """
     value = ahead[1] & ((1 << n) - 1)
     ahead[1] >>= n
     ahead[2] -= n
@@ -77,7 +88,10 @@ def read_word(packed: np.ndarray, ahead: np.ndarray) -> None:
 
 @numba.njit(cache=True)
 def read_codes(packed: np.ndarray, ahead: np.ndarray, lengths: np.ndarray, codes: np.ndarray) -> None:
-    """Read a Huffman code: the lengths of its leaves, which are numbered in their order, each code's bits from the first on upwards."""
+    """Read a Huffman code: the lengths of its leaves, which are numbered in their order.
+
+    Each code's bits go from the first on upwards.
+    """
     lengths[:] = 0
     for leaf in range(bits(packed, ahead, 5)):
         lengths[leaf] = bits(packed, ahead, 4)
@@ -105,7 +119,10 @@ def read_number(packed: np.ndarray, ahead: np.ndarray, lengths: np.ndarray, code
 
 @numba.njit(cache=True)
 def unpack(packed: np.ndarray, size: int, chunks: int) -> np.ndarray:
-    """What was packed: uint8 (size,), made of literal bytes, which lie between the words of bits, and of copies of what came before."""
+    """What was packed: uint8 (size,).
+
+    It is made of literal bytes, which lie between the words of bits, and of copies of what came before.
+    """
     out, done = np.zeros(size, np.uint8), 0
     lengths, codes = np.zeros((3, 32), np.int64), np.zeros((3, 32), np.int64)  # of literals, distances, copies
     ahead = np.zeros(3, np.int64)
@@ -135,14 +152,19 @@ def main() -> None:
     """Write the games' lines as sound files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for the sound files, one folder in it for each game")
-    parser.add_argument("--games", type=Path, default=GAMES, help="where Debian's packages keep them (default: %(default)s)")
+    parser.add_argument(
+        "--games", type=Path, default=GAMES, help="where Debian's packages keep them (default: %(default)s)"
+    )
     args = parser.parse_args()
     for package in ("flight-of-the-amazon-queen", "beneath-a-steel-sky"):
         if not (args.games / package).is_dir():
-            raise SystemExit(f"{args.games / package} is not there. Install Debian's package: sudo apt-get install {package}")
+            raise SystemExit(
+                f"{args.games / package} is not there. Install Debian's package: sudo apt-get install {package}"
+            )
     for name in ("queen", "sky"):
         (args.out / name).mkdir(parents=True, exist_ok=True)
-    for name, mp3 in tqdm(queen_files(args.games / "flight-of-the-amazon-queen" / "queen.1c"), desc="Flight of the Amazon Queen", unit=" lines"):
+    lines = queen_files(args.games / "flight-of-the-amazon-queen" / "queen.1c")
+    for name, mp3 in tqdm(lines, desc="Flight of the Amazon Queen", unit=" lines"):
         (args.out / "queen" / f"{name}.mp3").write_bytes(mp3)
     for name, samples in tqdm(sky_files(args.games / "beneath-a-steel-sky"), desc="Beneath a Steel Sky", unit=" lines"):
         soundfile.write(args.out / "sky" / f"{name}.wav", samples.astype(np.float32) / 128 - 1, SKY_RATE)

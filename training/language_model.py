@@ -1,12 +1,16 @@
 """Count the word n-grams that HuBERT-mini's beam search weighs its words with, and write them as an ARPA file.
 
-    python training/language_model.py --prose build/prose/*.txt --out hubert_llama/mini/hubert/language_model/2gram.arpa.gz
+    python training/language_model.py --prose build/prose/*.txt \\
+        --out hubert_llama/mini/hubert/language_model/2gram.arpa.gz
 
-The sentences are those of training/speech.py (students' questions, sums, small talk, the curriculum, WordNet's glosses) on
-the training side: none that HuBERT is measured on; and those of plain texts (--prose), from which it learns how English goes on
-where nobody asks about a course. Invented words, which lessons are full of, count as <unk>: so it is known where
-a new word may stand. Interpolated Witten-Bell smoothing (Witten and Bell 1991; Chen and Goodman 1998).
-An ARPA file of your own, by KenLM's lmplz for example, does as well: put it into the folder language_model beside your HuBERT's weights.
+The sentences are those of training/speech.py (students' questions, sums, small talk, the curriculum, WordNet's glosses)
+on the training side: none that HuBERT is measured on. Those of plain texts (--prose) join them, from which it learns
+how English goes on where nobody asks about a course. Invented words, which lessons are full of, count as <unk>: so it
+is known where a new word may stand. Smoothing is interpolated Witten-Bell (Witten and Bell 1991; Chen and Goodman
+1998).
+
+An ARPA file of your own, by KenLM's lmplz for example, does as well: put it into the folder language_model beside your
+HuBERT's weights.
 """
 
 import argparse
@@ -22,17 +26,25 @@ from tutor import is_test
 
 
 def count(sentences: list[str], known: set[str], least: Sequence[int]) -> list[Counter]:
-    """Words, pairs of words and so on, with <s> and </s>, unknown words as <unk>; those of n words only from `least[n - 2]` times on."""
+    """Words, pairs of words and so on, with <s> and </s>, unknown words as <unk>.
+
+    Those of n words, two or more, are there only from `least[n - 2]` times on.
+    """
     grams = [Counter() for _ in range(len(least) + 1)]
     for sentence in sentences:
-        line = ["<s>", *(word if word in known else "<unk>" for word in (w.strip("'") for w in sentence.split()) if word), "</s>"]
+        said = [word for w in sentence.split() if (word := w.strip("'"))]
+        line = ["<s>", *(word if word in known else "<unk>" for word in said), "</s>"]
         for n, counted in enumerate(grams, 1):
             counted.update(zip(*(line[i:] for i in range(n)), strict=False))
-    return [grams[0], *(Counter({gram: n for gram, n in counted.items() if n >= few}) for counted, few in zip(grams[1:], least, strict=True))]
+    longer = zip(grams[1:], least, strict=True)
+    return [grams[0], *(Counter({gram: n for gram, n in counted.items() if n >= few}) for counted, few in longer)]
 
 
 def smoothed(grams: list[Counter]) -> tuple[list[dict], dict]:
-    """The probability of each n-gram's last word after the others, for each n, and what is left after each history for words not seen there."""
+    """The probability of each n-gram's last word after the others, for each n, and what is left after each history.
+
+    What is left goes to words that were not seen there.
+    """
     total = sum(n for (word,), n in grams[0].items() if word != "<s>")
     found, left = [{gram: (n + 0.5) / (total + 0.5 * len(grams[0])) for gram, n in grams[0].items()}], {}
     for counted in grams[1:]:
@@ -40,17 +52,25 @@ def smoothed(grams: list[Counter]) -> tuple[list[dict], dict]:
         for gram, n in counted.items():
             follow[gram[:-1]] += n
             types[gram[:-1]] += 1
-        found.append({gram: (n + types[gram[:-1]] * found[-1][gram[1:]]) / (follow[gram[:-1]] + types[gram[:-1]]) for gram, n in counted.items()})
+        shorter, longer = found[-1], {}
+        for gram, n in counted.items():
+            history, seen = gram[:-1], types[gram[:-1]]
+            longer[gram] = (n + seen * shorter[gram[1:]]) / (follow[history] + seen)
+        found.append(longer)
         left |= {history: types[history] / (follow[history] + types[history]) for history in follow}
     return found, left
 
 
 def pruned(found: list[dict], left: dict, most: int) -> tuple[list[dict], dict]:
-    """Of pairs, the `most` that say most beyond their words alone, by how often they come up and how wrong backing off would be (A. Stolcke 1998); no longer n-grams may be there."""
+    """Of pairs, the `most` that say most beyond their words alone; no longer n-grams may be there.
+
+    What a pair says is how often it comes up times how wrong backing off would be (A. Stolcke 1998).
+    """
     words, pairs = found
     gain = {(h, w): words[(h,)] * p * math.log(p / (left[(h,)] * words[(w,)])) for (h, w), p in pairs.items()}
     kept = {gram: pairs[gram] for gram in sorted(gain, key=gain.__getitem__, reverse=True)[:most]}
-    said, alone = Counter(), Counter()  # of each history: what its pairs have, and what their words would have by themselves
+    # of each history: what its pairs have, and what their words would have by themselves
+    said, alone = Counter(), Counter()
     for (h, w), p in kept.items():
         said[(h,)] += p
         alone[(h,)] += words[(w,)]
@@ -73,9 +93,15 @@ def arpa(grams: list[Counter], most: int = 0) -> str:
 
 
 def sentences_of(material: Sentences) -> list[str]:
-    """What is no broad English and holds no invented word: the curriculum, its terms, and questions and sums about them."""
+    """The curriculum, its terms, and questions and sums about them: no broad English and no invented words."""
     rng = random.Random(0)
-    return [*(s for s in material.curriculum if not is_test(s)), *terms(), *(material.ask(rng, material.terms) for _ in range(5000)), *(number_sentence(rng) for _ in range(5000)), *map(plain, SMALL_TALK)]
+    return [
+        *(s for s in material.curriculum if not is_test(s)),
+        *terms(),
+        *(material.ask(rng, material.terms) for _ in range(5000)),
+        *(number_sentence(rng) for _ in range(5000)),
+        *map(plain, SMALL_TALK),
+    ]
 
 
 def parse_args() -> argparse.Namespace:
@@ -83,10 +109,31 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="ARPA file, compressed when it ends in .gz")
     parser.add_argument("--sentences", type=int, default=160_000, help="how many to draw")
-    parser.add_argument("--least", type=int, nargs="+", default=[1], metavar="N", help="how often pairs, triples and so on must come up to be kept; as many numbers as there are orders above one (default: 1, all pairs and no triples, which made no difference)")
+    parser.add_argument(
+        "--least",
+        type=int,
+        nargs="+",
+        default=[1],
+        metavar="N",
+        help="how often pairs, triples and so on must come up to be kept; as many numbers as there are orders above "
+        "one (default: 1, all pairs and no triples, which made no difference)",
+    )
     parser.add_argument("--most", type=int, default=0, metavar="N", help="keep only the N pairs that say most; 0: all")
-    parser.add_argument("--prose", type=Path, nargs="*", default=[], metavar="FILE", help="plain texts in English; training/README.md names some that are free and come with packages")
-    parser.add_argument("--prose-least", type=int, default=3, metavar="N", help="how often a pair must come up in prose to be kept, and a word one time more (default: %(default)s)")
+    parser.add_argument(
+        "--prose",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="plain texts in English; training/runs/hubert_mini.sh names some that are free and come with packages",
+    )
+    parser.add_argument(
+        "--prose-least",
+        type=int,
+        default=3,
+        metavar="N",
+        help="how often a pair must come up in prose to be kept, and a word one time more (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
     if args.least != sorted(args.least):
@@ -104,11 +151,14 @@ def main() -> None:
     sentences += [s for s in material.curriculum if not is_test(s)] * 4 + [t for t in terms() if not is_test(t)]
     known = {word.strip("'") for sentence in [*material.glosses, *sentences_of(material)] for word in sentence.split()}
     told = [sentence for path in args.prose for sentence in prose(path) if not is_test(sentence)]
-    known |= {word for word, n in Counter(w.strip("'") for sentence in told for w in sentence.split()).items() if n > args.prose_least}
+    words_told = Counter(w.strip("'") for sentence in told for w in sentence.split())
+    known |= {word for word, n in words_told.items() if n > args.prose_least}
     grams = count(sentences, known, args.least)
     for counted, more in zip(grams, count(told, known, [args.prose_least] * len(args.least)), strict=True):
-        counted.update({gram: n for gram, n in more.items() if "<unk>" not in gram})  # prose's rare words say nothing of where a course's may stand
-    grams[0].update({(word,): 0 for word in known - {""} if (word,) not in grams[0]})  # words that no drawn sentence has can be heard all the same
+        # prose's rare words say nothing of where a course's may stand
+        counted.update({gram: n for gram, n in more.items() if "<unk>" not in gram})
+    # words that no drawn sentence has can be heard all the same
+    grams[0].update({(word,): 0 for word in known - {""} if (word,) not in grams[0]})
     text = arpa(grams, args.most)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.out.suffix == ".gz":

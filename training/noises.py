@@ -1,4 +1,7 @@
-"""Sounds without a voice: to learn silence from, and to measure it on. Each function makes `n` samples, float64 (n,), at 16 kHz."""
+"""Sounds without a voice: to learn silence from, and to measure it on.
+
+Each function makes `n` samples, float64 (n,), at 16 kHz.
+"""
 
 import numpy as np
 
@@ -24,7 +27,8 @@ def pink(rng: np.random.Generator, n: int) -> np.ndarray:
 def hum(rng: np.random.Generator, n: int) -> np.ndarray:
     """Mains hum with its harmonics."""
     t, base = np.arange(n) / SAMPLING_RATE, rng.choice([50, 60])
-    return normal(sum(rng.uniform(0.1, 1) / k * np.sin(2 * np.pi * base * k * t + rng.uniform(0, 6)) for k in range(1, 8)))
+    waves = (rng.uniform(0.1, 1) / k * np.sin(2 * np.pi * base * k * t + rng.uniform(0, 6)) for k in range(1, 8))
+    return normal(sum(waves))
 
 
 def clicks(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""Phonemes of sentences, by espeak-ng's library: what HuBERT-mini's lower layers learn to hear before its upper ones spell.
+"""Phonemes of sentences, by espeak-ng's library.
 
     python training/phonemes.py "what is photosynthesis"
 
-A CTC loss on a middle layer (J. Lee and S. Watanabe, 2021, "Intermediate loss regularization for CTC-based speech recognition"),
-here over the phonemes, which follow the sound more nearly than English letters do. It needs Debian's libespeak-ng1.
+HuBERT-mini's lower layers learn to hear them before its upper ones spell: by a CTC loss on a middle layer (J. Lee and
+S. Watanabe, 2021, "Intermediate loss regularization for CTC-based speech recognition"), here over the phonemes, which
+follow the sound more nearly than English letters do. It needs Debian's libespeak-ng1.
 """
 
 import ctypes
@@ -11,8 +12,16 @@ import re
 import sys
 from functools import lru_cache
 
+from lists import words
+
 SEPARATOR = "_"
-PHONEMES = tuple("aɪ aɪə aɪɚ aʊ eɪ oʊ ɔɪ i iː iə uː oː ɑː ɔː ɜː ɑːɹ ɔːɹ oːɹ ɛɹ ɪɹ ʊɹ æ ɐ ɑ ɔ ə əl ɚ ɛ ɪ ᵻ ʊ ʌ b d dʒ f h j k l m n n̩ p s t tʃ v w z ð ŋ ɡ ɹ ɾ ʃ ʒ ʔ θ".split())  # of American English; what else comes up is left out
+# of American English; what else comes up is left out
+PHONEMES = words(
+    """
+    aɪ aɪə aɪɚ aʊ eɪ oʊ ɔɪ i iː iə uː oː ɑː ɔː ɜː ɑːɹ ɔːɹ oːɹ ɛɹ ɪɹ ʊɹ æ ɐ ɑ ɔ ə əl ɚ ɛ ɪ ᵻ ʊ ʌ
+    b d dʒ f h j k l m n n̩ p s t tʃ v w z ð ŋ ɡ ɹ ɾ ʃ ʒ ʔ θ
+    """
+)
 IDS = {phoneme: i + 1 for i, phoneme in enumerate(PHONEMES)}  # 0 is CTC's blank
 MARKS = "ˈˌ"  # stress says little that CTC could use
 
@@ -23,7 +32,9 @@ def library() -> ctypes.CDLL:
     try:
         lib = ctypes.CDLL("libespeak-ng.so.1")
     except OSError as e:
-        raise SystemExit(f"espeak-ng's library is missing ({e}): apt-get install espeak-ng, or train with --phoneme-weight 0.") from e
+        raise SystemExit(
+            f"espeak-ng's library is missing ({e}): apt-get install espeak-ng, or train with --phoneme-weight 0."
+        ) from e
     lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
     if lib.espeak_Initialize(2, 0, None, 0) < 0:  # 2: nothing is played
         raise SystemExit("espeak-ng does not find its voices: apt-get install --reinstall espeak-ng-data.")

@@ -21,95 +21,26 @@ import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+import neural
 import numpy as np
 import soundfile
-import neural
+from lists import words
 from tutor import is_test, load_concepts, load_material, load_passages, make_turns, number, plain
+from utterances import ASK_ONE, ASK_TWO, NUMBERS, SMALL_TALK, TERMS, THINGS
 
 from hubert_llama.audio import SAMPLING_RATE, load_audio
+from hubert_llama.measure.noise import add_noise
 
 WORDNET = Path("/usr/share/wordnet")
 
 # Sentences
 
-TERMS = {
-    "mathematics": """number, whole number, natural number, integer, fraction, decimal, percentage, ratio, proportion, prime number, square root, cube root, exponent, power of ten, equation, inequality, variable,
-        constant, coefficient, term, expression, formula, function, slope, intercept, derivative, integral, limit, infinity, matrix, determinant, vector, scalar, triangle, right triangle, circle, rectangle, square,
-        polygon, hexagon, cube, sphere, cylinder, cone, pyramid, angle, right angle, parallel line, perpendicular line, area, volume, perimeter, circumference, diameter, radius, symmetry, the pythagorean theorem,
-        probability, chance, mean, median, mode, average, range, standard deviation, variance, statistics, algebra, geometry, calculus, trigonometry, sine, cosine, tangent, logarithm, polynomial,
-        quadratic equation, linear equation, sequence, series, proof, theorem, axiom, set, subset, union, intersection, factor, multiple, greatest common divisor, remainder, division, multiplication,
-        subtraction, addition, permutation, combination, factorial, complex number, imaginary number, negative number, absolute value, coordinate, graph, axis, parabola, long division, rounding, estimation""",
-    "physics": """gravity, force, mass, weight, velocity, speed, acceleration, momentum, inertia, friction, energy, kinetic energy, potential energy, heat, temperature, work, power, pressure, density, buoyancy,
-        electricity, electric current, voltage, resistance, circuit, battery, charge, conductor, insulator, semiconductor, magnet, magnetic field, electromagnet, wave, frequency, wavelength, amplitude,
-        sound, echo, light, reflection, refraction, lens, mirror, prism, colour, spectrum, conduction, convection, radiation, thermodynamics, entropy, the speed of light, relativity, quantum mechanics,
-        nuclear energy, nuclear fusion, nuclear fission, radioactivity, half life, newton's first law, newton's second law, newton's third law, lever, pulley, inclined plane, torque, gear, spring,
-        pendulum, vacuum, laser, photon, particle, conservation of energy, free fall, air resistance, centripetal force, static electricity, efficiency, engine, transformer, generator""",
-    "chemistry": """atom, molecule, electron, proton, neutron, nucleus, ion, isotope, element, compound, mixture, acid, base, salt, alkali, chemical reaction, oxidation, reduction, combustion, rust, catalyst,
-        the periodic table, covalent bond, ionic bond, metallic bond, hydrogen bond, solution, solvent, solute, concentration, distillation, filtration, evaporation, condensation, crystal, gas, liquid, solid,
-        plasma, melting point, boiling point, freezing, oxygen, hydrogen, nitrogen, carbon, carbon dioxide, helium, sodium, chlorine, calcium, iron, copper, gold, silver, mercury, lead, zinc, aluminium, sulphur,
-        phosphorus, methane, ammonia, ethanol, sugar, polymer, plastic, alloy, electrolysis, noble gas, metal, atomic number, valence electron, organic chemistry, fermentation, soap, chemical formula, mole""",
-    "biology": """photosynthesis, respiration, chlorophyll, evolution, natural selection, adaptation, mutation, gene, chromosome, dna, heredity, cell, cell wall, cell membrane, nucleus, mitochondria, tissue,
-        organ, organism, species, osmosis, diffusion, mitosis, meiosis, enzyme, protein, carbohydrate, fat, vitamin, mineral, hormone, insulin, bacteria, virus, fungus, parasite, immune system, antibody, vaccine,
-        antibiotic, disease, infection, ecosystem, habitat, food chain, food web, predator, prey, producer, consumer, decomposer, biodiversity, extinction, heart, lung, liver, kidney, stomach, brain, neuron,
-        nervous system, digestion, blood, red blood cell, artery, vein, oxygen, muscle, bone, skeleton, skin, eye, ear, reflex, plant, root, stem, leaf, flower, seed, pollen, pollination, germination, animal, mammal,
-        reptile, amphibian, insect, bird, fish, vertebrate, invertebrate, hibernation, migration, camouflage, metabolism, homeostasis, symbiosis, embryo, egg, reproduction, stem cell, clone, fossil record""",
-    "earth and space": """earthquake, volcano, plate tectonics, continent, continental drift, erosion, weathering, rock, the rock cycle, igneous rock, sedimentary rock, metamorphic rock, mineral, fossil, soil,
-        magma, lava, mountain, valley, river, delta, glacier, desert, rainforest, ocean, tide, ocean current, weather, climate, climate change, atmosphere, ozone layer, the greenhouse effect, global warming,
-        the water cycle, precipitation, humidity, cloud, thunder, lightning, hurricane, tornado, season, equator, latitude, longitude, time zone, the moon, the sun, planet, star, galaxy, the milky way,
-        the solar system, comet, asteroid, meteor, orbit, eclipse, black hole, supernova, the big bang, light year, telescope, satellite, space station, rocket, mars, venus, jupiter, saturn, renewable energy,
-        solar panel, wind turbine, fossil fuel, coal, oil, natural gas, recycling, pollution, acid rain, drought, flood, earth's core, earth's crust, mantle, gravity on the moon""",
-    "computing": """algorithm, program, programming language, variable, loop, condition, function, recursion, array, list, stack, queue, tree, graph, hash table, linked list, string, integer, boolean, database,
-        table, query, network, internet, web page, browser, server, client, protocol, binary number, bit, byte, compiler, interpreter, operating system, file, folder, memory, processor, keyboard, hardware,
-        software, bug, debugging, testing, encryption, password, firewall, computer virus, machine learning, artificial intelligence, neural network, training data, language model, speech recognition,
-        data structure, sorting, bubble sort, binary search, big o notation, object, class, inheritance, interface, pixel, image, cloud computing, robot, sensor, open source, version control, logic gate""",
-    "history": """democracy, monarchy, republic, constitution, parliament, election, revolution, the french revolution, the american revolution, the industrial revolution, the roman empire, the british empire,
-        the ottoman empire, the renaissance, the reformation, the enlightenment, world war one, world war two, the cold war, the berlin wall, slavery, colonialism, feudalism, the middle ages, the black death,
-        the crusades, ancient egypt, ancient greece, ancient rome, mesopotamia, pharaoh, pyramid, emperor, knight, castle, treaty, citizenship, civil war, civil rights, human rights, suffrage, nationalism,
-        communism, socialism, capitalism, fascism, dictatorship, propaganda, the silk road, the printing press, the steam engine, julius caesar, napoleon, primary source, timeline, archaeology, bronze age,
-        iron age, stone age, independence, the united nations, immigration, trade route, viking, samurai, dynasty, philosophy""",
-    "economics": """inflation, deflation, supply and demand, market, market economy, price, tax, income tax, trade, import, export, tariff, money, currency, exchange rate, bank, central bank, interest, interest rate,
-        compound interest, loan, debt, saving, investment, stock, stock market, bond, profit, loss, revenue, cost, budget, deficit, unemployment, recession, economic growth, gross domestic product, scarcity,
-        opportunity cost, monopoly, competition, consumer, producer, goods and services, labour, wage, minimum wage, productivity, incentive, public good, subsidy, globalization, insurance, risk, poverty""",
-    "language": """noun, proper noun, pronoun, verb, irregular verb, auxiliary verb, adjective, adverb, preposition, conjunction, article, interjection, subject, object, predicate, clause, phrase, sentence, paragraph,
-        essay, thesis statement, introduction, conclusion, metaphor, simile, irony, sarcasm, alliteration, rhyme, rhythm, syllable, vowel, consonant, synonym, antonym, homophone, prefix, suffix, grammar, spelling,
-        punctuation, comma, semicolon, colon, apostrophe, quotation mark, question mark, capital letter, poem, sonnet, novel, short story, narrator, point of view, theme, plot, setting, character, dialogue,
-        conflict, past tense, present tense, future tense, present perfect, passive voice, active voice, plural, comparative, superlative, idiom, proverb, accent, dialect, translation, vocabulary, pronunciation,
-        biography, fable, myth, legend, play, shakespeare, tone, mood, imagery, symbolism, personification""",
-    "study skills": """spaced repetition, active recall, note taking, mind map, flash card, revision, summary, study plan, timetable, deadline, concentration, motivation, memory, mnemonic, reading strategy,
-        skimming, scanning, proofreading, quotation, citation, plagiarism, bibliography, group work, presentation, exam, multiple choice, homework, critical thinking, argument, evidence, hypothesis, experiment,
-        control group, observation, scientific method, measurement, unit of measurement, data, diagram, bar chart, pie chart, feedback, goal setting, time management, learning by doing, self test""",
-}
-ASK_ONE = """what is {}; what is {}; what is {}; what's {}; what are {}; explain {}; explain {} to me; can you explain {}; could you explain {} please; please explain {} again; please explain {}; what does {} mean;
-    what do you mean by {}; how does {} work; how do we use {}; how do i calculate {}; how is {} measured; why is {} important; why do we need {}; why do we study {}; why does {} matter; where do we find {};
-    when do we use {}; who discovered {}; who invented {}; tell me about {}; tell me more about {}; tell me something about {}; give me an example of {}; can you give me an example of {}; can you give me a simple example of {};
-    i don't understand {}; i do not understand {}; i still don't get {}; i'm confused about {}; i have a question about {}; could you help me with {}; can you help me understand {}; i need help with {};
-    do you know what {} is; is {} hard to learn; how do i remember {}; what should i know about {}; what are the parts of {}; what causes {}; what happens without {}; define {}; describe {};
-    let's talk about {}; let's practise {}; quiz me on {}; ask me a question about {}; i forgot what {} means; what is the definition of {}; what is the meaning of {}; what is an example of {};
-    is there a formula for {}; what do people get wrong about {}; how would you explain {} to a child; my teacher asked me about {}; we learned about {} today; i think {} is interesting;
-    i have a test on {} tomorrow; the next chapter is about {}; what is the history of {}; how big is {}; how many kinds of {} are there; what is {} used for; where does {} come from;
-    in one sentence what is {}; so {} is what exactly; what is a {}; what is the {}; show me how {} works; can we go over {} once more""".replace("\n", " ").split(";")
-ASK_TWO = """what's the difference between {} and {}; what is the difference between {} and {}; how are {} and {} different; compare {} and {}; how is {} related to {}; is {} the same as {};
-    what do {} and {} have in common; does {} cause {}; how does {} affect {}; i mixed up {} and {}; should i learn {} before {}; is {} part of {}; what comes first {} or {}; explain {} and {}""".replace("\n", " ").split(";")
-SMALL_TALK = """hello; hi there; good morning; good afternoon; thank you; thank you very much; thanks that helps; thanks a lot; can you help me; i need help; who are you; what can you do; what is your name; how are you;
-    how are you today; i am not sure; i don't know; i am confused; could you repeat that; could you say that again; please speak slowly; yes please; no thank you; yes; no; okay; that was too fast; what did you say;
-    can you say that in other words; i did not hear you; let's start the lesson; let's begin; let's go on; next question please; i want to practise; i am ready; wait a moment; stop; goodbye; see you later;
-    see you tomorrow; that is all for today; that makes sense; i understand now; i see; that is right; that is wrong; is that correct; is my answer right; why not; what happens next; how do you know that; tell me more;
-    give me a hint; give me another example; make it shorter; make it simpler; explain it again; start again; what should i do next; i finished my homework; when is the exam; which page is it on;
-    can you read that to me; how do you spell that; how do you say that in english; what was the question; i have one more question; are you sure; good idea; never mind; excuse me; i am sorry""".replace("\n", " ").split(";")
-THINGS = "apples books pages pencils minutes hours days weeks students teachers cells atoms planets words letters steps points questions answers coins metres miles grams litres degrees people cars trees houses chairs cats dogs".split()
-NUMBERS = """what is {a} plus {b}; what is {a} minus {b}; what is {a} times {b}; what is {a} divided by {b}; how much is {a} plus {b}; how much is {a} times {b}; what's {a} plus {b}; {a} plus {b} is {c};
-    {a} times {b} is {c}; is {a} bigger than {b}; what is {a} percent of {b}; the answer is {a}; i got {a}; my answer is {a}; is it {a} or {b}; count from {a} to {b}; turn to page {a}; it was in the year {year};
-    in the year {year}; what happened in {year}; what is half of {a}; what is the square root of {a}; what is {a} squared; {a} comes after {b}; i am {a} years old; exercise number {a}; question {a} please;
-    there are {a} {things}; i have {a} {things}; how many {things} are in {a} {things}; she bought {a} {things} and {b} {things}; we need {a} more {things}; is {a} a prime number; round {a} to the nearest ten;
-    what is {a} over {b}; write {a} as a fraction""".replace("\n", " ").split(";")
-
 
 def terms() -> list[str]:
-    """Every academic term: this file's and the curriculum's concepts."""
-    own = [" ".join(term.split()) for words in TERMS.values() for term in words.split(",")]
+    """Every academic term: the lists' and the curriculum's concepts."""
+    own = [term for of_subject in TERMS.values() for term in of_subject]
     return sorted({*own, *(plain(c["concept"]) for c in load_concepts())})
 
 
@@ -117,7 +48,8 @@ def curriculum_sentences() -> list[str]:
     """The curriculum's sentences and its passages' questions, answers and sentences, of 2 to 16 words."""
     sentences = [c[key] for c in load_concepts() for key in ("definition", "detail", "example", "misconception")]
     for passage in load_passages():
-        sentences += [x for f in passage["facts"] for x in (*f["questions"], f["answer"])] + re.split(r"(?<=[.!?]) ", passage["passage"])
+        sentences += [x for f in passage["facts"] for x in (*f["questions"], f["answer"])]
+        sentences += re.split(r"(?<=[.!?]) ", passage["passage"])
     return sorted({s for s in map(plain, sentences) if 2 <= len(s.split()) <= 16})
 
 
@@ -136,17 +68,20 @@ def glosses(folder: Path = WORDNET) -> list[str]:
 
 def prose(path: Path) -> list[str]:
     """A plain text's sentences of 2 to 40 words without figures, cut also at colons, brackets and quotation marks."""
-    text = path.read_text(encoding="utf-8", errors="replace").translate({ord("_"): None, ord("’"): "'", ord("‘"): "'"}).replace("--", "; ")
+    text = path.read_text(encoding="utf-8", errors="replace").replace("--", "; ")
+    text = text.translate({ord("_"): None, ord("’"): "'", ord("‘"): "'"})
     text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))  # é: e
     pieces = re.split(r'[.!?;:"()“”]+\s|\n\s*\n', text)
-    return [sentence for piece in pieces if not re.search(r"\d", piece) and 2 <= len((sentence := plain(piece)).split()) <= 40]
+    sentences = [plain(piece) for piece in pieces if not re.search(r"\d", piece)]
+    return [sentence for sentence in sentences if 2 <= len(sentence.split()) <= 40]
 
 
 def number_sentence(rng: random.Random) -> str:
     """A question or statement with numbers in words."""
     a, b = rng.randrange(rng.choice([13, 100, 1000])), rng.randrange(1, rng.choice([13, 100]))
     year = number(rng.randrange(10, 21)) + " " + number(rng.randrange(10, 100))
-    sentence = rng.choice(NUMBERS).format(a=number(a), b=number(b), c=number(rng.choice([a + b, rng.randrange(200)])), year=year, things="{}")
+    pattern, c = rng.choice(NUMBERS), rng.choice([a + b, rng.randrange(200)])
+    sentence = pattern.format(a=number(a), b=number(b), c=number(c), year=year, things="{}")
     return plain(sentence.format(*[rng.choice(THINGS) for _ in range(sentence.count("{}"))]))
 
 
@@ -158,7 +93,8 @@ class Sentences:
     curriculum: list[str]
     glosses: list[str]
     rare: list[str]  # words of glosses, so that questions are not only about the terms
-    turns: list[str]  # what students say in Llama-mini's lessons: sums, questions about invented things and about what nobody knows
+    # what students say in Llama-mini's lessons: sums, questions about invented things and about what nobody knows
+    turns: list[str]
 
     def question(self, rng: random.Random) -> str:
         """A student's question or statement."""
@@ -173,10 +109,10 @@ class Sentences:
             return rng.choice(self.turns)
         return self.ask(rng, self.terms if rng.random() < 0.8 else self.rare)
 
-    def ask(self, rng: random.Random, words: list[str]) -> str:
-        """A student's question about some of the words."""
+    def ask(self, rng: random.Random, things: list[str]) -> str:
+        """A student's question about some of the things."""
         pattern = rng.choice(ASK_ONE if rng.random() < 0.75 else ASK_TWO)
-        return plain(pattern.format(*[rng.choice(words) for _ in range(pattern.count("{}"))]))
+        return plain(pattern.format(*[rng.choice(things) for _ in range(pattern.count("{}"))]))
 
     def of_curriculum(self, rng: random.Random) -> str:
         """A sentence of the curriculum, or a question about one of its terms."""
@@ -190,16 +126,26 @@ class Sentences:
 def load_sentences() -> Sentences:
     """Everything sentences are drawn from."""
     broad = glosses()
-    turns = [plain(t.transcript) for t in make_turns(20_000, 3, load_material(sentences=broad)) if t.kind not in ("dictation", "check")]
-    return Sentences(terms(), curriculum_sentences(), broad, [w for g in broad for w in g.split() if len(w) > 4] or terms(), turns)
+    turns = make_turns(20_000, 3, load_material(sentences=broad))
+    return Sentences(
+        terms=terms(),
+        curriculum=curriculum_sentences(),
+        glosses=broad,
+        rare=[w for g in broad for w in g.split() if len(w) > 4] or terms(),
+        turns=[plain(t.transcript) for t in turns if t.kind not in ("dictation", "check")],
+    )
 
 
 def draw(sentences: Sentences, n: int, seed: int | str, kind: str, test: bool) -> list[str]:
-    """`n` sentences of the test or the training side; `kind` is "curriculum", "question", "gloss" or "mixed". Test sentences differ."""
+    """`n` sentences of the training side, or of the test side, where no two are the same.
+
+    `kind` is "curriculum", "question", "gloss" or "mixed".
+    """
+    makers = {"curriculum": sentences.of_curriculum, "question": sentences.question, "gloss": sentences.gloss}
     rng, drawn = random.Random(f"{seed}-{kind}-{test}"), []
     while len(drawn) < n:
         of = kind if kind != "mixed" else "question" if rng.random() < 0.82 else "gloss"
-        sentence = {"curriculum": sentences.of_curriculum, "question": sentences.question, "gloss": sentences.gloss}[of](rng)
+        sentence = makers[of](rng)
         if is_test(sentence) == test and not (test and sentence in drawn):
             drawn.append(sentence)
     return drawn
@@ -207,15 +153,29 @@ def draw(sentences: Sentences, n: int, seed: int | str, kind: str, test: bool) -
 
 # Voices
 
-ACCENTS = ["en-us", "en-us", "en-us", "en-gb", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-gb-x-gbclan", "en-us-nyc"]
-VARIANTS = ["", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m8", "+f1", "+f2", "+f3", "+f4", "+Annie", "+Andy", "+Lee", "+Mario", "+Michael", "+linda", "+steph", "+Alex", "+Denis", "+belinda", "+Gene", "+rob", "+anika", "+victor",
-            "+klatt2", "+klatt3", "+klatt5", "+klatt6", "+adam", "+antonio", "+benjamin", "+caleb", "+ed", "+edward", "+grandma", "+iven", "+john", "+max", "+paul", "+quincy", "+robert", "+shelby", "+steph2", "+travis", "+zac"]
+ACCENTS = words("en-us en-us en-us en-gb en-gb en-gb-x-rp en-gb-scotland en-029 en-gb-x-gbclan en-us-nyc")
+VARIANTS = [
+    "",
+    *words(
+        """
+        +m1 +m2 +m3 +m4 +m5 +m6 +m8 +f1 +f2 +f3 +f4 +Annie +Andy +Lee +Mario +Michael +linda +steph +Alex +Denis
+        +belinda +Gene +rob +anika +victor +klatt2 +klatt3 +klatt5 +klatt6 +adam +antonio +benjamin +caleb +ed +edward
+        +grandma +iven +john +max +paul +quincy +robert +shelby +steph2 +travis +zac
+        """
+    ),
+]
 FLITE = ["kal16", "awb", "awb", "rms", "rms"]  # awb and rms are made of people's recordings
 FESTIVAL = ["ked_diphone", "kal_diphone"]
 PICO = ["en-US", "en-US", "en-GB"]  # women
-RAISED = {"flite": (1.05, 1.32), "festival": (1.05, 1.32), "hibari": (0.8, 1.15), "piper": (0.87, 1.32)}  # how far their voices are moved up or down
+# how far their voices are moved up or down
+RAISED = {"flite": (1.05, 1.32), "festival": (1.05, 1.32), "hibari": (0.8, 1.15), "piper": (0.87, 1.32)}
 # never trained on, only measured on
-HELD_OUT_ESPEAK = [accent + variant for accent in ("en-us", "en-gb") for variant in ("+f5", "+m7", "+klatt", "+klatt4")] + ["en-gb-x-gbcwmd", "en-gb-x-gbcwmd+f5", "en-gb-x-gbcwmd+m3"]
+HELD_OUT_ESPEAK = words(
+    """
+    en-us+f5 en-us+m7 en-us+klatt en-us+klatt4 en-gb+f5 en-gb+m7 en-gb+klatt en-gb+klatt4
+    en-gb-x-gbcwmd en-gb-x-gbcwmd+f5 en-gb-x-gbcwmd+m3
+    """
+)
 HELD_OUT_FESTIVAL = ["cmu_us_slt_arctic_hts"]  # nor flite's slt: the same speaker
 
 
@@ -227,20 +187,23 @@ class Job:
     voice: str
     sentences: tuple[str, ...]
     seed: int
-    raised: float = 1.0  # spoken so many times slower and read so many times faster: a shorter throat and a higher pitch at the same pace
+    # spoken so many times slower and read so many times faster: a shorter throat and a higher pitch at the same pace
+    raised: float = 1.0
 
 
 def training_voice(rng: random.Random) -> tuple[str, str]:
     """An engine and one of its voices: 52 % espeak-ng, 20 % pico, 20 % flite, 8 % festival."""
-    engine, voices = rng.choices([("espeak", VARIANTS), ("pico", PICO), ("flite", FLITE), ("festival", FESTIVAL)], [52, 20, 20, 8])[0]
+    engines = [("espeak", VARIANTS), ("pico", PICO), ("flite", FLITE), ("festival", FESTIVAL)]
+    engine, voices = rng.choices(engines, [52, 20, 20, 8])[0]
     voice = rng.choice(voices)
     return engine, rng.choice(ACCENTS) + voice if engine == "espeak" else voice
 
 
 def training_jobs(sentences: list[str], seed: int, only: str = "", batch: int = 20) -> list[Job]:
-    """Each batch of sentences in a training voice, or a neural one of the engine `only`; two thirds of flite's and festival's, all men, are raised.
+    """Each batch of sentences in a training voice, or a neural one of the engine `only`.
 
-    So are those of hibari's and piper's one voice, up or down.
+    Two thirds of flite's and festival's voices, all men's, are raised. hibari's and piper's one voice is raised or
+    lowered as often.
     """
     rng, jobs = random.Random(seed), []
     for i in range(0, len(sentences), batch):
@@ -254,31 +217,47 @@ def training_jobs(sentences: list[str], seed: int, only: str = "", batch: int = 
 
 def speak_espeak(voice: str, sentence: str, path: Path, rng: random.Random) -> None:
     """One sentence by espeak-ng, at a random speed (words a minute) and pitch."""
-    subprocess.run(["espeak-ng", "-v", voice, "-s", str(rng.randint(125, 190)), "-p", str(rng.randint(25, 75)), "-w", str(path), sentence], check=True, capture_output=True, timeout=60)
+    speed, pitch = str(rng.randint(125, 190)), str(rng.randint(25, 75))
+    command = ["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "-w", str(path), sentence]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 def speak_flite(voice: str, sentence: str, path: Path, rng: random.Random, slower: float) -> None:
     """One sentence by flite, at a random speed, and kal16's at a random pitch (Hz)."""
-    settings = [f"duration_stretch={rng.uniform(0.85, 1.2) * slower:.2f}"] + [f"int_f0_target_mean={rng.uniform(90, 170):.0f}"] * (voice == "kal16")
+    settings = [f"duration_stretch={rng.uniform(0.85, 1.2) * slower:.2f}"]
+    pitch = rng.uniform(90, 170)
+    if voice == "kal16":
+        settings.append(f"int_f0_target_mean={pitch:.0f}")
     flags = [x for setting in settings for x in ("--setf", setting)]
-    subprocess.run(["flite", "-voice", voice, *flags, "-t", sentence, "-o", str(path)], check=True, capture_output=True, timeout=60)
+    command = ["flite", "-voice", voice, *flags, "-t", sentence, "-o", str(path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 def speak_pico(voice: str, sentence: str, path: Path, rng: random.Random) -> None:
     """One sentence by SVOX Pico (the package ttspico), at a random speed and pitch (percent)."""
     import ttspico  # only here: it is built from source
 
+    speed, pitch = rng.randint(80, 130), rng.randint(75, 120)
     engine = ttspico.TtsEngine(voice)
-    pcm = engine.speak(f'<speed level="{rng.randint(80, 130)}"><pitch level="{rng.randint(75, 120)}">{sentence}</pitch></speed>')  # 16 bits, 16 kHz
+    # 16 bits, 16 kHz
+    pcm = engine.speak(f'<speed level="{speed}"><pitch level="{pitch}">{sentence}</pitch></speed>')
     soundfile.write(path, np.frombuffer(pcm, np.int16), SAMPLING_RATE)
 
 
-def speak_festival(voice: str, sentences: tuple[str, ...], paths: list[Path], rng: random.Random, slower: float) -> None:
-    """Many sentences by one run of festival, which is slow to start; diphones, when slowed down, at a random pitch (Hz)."""
+def speak_festival(
+    voice: str, sentences: tuple[str, ...], paths: list[Path], rng: random.Random, slower: float
+) -> None:
+    """Many sentences by one run of festival, which is slow to start.
+
+    Diphones, when slowed down, are spoken at a random pitch (Hz).
+    """
     lines = [f"(voice_{voice})"]
     for sentence, path in zip(sentences, paths, strict=True):
         if slower > 1:
-            lines.append(f"(set! int_lr_params '((target_f0_mean {rng.uniform(95, 165):.0f}) (target_f0_std 16) (model_f0_mean 170) (model_f0_std 34)))")
+            lines.append(
+                f"(set! int_lr_params '((target_f0_mean {rng.uniform(95, 165):.0f}) (target_f0_std 16) "
+                "(model_f0_mean 170) (model_f0_std 34)))"
+            )
         lines.append(f"(Parameter.set 'Duration_Stretch {rng.uniform(0.85, 1.15) * slower:.2f})")
         lines.append(f'(utt.save.wave (utt.synth (Utterance Text "{sentence}")) "{path}" \'riff)')
     script = paths[0].with_suffix(".scm")
@@ -291,18 +270,29 @@ def speak(job: Job) -> list[tuple[np.ndarray, str, str]]:
     rng = random.Random(job.seed)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{i}.wav" for i in range(len(job.sentences))]
-        if job.engine in neural.VOICES:
-            say = {"hibari": neural.speak_hibari, "piper": neural.speak_piper, "kokoro": neural.speak_kokoro}[job.engine]
-            for sentence, path in zip(job.sentences, paths, strict=True):
-                soundfile.write(path, say(job.voice, sentence, rng, job.raised), SAMPLING_RATE)
-        elif job.engine == "festival":
+        if job.engine == "festival":
             speak_festival(job.voice, job.sentences, paths, rng, job.raised)
         else:
-            say = {"espeak": speak_espeak, "flite": partial(speak_flite, slower=job.raised), "pico": speak_pico}[job.engine]
             for sentence, path in zip(job.sentences, paths, strict=True):
-                say(job.voice, sentence, path, rng)
-        clips = [(trim(change_speed(load_audio(path), job.raised)), text) for path, text in zip(paths, job.sentences, strict=True)]
-    return [(to_int16(waveform), text, f"{job.engine} {job.voice}") for waveform, text in clips if len(waveform) > SAMPLING_RATE // 5]
+                speak_one(job, sentence, path, rng)
+        waveforms = [trim(change_speed(load_audio(path), job.raised)) for path in paths]
+    return [
+        (to_int16(waveform), text, f"{job.engine} {job.voice}")
+        for waveform, text in zip(waveforms, job.sentences, strict=True)
+        if len(waveform) > SAMPLING_RATE // 5
+    ]
+
+
+def speak_one(job: Job, sentence: str, path: Path, rng: random.Random) -> None:
+    """Write one sentence of a job of any engine but festival."""
+    if job.engine == "espeak":
+        speak_espeak(job.voice, sentence, path, rng)
+    elif job.engine == "flite":
+        speak_flite(job.voice, sentence, path, rng, job.raised)
+    elif job.engine == "pico":
+        speak_pico(job.voice, sentence, path, rng)
+    else:
+        soundfile.write(path, neural.speak(job.engine, job.voice, sentence, rng, job.raised), SAMPLING_RATE)
 
 
 def trim(waveform: np.ndarray, keep: float = 0.1) -> np.ndarray:
@@ -327,7 +317,8 @@ class Clip:
     samples: np.ndarray  # int16 (n,), a view into the part's file
     text: str
     voice: str
-    taught: np.ndarray | None = None  # float16 (frames, 288), the states that training/teacher.py has written, a view into its file
+    # float16 (frames, 288), the states that training/teacher.py has written, a view into its file
+    taught: np.ndarray | None = None
 
     @property
     def seconds(self) -> float:
@@ -453,23 +444,15 @@ def telephone(x: np.ndarray) -> np.ndarray:
     return (np.sign(squeezed) * (256 ** np.abs(squeezed) - 1) / 255 * peak).astype(np.float32)
 
 
-def add_noise(x: np.ndarray, rng: np.random.Generator, snr: float) -> np.ndarray:
-    """The waveform with white or low noise, `snr` dB below it."""
-    noise = rng.standard_normal(len(x)).astype(np.float32)
-    if rng.random() < 0.5:
-        noise = np.cumsum(noise)
-        noise -= np.convolve(noise, np.full(400, 1 / 400, np.float32), "same")  # no drift
-    return x + noise * (x.std() / (noise.std() + 1e-6) * 10 ** (-snr / 20)).astype(np.float32)
-
-
 # Other throats
 
 
 def vocoded(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A clip as a statistical synthesiser with a woman's voice would say it: int16 (n,) at 16 kHz -> int16 (m,).
 
-    Taken apart and put together by the vocoder WORLD (Morise and others, 2016): a higher and smoother melody, a shorter throat, and spectra as few
-    cepstral coefficients keep them, smoothed over time, as models of mean spectra are (Zen, Tokuda and Black 2009).
+    The vocoder WORLD (Morise and others, 2016) takes it apart and puts it together: with a higher and smoother melody,
+    a shorter throat, and spectra as few cepstral coefficients keep them, smoothed over time, as models of mean spectra
+    are (Zen, Tokuda and Black 2009).
     """
     import pyworld  # only here: it is built from source
     from scipy.fft import dct, idct
@@ -478,12 +461,15 @@ def vocoded(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     x = samples.astype(np.float64) / 32768
     f0, times = pyworld.dio(x, SAMPLING_RATE)
     f0 = pyworld.stonemask(x, f0, times, SAMPLING_RATE)
-    spectra, noise = pyworld.cheaptrick(x, f0, times, SAMPLING_RATE), pyworld.d4c(x, f0, times, SAMPLING_RATE)  # (frames, 513)
+    spectra = pyworld.cheaptrick(x, f0, times, SAMPLING_RATE)  # (frames, 513)
+    noise = pyworld.d4c(x, f0, times, SAMPLING_RATE)  # (frames, 513)
     voiced = f0 > 0
     if not voiced.any():
         return samples
     middle, melody = np.log(f0[voiced]).mean(), np.log(np.where(voiced, f0, 1.0))
-    f0 = np.where(voiced, np.exp(np.log(rng.uniform(150, 230)) + rng.uniform(0.5, 1.1) * uniform_filter1d(np.where(voiced, melody - middle, 0.0), 7)), 0.0)
+    mean = np.log(rng.uniform(150, 230))
+    smooth = rng.uniform(0.5, 1.1) * uniform_filter1d(np.where(voiced, melody - middle, 0.0), 7)
+    f0 = np.where(voiced, np.exp(mean + smooth), 0.0)
     bins = np.arange(spectra.shape[1])
     mel = np.geomspace(700, 700 + 8000, 200) - 700  # Hz
     logs = np.log(spectra + 1e-12)
@@ -498,7 +484,8 @@ def vocoded(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def vocode(folder: Path, clips: int, seed: int) -> Iterator[tuple[np.ndarray, str, str]]:
     """So many of the folder's synthetic training clips that are no espeak-ng's, vocoded."""
-    given = [c for name in parts(folder, "train-synthetic") for c in read_part(folder, name) if not c.voice.startswith("espeak")]
+    clips_of_all = [c for name in parts(folder, "train-synthetic") for c in read_part(folder, name)]
+    given = [c for c in clips_of_all if not c.voice.startswith("espeak")]
     rng = np.random.default_rng(seed)
     for clip in random.Random(seed).sample(given, min(clips, len(given))):
         yield vocoded(np.asarray(clip.samples), rng), clip.text, f"world {clip.voice}"
@@ -522,7 +509,9 @@ def test_jobs(name: str, sentences: Sentences, seed: int) -> list[Job]:
     """The unseen sentences of a test, dealt out to its voices."""
     voices, kind, n = TESTS[name]
     drawn = draw(sentences, n, f"{seed}-{name}", kind, test=True)
-    return [Job(engine, voice, tuple(drawn[i :: len(voices)]), seed * 10**6 + i) for i, (engine, voice) in enumerate(voices)]
+    return [
+        Job(engine, voice, tuple(drawn[i :: len(voices)]), seed * 10**6 + i) for i, (engine, voice) in enumerate(voices)
+    ]
 
 
 def synthesise(jobs: list[Job], processes: int) -> Iterator[tuple[np.ndarray, str, str]]:
@@ -546,25 +535,60 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-dir", type=Path, required=True, help="folder for the audio; never commit it")
-    synthetic = parser.add_argument_group("synthetic speech")
-    synthetic.add_argument("--utterances", type=int, default=24_000, help="sentences to speak for training; 24,000 are about 15 hours; 0 for none")
-    synthetic.add_argument("--part", default="synthetic", help="name of the training part: train-NAME; it begins with synthetic")
-    synthetic.add_argument("--only", choices=[*neural.VOICES], default="", help="speak them by this neural synthesiser (training/neural.py says what it needs); by default by espeak-ng, Pico, flite and festival")
-    synthetic.add_argument("--prose", type=Path, nargs="+", default=[], metavar="FILE", help="speak sentences of at most 16 words of these plain texts, none of the students'")
-    synthetic.add_argument("--seed", type=int, default=1, help="another seed gives other sentences and voices")
-    synthetic.add_argument("--processes", type=int, default=2, help="synthesisers running at a time")
+    add_synthetic(parser)
     real = parser.add_argument_group("real speech")
     real.add_argument("--speech-manifest", type=Path, help="manifest.jsonl of recordings with splits train and dev")
     other = parser.add_argument_group("other throats")
-    other.add_argument("--vocode", type=int, default=0, metavar="N", help="also write N of the synthetic training clips again, as a statistical synthesiser with a woman's voice would say them (needs pyworld)")
+    other.add_argument(
+        "--vocode",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also write N of the synthetic training clips again, "
+        "as a statistical synthesiser with a woman's voice would say them (needs pyworld)",
+    )
     return parser.parse_args()
+
+
+def add_synthetic(parser: argparse.ArgumentParser) -> None:
+    """The options of synthetic speech."""
+    synthetic = parser.add_argument_group("synthetic speech")
+    synthetic.add_argument(
+        "--utterances",
+        type=int,
+        default=24_000,
+        help="sentences to speak for training; 24,000 are about 15 hours; 0 for none",
+    )
+    synthetic.add_argument(
+        "--part", default="synthetic", help="name of the training part: train-NAME; it begins with synthetic"
+    )
+    synthetic.add_argument(
+        "--only",
+        choices=[*neural.VOICES],
+        default="",
+        help="speak them by this neural synthesiser (training/neural.py says what it needs); "
+        "by default by espeak-ng, Pico, flite and festival",
+    )
+    synthetic.add_argument(
+        "--prose",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="speak sentences of at most 16 words of these plain texts, none of the students'",
+    )
+    synthetic.add_argument("--seed", type=int, default=1, help="another seed gives other sentences and voices")
+    synthetic.add_argument("--processes", type=int, default=2, help="synthesisers running at a time")
 
 
 def main() -> None:
     """Write the training and test parts into the work folder."""
     args = parse_args()
     if not args.part.startswith("synthetic"):
-        raise SystemExit(f"--part {args.part}: a part of synthetic speech has a name that begins with synthetic, since all others are taken for recordings of people.")
+        raise SystemExit(
+            f"--part {args.part}: a part of synthetic speech has a name that begins with synthetic, "
+            "since all others are taken for recordings of people."
+        )
     args.work_dir.mkdir(parents=True, exist_ok=True)
     sentences = load_sentences()
     for name in TESTS:
@@ -576,7 +600,8 @@ def main() -> None:
             write_part(args.work_dir, f"dev-{corpus}", recordings(args.speech_manifest, "dev", corpus))
         write_part(args.work_dir, "train-real", recordings(args.speech_manifest, "train"))
     if args.utterances:
-        jobs = training_jobs(training_sentences(sentences, args.utterances, args.seed, args.prose), args.seed, args.only)
+        drawn = training_sentences(sentences, args.utterances, args.seed, args.prose)
+        jobs = training_jobs(drawn, args.seed, args.only)
         write_part(args.work_dir, f"train-{args.part}", synthesise(jobs, args.processes))
     if args.vocode:
         write_part(args.work_dir, "train-vocoded", vocode(args.work_dir, args.vocode, args.seed))

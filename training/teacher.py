@@ -1,4 +1,6 @@
-"""What a teacher makes of speech, for HuBERT-mini to learn from: transcripts of recordings that have none, and the states of its encoder.
+"""What a teacher makes of speech, for HuBERT-mini to learn from.
+
+It writes transcripts of recordings that have none, and the states of its encoder.
 
     pip install moonshine-voice==0.0.44 onnxruntime
     python training/teacher.py --recordings build/games --work-dir build/speech --part games
@@ -29,7 +31,9 @@ from tqdm import tqdm
 
 from hubert_llama.audio import SAMPLING_RATE
 
-STRIDE, LENGTH = 384, 895  # samples from one of the encoder's states to the next, and that one sees: convolutions of 127, 7 and 3 at strides of 64, 3 and 2
+# samples: the encoder's convolutions are of 127, 7 and 3 at strides of 64, 3 and 2
+STRIDE = 384  # from one of its states to the next
+LENGTH = 895  # that one state sees
 WIDTH = 288
 BEGIN, END = 1, 2  # tokens
 SUREST = -0.45  # nats a token: what is understood less surely is left out
@@ -46,7 +50,10 @@ def weights() -> Path:
     found = find_spec("moonshine_voice")
     folder = Path(found.submodule_search_locations[0]) / "assets" / "tiny-en" if found else Path()
     if not (folder / "encoder_model.ort").exists() or not find_spec("onnxruntime"):
-        raise SystemExit("The teacher is not there. Install the version that holds its weights, and what runs them: pip install moonshine-voice==0.0.44 onnxruntime")
+        raise SystemExit(
+            "The teacher is not there. Install the version that holds its weights, and what runs them: "
+            "pip install moonshine-voice==0.0.44 onnxruntime"
+        )
     return folder
 
 
@@ -89,11 +96,20 @@ def decode(states: np.ndarray, samples: int) -> tuple[str, float]:
     heard = np.ones((1, samples), np.int64)
     ids, logs = [BEGIN], []
     for n in range(7 * samples // SAMPLING_RATE + 4):
-        out = decoder.run(None, {"input_ids": np.array([ids[-1:]], np.int64), "encoder_hidden_states": states[None], "encoder_attention_mask": heard, "use_cache_branch": np.array([n > 0]), **past})
+        inputs = {
+            "input_ids": np.array([ids[-1:]], np.int64),
+            "encoder_hidden_states": states[None],
+            "encoder_attention_mask": heard,
+            "use_cache_branch": np.array([n > 0]),
+        }
+        out = decoder.run(None, inputs | past)
         logits = out[0][0, -1]
         ids.append(int(logits.argmax()))
         logs.append(-float(np.log(np.exp(logits - logits.max()).sum())))
-        past = {name: value if n == 0 or "decoder" in name else past[name] for name, value in zip(names, out[1:], strict=True)}
+        past = {
+            name: value if n == 0 or "decoder" in name else past[name]
+            for name, value in zip(names, out[1:], strict=True)
+        }
         if ids[-1] == END:
             break
     text = b"".join(tokens()[i] for i in ids[1:] if i > END).decode("utf-8", "replace").replace("▁", " ").strip()
@@ -111,12 +127,18 @@ def with_states(folder: Path, name: str, clips: list[Clip]) -> list[Clip]:
     rows = np.memmap(path, np.float16, "r").reshape(-1, WIDTH)
     ends = np.cumsum([0, *(frames(len(clip.samples)) for clip in clips)])
     if ends[-1] != len(rows):
-        raise SystemExit(f"{path} is not of these clips: it holds {len(rows)} states, they have {ends[-1]}. Delete it and run training/teacher.py again.")
+        raise SystemExit(
+            f"{path} is not of these clips: it holds {len(rows)} states, they have {ends[-1]}. "
+            "Delete it and run training/teacher.py again."
+        )
     return [replace(clip, taught=rows[start:end]) for clip, start, end in zip(clips, ends[:-1], ends[1:], strict=True)]
 
 
 def states_at(taught: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """The teacher's states (F, 288) at places of its clip, (T,) in samples, in between as lines: float32 (T, 288), NaN outside."""
+    """The teacher's states (F, 288) at places of its clip, (T,) in samples: float32 (T, 288), NaN outside.
+
+    Between two states they are interpolated.
+    """
     at = (samples - LENGTH // 2) / STRIDE
     below = at.clip(0, max(0, len(taught) - 1)).astype(np.int64)
     above = np.minimum(below + 1, len(taught) - 1)
@@ -129,7 +151,10 @@ def states_at(taught: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def understood(path: Path) -> tuple[np.ndarray, str, str] | None:
-    """A recording as a clip of its folder's voice, with what the teacher understands of it; None where that is nothing, unsure, or no words, or where it cannot be read."""
+    """A recording as a clip of its folder's voice, with what the teacher understands of it.
+
+    None where that is nothing, unsure, or no words, or where the recording cannot be read.
+    """
     try:  # the service's own reader refuses an MP3 file that is some samples shorter than it says
         x, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as e:
@@ -147,7 +172,8 @@ def understood(path: Path) -> tuple[np.ndarray, str, str] | None:
 
 def recordings_in(folder: Path) -> list[Path]:
     """The sound files in a folder and those below it."""
-    paths = sorted(path for path in folder.resolve().rglob("*") if path.suffix.lower() in (".wav", ".mp3", ".ogg", ".opus", ".flac"))
+    endings = (".wav", ".mp3", ".ogg", ".opus", ".flac")
+    paths = sorted(path for path in folder.resolve().rglob("*") if path.suffix.lower() in endings)
     if not paths:
         raise SystemExit(f"No recordings in {folder}.")
     return paths
@@ -174,7 +200,8 @@ def teach(folder: Path, name: str) -> None:
     clips = read_part(folder, name)
     partial = folder / f"{name}.taught.part"
     with open(partial, "wb") as file, multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
-        for rows in tqdm(pool.imap(states, (np.asarray(clip.samples) for clip in clips), chunksize=20), total=len(clips), desc=name, unit=" clips"):
+        found = pool.imap(states, (np.asarray(clip.samples) for clip in clips), chunksize=20)
+        for rows in tqdm(found, total=len(clips), desc=name, unit=" clips"):
             file.write(rows.tobytes())
     partial.replace(folder / f"{name}.taught")
 
@@ -183,8 +210,16 @@ def main() -> None:
     """Write a part of recordings, or the states of every training part that has none."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of training/speech.py's parts")
-    parser.add_argument("--recordings", type=Path, help="folder of recordings to transcribe; each folder in it counts as a corpus when clips are drawn")
-    parser.add_argument("--part", default="recordings", help="name of the part that they become: train-NAME; it does not begin with synthetic")
+    parser.add_argument(
+        "--recordings",
+        type=Path,
+        help="folder of recordings to transcribe; each folder in it counts as a corpus when clips are drawn",
+    )
+    parser.add_argument(
+        "--part",
+        default="recordings",
+        help="name of the part that they become: train-NAME; it does not begin with synthetic",
+    )
     args = parser.parse_args()
     weights()  # a process of the pool that found none would leave this one waiting
     args.work_dir.mkdir(parents=True, exist_ok=True)

@@ -18,11 +18,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 
 import noises
 import numpy as np
 import torch
+from lists import words
 from optimizer import MuonAdamW, learn
 from phonemes import IDS as PHONEME_IDS
 from phonemes import phonemes
@@ -32,11 +34,12 @@ from teacher import WIDTH, states_at, with_states
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from hubert_llama.audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE, n_frames
-from hubert_llama.words.ctc import edit_distance
 from hubert_llama.pipeline import PipelineConfig, weighed_again
+from hubert_llama.words.ctc import edit_distance
 from hubert_llama.words.search import BeamSearch
 
-SYMBOLS = "<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split()  # ids 0–31, those of facebook/hubert-large-ls960-ft
+# ids 0–31, those of facebook/hubert-large-ls960-ft
+SYMBOLS = words("<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z")
 IDS = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 COMPILED_BUCKETS = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 7.5, 17.5)  # seconds: few shapes, so that each can be compiled
 CONV_DIM = (24, 32, 64, 96, 128, 192, 256)  # tapered: the first convolutions run 5,000 times a second and cost most
@@ -66,17 +69,22 @@ class Settings:
     clip_norm: float = 1.0
     phoneme_weight: float = 0.3  # of the loss of the phonemes, which a middle layer learns to hear; 0: none
     phoneme_layer: int = 4
-    teacher_weight: float = 0.0  # of how far a layer is from the states that training/teacher.py has written beside the clips
+    # of how far a layer is from the states that training/teacher.py has written beside the clips
+    teacher_weight: float = 0.0
     teacher_layer: int = 6
-    consistency: float = 0.0  # weight of how far two maskings of a clip are heard differently; 0: each clip is masked once
+    # weight of how far two maskings of a clip are heard differently; 0: each clip is masked once
+    consistency: float = 0.0
     freeze_convolutions: bool = False  # once they have learned: a step then takes a third less time
     # data
-    buckets: tuple[float, ...] = (*(1.5 + 0.25 * i for i in range(26)), *(8.5 + i for i in range(9)))  # seconds that clips are padded to; with --compile COMPILED_BUCKETS
+    # seconds that clips are padded to; with --compile COMPILED_BUCKETS
+    buckets: tuple[float, ...] = (*(1.5 + 0.25 * i for i in range(26)), *(8.5 + i for i in range(9)))
     real: float = 0.05  # share of real clips
     neural: float = 0.0  # share of neural synthesisers among the synthetic ones; NEURAL says how it is dealt out
     espeak: float = 0.6  # share of espeak-ng among the synthetic ones that are not neural
     voiceless: float = 0.015  # share of clips in which nobody speaks, once it is no longer easy
-    easy_until: float = 0.7  # loss: above it only short, clean, synthetic clips are read, with which CTC leaves its plateau and learns to spell sooner
+    # loss: above it only short, clean, synthetic clips are read, with which CTC leaves its plateau and learns to
+    # spell sooner
+    easy_until: float = 0.7
     easy_seconds: float = 8.0
     longest_seconds: float = 16.0
     mask_time_prob: float = 0.05  # SpecAugment, once it is no longer easy
@@ -92,8 +100,17 @@ def save_processor(folder: Path) -> None:
     """Write the feature extractor and letters of facebook/hubert-large-ls960-ft, in files named as its own."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(IDS), encoding="utf-8")
-    extractor = Wav2Vec2FeatureExtractor(feature_size=1, sampling_rate=SAMPLING_RATE, padding_value=0.0, do_normalize=True, return_attention_mask=True)
-    tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>", word_delimiter_token="|")
+    extractor = Wav2Vec2FeatureExtractor(
+        feature_size=1, sampling_rate=SAMPLING_RATE, padding_value=0.0, do_normalize=True, return_attention_mask=True
+    )
+    tokenizer = Wav2Vec2CTCTokenizer(
+        str(folder / "vocab.json"),
+        unk_token="<unk>",
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        word_delimiter_token="|",
+    )
     for part in (extractor, tokenizer):  # preprocessor_config.json, tokenizer_config.json
         part.save_pretrained(folder)
 
@@ -101,11 +118,33 @@ def save_processor(folder: Path) -> None:
 def make_config(s: Settings) -> HubertConfig:
     """A small HuBERT of hubert-large's make, by default without dropout: it underfits as it is."""
     return HubertConfig(
-        vocab_size=len(SYMBOLS), hidden_size=s.hidden_size, num_hidden_layers=s.layers, num_attention_heads=s.heads, intermediate_size=s.intermediate_size,
-        conv_dim=list(s.conv_dim), conv_bias=True, feat_extract_norm="layer", feat_proj_layer_norm=True, do_stable_layer_norm=True,
-        num_conv_pos_embeddings=s.position_kernel, num_conv_pos_embedding_groups=16,
-        hidden_dropout=s.dropout, activation_dropout=0.0, attention_dropout=0.0, feat_proj_dropout=0.0, final_dropout=0.0, layerdrop=0.0,
-        mask_time_prob=s.mask_time_prob, mask_time_length=10, mask_feature_prob=s.mask_feature_prob, ctc_loss_reduction="mean", ctc_zero_infinity=True, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+        vocab_size=len(SYMBOLS),
+        hidden_size=s.hidden_size,
+        num_hidden_layers=s.layers,
+        num_attention_heads=s.heads,
+        intermediate_size=s.intermediate_size,
+        conv_dim=list(s.conv_dim),
+        conv_bias=True,
+        feat_extract_norm="layer",
+        feat_proj_layer_norm=True,
+        do_stable_layer_norm=True,
+        num_conv_pos_embeddings=s.position_kernel,
+        num_conv_pos_embedding_groups=16,
+        hidden_dropout=s.dropout,
+        activation_dropout=0.0,
+        attention_dropout=0.0,
+        feat_proj_dropout=0.0,
+        final_dropout=0.0,
+        layerdrop=0.0,
+        mask_time_prob=s.mask_time_prob,
+        mask_time_length=10,
+        mask_feature_prob=s.mask_feature_prob,
+        ctc_loss_reduction="mean",
+        ctc_zero_infinity=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
 
 
 def encode(text: str) -> list[int]:
@@ -120,12 +159,15 @@ def encode_phonemes(text: str) -> list[int]:
 
 def padded(rows: Iterable[list[int]]) -> torch.Tensor:
     """Label ids as one tensor (B, longest), -100 after the ends."""
-    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row, dtype=torch.int64) for row in rows], batch_first=True, padding_value=-100)
+    return torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(row, dtype=torch.int64) for row in rows], batch_first=True, padding_value=-100
+    )
 
 
 # Batches
 
-PAUSE = 15.0  # seconds at most that a step counts as training: whoever stops the process for a while (SIGSTOP) takes nothing from its schedule
+# seconds at most that a step counts as training: stopping the process for a while takes nothing from its schedule
+PAUSE = 15.0
 NO_AUGMENTATION = Augmentation(speed=0, reverb=0, lowpass=0, codec=0, equalizer=0, noise=0)
 
 
@@ -137,7 +179,8 @@ class Batch:
     attention_mask: torch.Tensor  # int64 (B, n)
     labels: torch.Tensor  # int64 (B, letters), -100 after the end
     phonemes: torch.Tensor | None  # int64 (B, phonemes), -100 after the end
-    taught: torch.Tensor | None  # float32 (B, T, 288), the teacher's states at the model's frames, NaN where there are none
+    # float32 (B, T, 288), the teacher's states at the model's frames, NaN where there are none
+    taught: torch.Tensor | None
     seconds: float  # of audio, without padding
 
 
@@ -146,7 +189,10 @@ NEURAL = {"kokoro": 0.7, "hibari": 0.18, "piper": 0.12}  # Kokoro has many speak
 
 
 def load_clips(folder: Path, s: Settings) -> dict[str, list[Clip]]:
-    """The training clips, of each corpus of recordings ("real NAME"), by espeak-ng, by each neural and by other synthesisers, that are neither too long nor too short for their letters."""
+    """The training clips of each kind that are neither too long nor too short for their letters.
+
+    Kinds are each corpus of recordings ("real NAME"), espeak-ng, each neural synthesiser, and "other" ones.
+    """
     clips: dict[str, list[Clip]] = {kind: [] for kind in ("espeak", "other", *NEURAL)}
     for name in parts(folder, "train-"):
         for c in with_states(folder, name, read_part(folder, name)):
@@ -168,14 +214,22 @@ def draw_noise(rng: np.random.Generator) -> Clip:
 
 
 def shares_of(clips: dict[str, list[Clip]], easy: bool, s: Settings) -> dict[str, float]:
-    """How often a clip of each kind that is there is drawn; corpora of recordings by the square roots of their clips, so that a small one counts."""
+    """How often a clip of each kind that is there is drawn.
+
+    Corpora of recordings are drawn by the square roots of their clips, so that a small one counts.
+    """
     ruled = 1 - s.neural  # of the synthetic clips: those by rules, diphones and statistics
-    made = {"espeak": ruled * s.espeak, "other": ruled * (1 - s.espeak), **{engine: s.neural * share for engine, share in NEURAL.items()}}
+    made = {
+        "espeak": ruled * s.espeak,
+        "other": ruled * (1 - s.espeak),
+        **{engine: s.neural * share for engine, share in NEURAL.items()},
+    }
     made = {kind: (1 - s.real) * share for kind, share in made.items() if clips[kind] and share * (1 - s.real) > 0}
     if easy and made:
         return made
     roots = {kind: math.sqrt(len(of_kind)) for kind, of_kind in clips.items() if kind.startswith("real ")}
-    return {**made, **{kind: (s.real if made else 1.0) * root / sum(roots.values()) for kind, root in roots.items()}}
+    of_people = (s.real if made else 1.0) / sum(roots.values()) if roots else 0.0
+    return made | {kind: of_people * root for kind, root in roots.items()}
 
 
 def draw_clip(clips: dict[str, list[Clip]], easy: bool, s: Settings, rng: random.Random) -> Clip:
@@ -191,7 +245,10 @@ Row = tuple[np.ndarray, str, np.ndarray | None]  # a waveform, its words, the te
 
 
 def collate(rows: list[Row], seconds: float, s: Settings) -> Batch:
-    """Waveforms normalised and padded to so many seconds, with their letters, and their phonemes and the teacher's states where these are wanted."""
+    """Waveforms normalised and padded to so many seconds, with their letters.
+
+    Their phonemes and the teacher's states are there where these are wanted.
+    """
     n = int(seconds * SAMPLING_RATE)
     values, mask = np.zeros((len(rows), n), np.float32), np.zeros((len(rows), n), np.int64)
     taught = np.full((len(rows), n_frames(n), WIDTH), np.nan, np.float32) if s.teacher_weight else None
@@ -201,12 +258,21 @@ def collate(rows: list[Row], seconds: float, s: Settings) -> Batch:
         if taught is not None and states is not None:
             taught[i, : len(states)] = states
     texts = [text for _, text, _ in rows]
-    return Batch(torch.from_numpy(values), torch.from_numpy(mask), padded(map(encode, texts)), padded(map(encode_phonemes, texts)) if s.phoneme_weight else None,
-                 None if taught is None else torch.from_numpy(taught), sum(len(row) for row, _, _ in rows) / SAMPLING_RATE)
+    return Batch(
+        input_values=torch.from_numpy(values),
+        attention_mask=torch.from_numpy(mask),
+        labels=padded(map(encode, texts)),
+        phonemes=padded(map(encode_phonemes, texts)) if s.phoneme_weight else None,
+        taught=None if taught is None else torch.from_numpy(taught),
+        seconds=sum(len(row) for row, _, _ in rows) / SAMPLING_RATE,
+    )
 
 
 def changed(clip: Clip, rng: np.random.Generator, a: Augmentation, taught: bool) -> Row:
-    """A clip changed on the fly; the teacher heard it as it was, and its states are where the change has put what they are of."""
+    """A clip changed on the fly.
+
+    The teacher heard it as it was; its states are where the change has put what they are of.
+    """
     row, factor, before = augment_in_time(clip.samples, rng, a)
     if not taught or clip.taught is None:
         return row, clip.text, None
@@ -215,7 +281,7 @@ def changed(clip: Clip, rng: np.random.Generator, a: Augmentation, taught: bool)
 
 
 def make_batches(clips: dict[str, list[Clip]], s: Settings, seed: int, easy: Callable[[], bool]) -> Iterator[Batch]:
-    """Batches for ever: clips are drawn and changed one by one, and wait in the bucket of their length until it is full."""
+    """Batches for ever: clips are drawn and changed one by one, and wait until the bucket of their length is full."""
     rng, noise = random.Random(seed), np.random.default_rng(seed)
     waiting: dict[float, list[Row]] = {seconds: [] for seconds in s.buckets}
     while True:
@@ -260,7 +326,14 @@ class State:
         recent = list(losses)[-50:]
         self.easy = self.easy and not (len(recent) == 50 and np.mean(recent) < s.easy_until)
         if self.step % 100 == 0:
-            row = {"step": self.step, "minutes": round(self.spent / 60, 2), "hours": round(self.audio / 3600, 3), "loss": round(float(np.mean(losses)), 4), "lr": round(lr_at(self.spent / (s.minutes * 60), self.step, s), 7), **({"apart": round(float(np.mean(apart)), 4)} if apart else {})}
+            row = {
+                "step": self.step,
+                "minutes": round(self.spent / 60, 2),
+                "hours": round(self.audio / 3600, 3),
+                "loss": round(float(np.mean(losses)), 4),
+                "lr": round(lr_at(self.spent / (s.minutes * 60), self.step, s), 7),
+                **({"apart": round(float(np.mean(apart)), 4)} if apart else {}),
+            }
             self.log.append(row)
             print(row, f"{self.audio / self.spent:.1f} x real time", flush=True)
 
@@ -272,30 +345,48 @@ def lr_at(phase: float, step: int, s: Settings) -> float:
 
 
 class Learner(torch.nn.Module):
-    """The model and what only training needs: heads for the phonemes and the teacher's states, on middle layers, and clips that are masked twice."""
+    """The model and what only training needs.
+
+    That is heads for the phonemes and the teacher's states, on middle layers, and clips that are masked twice.
+    """
 
     def __init__(self, model: HubertForCTC, s: Settings):
         super().__init__()
         self.model, self.layer, self.weight, self.consistency = model, s.phoneme_layer, s.phoneme_weight, s.consistency
         self.apart: deque[float] = deque(maxlen=200)  # from the teacher, of late
         if s.consistency:  # once the convolutions, which see no mask, are through
-            model.hubert.feature_projection.register_forward_hook(lambda module, inputs, features: features.repeat(2, 1, 1))
-        self.phonemes = torch.nn.Sequential(torch.nn.LayerNorm(s.hidden_size), torch.nn.Linear(s.hidden_size, 1 + len(PHONEME_IDS)))
-        self.taught, self.taught_layer, self.taught_weight = TaughtHead(s.hidden_size), s.teacher_layer, s.teacher_weight
+            projection = model.hubert.feature_projection
+            projection.register_forward_hook(lambda module, inputs, features: features.repeat(2, 1, 1))
+        norm, linear = torch.nn.LayerNorm(s.hidden_size), torch.nn.Linear(s.hidden_size, 1 + len(PHONEME_IDS))
+        self.phonemes = torch.nn.Sequential(norm, linear)
+        self.taught = TaughtHead(s.hidden_size)
+        self.taught_layer, self.taught_weight = s.teacher_layer, s.teacher_weight
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The loss of a batch: of its letters, and shares of how far two maskings are apart, of its phonemes', and of how far a layer is from the teacher."""
+        """The loss of a batch: of its letters, and shares of what else is learned.
+
+        That is how far two maskings are apart, the loss of the phonemes, and how far a layer is from the teacher.
+        """
         maskings = 2 if self.consistency else 1  # of each clip
-        mask, labels, phonemes = (rows if rows is None else rows.to(self.model.device).repeat(maskings, 1) for rows in (batch.attention_mask, batch.labels, batch.phonemes))
-        heard = self.model.hubert(batch.input_values.to(self.model.device), attention_mask=mask, output_hidden_states=phonemes is not None or batch.taught is not None)
-        lengths, logits = self.model._get_feat_extract_output_lengths(mask.sum(1)), self.model.lm_head(heard.last_hidden_state)
+        mask, labels, phonemes = (
+            rows if rows is None else rows.to(self.model.device).repeat(maskings, 1)
+            for rows in (batch.attention_mask, batch.labels, batch.phonemes)
+        )
+        heard = self.model.hubert(
+            batch.input_values.to(self.model.device),
+            attention_mask=mask,
+            output_hidden_states=phonemes is not None or batch.taught is not None,
+        )
+        lengths = self.model._get_feat_extract_output_lengths(mask.sum(1))
+        logits = self.model.lm_head(heard.last_hidden_state)
         loss = ctc_loss(logits, lengths, labels)
         if self.consistency:
             loss = loss + self.consistency * disagreement(logits, lengths, (labels >= 0).sum(1))
         if phonemes is not None:
             loss = loss + self.weight * ctc_loss(self.phonemes(heard.hidden_states[self.layer]), lengths, phonemes)
         if batch.taught is not None:
-            apart = self.taught(heard.hidden_states[self.taught_layer], batch.taught.to(self.model.device).repeat(maskings, 1, 1))
+            states = batch.taught.to(self.model.device).repeat(maskings, 1, 1)
+            apart = self.taught(heard.hidden_states[self.taught_layer], states)
             if not batch.taught[..., 0].isnan().all():
                 self.apart.append(apart.item())
             loss = loss + self.taught_weight * apart
@@ -305,7 +396,8 @@ class Learner(torch.nn.Module):
 class TaughtHead(torch.nn.Module):
     """What a middle layer's states say that the teacher's are, each of whose dimensions is taken in its own measure.
 
-    H.-J. Chang and others, 2022, "DistilHuBERT: Speech representation learning by layer-wise distillation of hidden-unit BERT".
+    H.-J. Chang and others, 2022, "DistilHuBERT: Speech representation learning by layer-wise distillation of
+    hidden-unit BERT".
     """
 
     def __init__(self, hidden_size: int):
@@ -315,51 +407,79 @@ class TaughtHead(torch.nn.Module):
         self.register_buffer("deviation", torch.ones(WIDTH))
 
     def measure(self, clips: dict[str, list[Clip]], seed: int) -> None:
-        """Take the measure of the teacher's dimensions from at most 200 clips of each kind, unless that has been done."""
+        """Measure the teacher's dimensions on at most 200 clips of each kind, unless that has been done."""
         if self.mean.any():
             return
-        taught = [c.taught for of_kind in clips.values() for c in random.Random(seed).sample(of_kind, min(200, len(of_kind))) if c.taught is not None]
+        some = [random.Random(seed).sample(of_kind, min(200, len(of_kind))) for of_kind in clips.values()]
+        taught = [c.taught for of_kind in some for c in of_kind if c.taught is not None]
         if not taught:
-            raise SystemExit("--teacher-weight: no training part in --work-dir has a teacher's states. Write them with training/teacher.py.")
+            raise SystemExit(
+                "--teacher-weight: no training part in --work-dir has a teacher's states. "
+                "Write them with training/teacher.py."
+            )
         rows = torch.from_numpy(np.concatenate(taught).astype(np.float32))
         self.mean.copy_(rows.mean(0))
         self.deviation.copy_(rows.std(0))
 
     def forward(self, states: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
-        """The mean square error, of states (B, T, D) and the teacher's (B, T, 288), NaN where it says nothing; 1 is what the mean alone would have."""
+        """The mean square error of states (B, T, D); 1 is what the teacher's mean alone would have.
+
+        The teacher's states (B, T, 288) are NaN where it says nothing.
+        """
         said = ~taught[..., :1].isnan()  # (B, T, 1)
         wanted = (taught.nan_to_num() - self.mean) / self.deviation
-        apart = (self.linear(self.norm(states)).float() - wanted).square() * said  # whole, not those frames alone: sizes that never come again would not be given back
+        # whole, not those frames alone: sizes that never come again would not be given back
+        apart = (self.linear(self.norm(states)).float() - wanted).square() * said
         return apart.sum() / (said.sum() * WIDTH).clamp(min=1)
 
 
 def disagreement(logits: torch.Tensor, lengths: torch.Tensor, letters: torch.Tensor) -> torch.Tensor:
-    """How far the first half of a batch, logits (2 B, T, V), is from the second, the same clips masked otherwise: the divergence of each from the other, held fast, over all frames for each letter.
+    """How far the first half of a batch, logits (2 B, T, V), is from the second, the same clips masked otherwise.
 
+    It is the divergence of each half from the other, held fast, summed over the frames, for each letter.
     Z. Yao and others, 2024, "CR-CTC: Consistency regularization on CTC for improved speech recognition".
     """
     a, b = logits.float().log_softmax(-1).chunk(2)  # (B, T, V)
-    apart = sum(torch.nn.functional.kl_div(x, y.detach(), reduction="none", log_target=True).sum(-1) for x, y in ((a, b), (b, a)))  # (B, T)
+    kl_div = partial(torch.nn.functional.kl_div, reduction="none", log_target=True)
+    apart = kl_div(a, b.detach()).sum(-1) + kl_div(b, a.detach()).sum(-1)  # (B, T)
     heard = torch.arange(apart.shape[1], device=apart.device) < lengths[: len(a), None]
     return (apart * heard / letters[: len(a), None].clamp(min=1)).sum(1).mean() / 2
 
 
 def ctc_loss(logits: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean CTC loss for each label of a clip, 0 being the blank: logits (B, T, V), lengths (B,), labels (B, N) with -100 after the ends."""
-    return torch.nn.functional.ctc_loss(logits.transpose(0, 1).float().log_softmax(-1), labels[labels >= 0], lengths, (labels >= 0).sum(1), zero_infinity=True)
+    """Mean CTC loss for each label of a clip, 0 being the blank.
+
+    logits (B, T, V), lengths (B,), labels (B, N) with -100 after the ends -> ().
+    """
+    emissions, there = logits.transpose(0, 1).float().log_softmax(-1), labels >= 0
+    return torch.nn.functional.ctc_loss(emissions, labels[there], lengths, there.sum(1), zero_infinity=True)
 
 
 def save_checkpoint(path: Path, learner: Learner, optimizer: MuonAdamW, state: State) -> None:
     """Write the checkpoint whole or not at all."""
-    torch.save({"model": learner.model.state_dict(), "phonemes": learner.phonemes.state_dict(), "taught": learner.taught.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, path.with_suffix(".tmp"))
+    torch.save(
+        {
+            "model": learner.model.state_dict(),
+            "phonemes": learner.phonemes.state_dict(),
+            "taught": learner.taught.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "state": json.dumps(asdict(state)),
+        },
+        path.with_suffix(".tmp"),
+    )
     path.with_suffix(".tmp").replace(path)
 
 
-def load_checkpoint(path: Path, model: HubertForCTC, learner: Learner | None = None, optimizer: MuonAdamW | None = None) -> State:
+def load_checkpoint(
+    path: Path, model: HubertForCTC, learner: Learner | None = None, optimizer: MuonAdamW | None = None
+) -> State:
     """Put a checkpoint's weights into the model, and what training needs besides into the learner and the optimizer."""
     saved = torch.load(path, map_location=model.device, weights_only=True)
     if optimizer is not None and "taught" not in saved:
-        raise SystemExit(f"{path} was written before there were teachers. Begin a new training with --init-from {path}, and another --checkpoint.")
+        raise SystemExit(
+            f"{path} was written before there were teachers. "
+            f"Begin a new training with --init-from {path}, and another --checkpoint."
+        )
     model.load_state_dict(saved["model"])
     if learner is not None:
         learner.phonemes.load_state_dict(saved["phonemes"])
@@ -369,7 +489,9 @@ def load_checkpoint(path: Path, model: HubertForCTC, learner: Learner | None = N
     return State(**json.loads(saved["state"]))
 
 
-def step(learner: Learner, optimizer: MuonAdamW, batches: list[Batch], lr: float, s: Settings, pool: ThreadPoolExecutor) -> float:
+def step(
+    learner: Learner, optimizer: MuonAdamW, batches: list[Batch], lr: float, s: Settings, pool: ThreadPoolExecutor
+) -> float:
     """Learn from batches, each read by a thread of its own, at a learning rate; returns their mean loss."""
     loss = learn(learner, learner, batches, pool)
     torch.nn.utils.clip_grad_norm_(learner.parameters(), s.clip_norm)
@@ -378,9 +500,15 @@ def step(learner: Learner, optimizer: MuonAdamW, batches: list[Batch], lr: float
 
 
 def grown(weights: HubertForCTC, s: Settings) -> HubertForCTC:
-    """A model of the settings' size that computes just what smaller `weights` do: its further layers add nothing until they have learned to."""
+    """A model of the settings' size that computes just what smaller `weights` do.
+
+    Its further layers add nothing until they have learned to.
+    """
     if weights.config.num_hidden_layers > s.layers:
-        raise SystemExit(f"--init-from: its weights have {weights.config.num_hidden_layers} layers and --layers says {s.layers}; layers can be added, not taken away.")
+        raise SystemExit(
+            f"--init-from: its weights have {weights.config.num_hidden_layers} layers and --layers says {s.layers}; "
+            "layers can be added, not taken away."
+        )
     model = HubertForCTC(make_config(s))
     missing = model.load_state_dict(weights.state_dict(), strict=False).missing_keys
     for layer in model.hubert.encoder.layers[weights.config.num_hidden_layers :]:
@@ -388,12 +516,17 @@ def grown(weights: HubertForCTC, s: Settings) -> HubertForCTC:
             torch.nn.init.zeros_(last.weight)
             torch.nn.init.zeros_(last.bias)
     if any(not name.startswith("hubert.encoder.layers.") for name in missing):
-        raise SystemExit(f"--init-from: its weights lack {missing[0]}; only the number of layers may differ from the settings.")
+        raise SystemExit(
+            f"--init-from: its weights lack {missing[0]}; only the number of layers may differ from the settings."
+        )
     return model
 
 
 def compile_parts(model: HubertForCTC) -> None:
-    """Compile what is called for every batch, part by part, so that equal layers share their code; what that is worth depends on the CPU."""
+    """Compile what is called for every batch, part by part, so that equal layers share their code.
+
+    What that is worth depends on the CPU.
+    """
     hubert = model.hubert
     convolutions = () if isinstance(hubert.feature_extractor, RowsEncoder) else hubert.feature_extractor.conv_layers
     for part in (*convolutions, hubert.feature_projection, hubert.encoder.pos_conv_embed, *hubert.encoder.layers):
@@ -414,7 +547,9 @@ def load_weights(path: Path, s: Settings) -> HubertForCTC:
     return grown(model, s)
 
 
-def begin(s: Settings, init_from: Path | None, checkpoint: Path, pool: ThreadPoolExecutor) -> tuple[Learner, MuonAdamW, State]:
+def begin(
+    s: Settings, init_from: Path | None, checkpoint: Path, pool: ThreadPoolExecutor
+) -> tuple[Learner, MuonAdamW, State]:
     """What a training starts with: its checkpoint where there is one, else other weights or random ones."""
     model = load_weights(init_from, s) if init_from else HubertForCTC(make_config(s))
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").train()
@@ -423,7 +558,8 @@ def begin(s: Settings, init_from: Path | None, checkpoint: Path, pool: ThreadPoo
         quicken(model)
     learner = Learner(model, s).to(model.device)
     if init_from and init_from.is_file():
-        saved = torch.load(init_from, map_location=model.device, weights_only=True, mmap=True)  # of the file only the heads are read
+        # of the file only the heads are read
+        saved = torch.load(init_from, map_location=model.device, weights_only=True, mmap=True)
         learner.phonemes.load_state_dict(saved["phonemes"])
         if "taught" in saved:
             learner.taught.load_state_dict(saved["taught"])
@@ -434,7 +570,9 @@ def begin(s: Settings, init_from: Path | None, checkpoint: Path, pool: ThreadPoo
     return learner, optimizer, state
 
 
-def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, compiled: bool) -> tuple[HubertForCTC, State]:
+def train(
+    s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, compiled: bool
+) -> tuple[HubertForCTC, State]:
     """Train until the time is spent; goes on from `checkpoint` when it exists."""
     torch.manual_seed(s.seed)
     pool = ThreadPoolExecutor(s.together, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),))
@@ -443,7 +581,8 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
     if compiled:
         compile_parts(model)
     clips, tests = load_clips(folder, s), load_tests(folder, at_most=20)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, clips: { {k: len(v) for k, v in clips.items()} }", flush=True)
+    million, n_clips = sum(p.numel() for p in model.parameters()) / 1e6, {k: len(v) for k, v in clips.items()}
+    print(f"{million:.2f} M parameters, clips: {n_clips}", flush=True)
     if s.teacher_weight:
         learner.taught.measure(clips, s.seed)
     stream, losses = batches(clips, s, s.seed + state.step, easy=lambda: state.easy), deque(maxlen=100)
@@ -472,7 +611,11 @@ def train(s: Settings, folder: Path, init_from: Path | None, checkpoint: Path, c
 def load_tests(folder: Path, at_most: int = 10**9) -> dict[str, list[Clip]]:
     """Every test part, without a sentence that any training part holds."""
     trained = {clip.text for name in parts(folder, "train-") for clip in read_part(folder, name)}
-    tests = {name: [c for c in read_part(folder, name) if c.text and c.text not in trained] for prefix in ("test-", "dev-") for name in parts(folder, prefix)}
+    tests = {
+        name: [c for c in read_part(folder, name) if c.text and c.text not in trained]
+        for prefix in ("test-", "dev-")
+        for name in parts(folder, prefix)
+    }
     return {name: clips[:at_most] for name, clips in tests.items()}
 
 
@@ -485,12 +628,14 @@ def greedy_text(ids: list[int]) -> str:
 @torch.inference_mode()
 def read_clips(model: HubertForCTC, clips: list[Clip]) -> list[str]:
     """What the model hears, clip by clip."""
-    heard = []
-    for clip in clips:
-        x = clip.samples.astype(np.float32)
-        x = torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7))[None].to(model.device, model.dtype)  # (1, n)
-        heard.append(greedy_text(model(x).logits[0].argmax(-1).tolist()))  # (T, V) -> (T,)
-    return heard
+    return [greedy_text(logits_of(model, clip).argmax(-1).tolist()) for clip in clips]  # (T, V) -> (T,)
+
+
+def logits_of(model: HubertForCTC, clip: Clip) -> torch.Tensor:
+    """The model's logits of one clip, without padding: (T, V)."""
+    x = clip.samples.astype(np.float32)
+    x = torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7))[None].to(model.device, model.dtype)  # (1, n)
+    return model(x).logits[0]
 
 
 def score(clips: list[Clip], heard: list[str]) -> dict[str, float]:
@@ -499,11 +644,20 @@ def score(clips: list[Clip], heard: list[str]) -> dict[str, float]:
     wrong_words = sum(edit_distance(c.text.split(), h.split()) for c, h in zip(clips, heard, strict=True))
     wrong_letters = sum(edit_distance(list(c.text), list(h)) for c, h in zip(clips, heard, strict=True))
     exact = sum(c.text == h for c, h in zip(clips, heard, strict=True))
-    return {"clips": len(clips), "words": words, "wer": round(100 * wrong_words / words, 1), "cer": round(100 * wrong_letters / sum(len(c.text) for c in clips), 1), "exact": round(100 * exact / len(clips), 1)}
+    return {
+        "clips": len(clips),
+        "words": words,
+        "wer": round(100 * wrong_words / words, 1),
+        "cer": round(100 * wrong_letters / sum(len(c.text) for c in clips), 1),
+        "exact": round(100 * exact / len(clips), 1),
+    }
 
 
 def quick_wer(model: HubertForCTC, tests: dict[str, list[Clip]]) -> dict[str, float]:
-    """Word error rate, in percent, of each test, in the midst of training; read by a copy, whose layers are not compiled anew for every length."""
+    """Word error rate, in percent, of each test, in the midst of training.
+
+    A copy reads them, whose layers are not compiled anew for every length.
+    """
     copy = HubertForCTC(model.config).to(model.device).eval()
     copy.load_state_dict(model.state_dict())
     return {name: score(clips, read_clips(copy, clips))["wer"] for name, clips in tests.items() if clips}
@@ -524,14 +678,18 @@ def evaluate(model_folder: Path, folder: Path, dtype: torch.dtype, examples: int
 
 @torch.inference_mode()
 def search_clips(model: HubertForCTC, clips: list[Clip], language_model: Path, n: int = 16) -> list[dict]:
-    """What the service makes of the clips with a folder's language model: the greedy reading, and its beam search's n best, each with its score and its language model's part of it."""
+    """What the service makes of the clips with a folder's language model.
+
+    That is the greedy reading, and its beam search's n best, each with its score and its language model's part of it.
+    """
     search = BeamSearch.from_pretrained(str(language_model), SYMBOLS)
     rows = []
     for clip in clips:
-        x = clip.samples.astype(np.float32)
-        emissions = model(torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7))[None]).logits[0].log_softmax(-1).numpy()  # (T, V)
+        emissions = logits_of(model, clip).log_softmax(-1).numpy()  # (T, V)
         greedy = greedy_text(emissions.argmax(-1).tolist())
-        rows.append({"heard": greedy, "readings": [[h.text, round(h.total, 3), round(h.lm, 3)] for h in weighed_again(search(emissions, PipelineConfig.listed, "", greedy), n)]})
+        found = weighed_again(search(emissions, PipelineConfig.listed, "", greedy), n)
+        readings = [[h.text, round(h.total, 3), round(h.lm, 3)] for h in found]
+        rows.append({"heard": greedy, "readings": readings})
     return rows
 
 
@@ -539,15 +697,23 @@ HEARD = Augmentation(noise=0.75, snr_range=(0.0, 25.0))  # noisier than what is 
 
 
 def hear(weights: Path, s: Settings, folder: Path, n: int, out: Path, language_model: Path | None) -> None:
-    """Write what weights (a checkpoint, or a folder) hear in `n` augmented training clips, lines {"text", "heard"} and the search's "readings" where it has a language model: train_llama.py's --hypotheses."""
+    """Write what weights (a checkpoint, or a folder) hear in `n` augmented training clips.
+
+    The lines {"text", "heard"}, with "readings" of the search where it has a language model, are train_llama.py's
+    --hypotheses.
+    """
     model = load_weights(weights, s).eval()
     clips, rng = load_clips(folder, s), np.random.default_rng(s.seed)
     spoken = [c for kind, of_kind in clips.items() if not kind.startswith("real ") for c in of_kind]
-    changed = [replace(c, samples=augment(c.samples, rng, HEARD)) for c in random.Random(s.seed).sample(spoken, min(n, len(spoken)))]
-    read = search_clips(model, changed, language_model) if language_model else [{"heard": text} for text in read_clips(model, changed)]
-    rows = [{"text": c.text, **row} for c, row in zip(changed, read, strict=True)]
+    drawn = random.Random(s.seed).sample(spoken, min(n, len(spoken)))
+    noisy = [replace(c, samples=augment(c.samples, rng, HEARD)) for c in drawn]
+    if language_model:
+        heard = search_clips(model, noisy, language_model)
+    else:
+        heard = [{"heard": text} for text in read_clips(model, noisy)]
+    rows = [{"text": c.text, **row} for c, row in zip(noisy, heard, strict=True)]
     out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    print(f"{out}: {len(rows)} clips, word error rate {score(changed, [row['heard'] for row in rows])['wer']} %")
+    print(f"{out}: {len(rows)} clips, word error rate {score(noisy, [row['heard'] for row in rows])['wer']} %")
 
 
 # Export
@@ -559,21 +725,29 @@ def export(model: HubertForCTC, state: State, s: Settings, out: Path, more: dict
     model.config.mask_time_prob = s.mask_time_prob
     model.to(torch.bfloat16).save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)  # written for the owner alone, but it goes into a package
-    told = {"settings": state.settings or asdict(s), "steps": state.step, "hours_of_speech_seen": round(state.audio / 3600, 2), "minutes_spent": round(state.spent / 60, 1), "torch": torch.__version__, **(more or {})}
+    told = {
+        "settings": state.settings or asdict(s),
+        "steps": state.step,
+        "hours_of_speech_seen": round(state.audio / 3600, 2),
+        "minutes_spent": round(state.spent / 60, 1),
+        "torch": torch.__version__,
+        **(more or {}),
+    }
     (out / "training_args.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in state.log), encoding="utf-8")
 
 
 def export_checkpoint(s: Settings, checkpoint: Path, out: Path, before: Path | None = None, share: float = 1.0) -> None:
-    """Export what a checkpoint holds; or so large a share of it, the rest being the weights that its training began with.
+    """Export what a checkpoint holds; or so large a share of it, the rest being the weights that it began with.
 
-    Between the two lie models that hear the old voices nearly as well as before and the new ones as well as the last (M. Wortsman and others, 2022, "Robust fine-tuning of zero-shot models").
+    Between the two lie models that hear the old voices nearly as well as before and the new ones as well as the last
+    (M. Wortsman and others, 2022, "Robust fine-tuning of zero-shot models").
     """
     model = HubertForCTC(make_config(s))
     state = load_checkpoint(checkpoint, model)
     if before:
-        old = load_weights(before, s).state_dict()
-        model.load_state_dict({name: torch.lerp(old[name], weight, share) for name, weight in model.state_dict().items()})
+        old, new = load_weights(before, s).state_dict(), model.state_dict()
+        model.load_state_dict({name: torch.lerp(old[name], weight, share) for name, weight in new.items()})
     export(model, state, s, out, {"share_of_these_weights": share} if before else {})
 
 
@@ -583,28 +757,74 @@ def export_checkpoint(s: Settings, checkpoint: Path, out: Path, before: Path | N
 def parse_args() -> argparse.Namespace:
     """The command line; every number of `Settings` has its flag."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    where = parser.add_argument_group("files")
-    where.add_argument("--work-dir", type=Path, required=True, help="folder of training/speech.py's parts; the checkpoint lies there too")
-    where.add_argument("--checkpoint", type=Path, help="checkpoint file (default: checkpoint.pt in --work-dir)")
-    where.add_argument("--out", type=Path, help="folder to export weights to")
-    where.add_argument("--init-from", type=Path, help="start from the weights of this folder or checkpoint, not from random ones; --hear without a checkpoint hears with them")
-    where.add_argument("--threads", type=int, default=1, help="CPU threads; these layers are so small that one is nearly as fast as two")
-    where.add_argument("--compile", action="store_true", help="compile the layers: half as fast again on one CPU and 2 % on another, after some minutes; needs a C++ compiler and Python's headers")
-    do = parser.add_argument_group("instead of training")
-    do.add_argument("--export", action="store_true", help="only write the checkpoint to --out")
-    do.add_argument("--share", type=float, default=1.0, help="how much of the checkpoint --export takes; the rest are those that --init-from names")
-    do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure the weights of FOLDER")
-    do.add_argument("--hear", type=Path, metavar="FILE", help="only write what the checkpoint hears in training clips: the mishearings that train_llama.py learns from")
-    do.add_argument("--language-model", type=Path, metavar="FOLDER", help="let --hear also read as the service does, by beam search with the language model of this exported HuBERT")
-    do.add_argument("--clips", type=int, default=6000, help="how many clips --hear reads")
-    do.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="what --evaluate computes in")
-    do.add_argument("--examples", type=int, default=0, help="clips of each test that --evaluate shows")
+    add_files(parser)
+    add_measuring(parser)
     settings = parser.add_argument_group("settings")
     for f in fields(Settings):
         if f.name not in ("conv_dim", "buckets", "augmentation"):
-            kind = {"action": argparse.BooleanOptionalAction} if isinstance(f.default, bool) else {"type": type(f.default)}
-            settings.add_argument("--" + f.name.replace("_", "-"), **kind, default=f.default, help=f"default {f.default}")
+            is_flag = isinstance(f.default, bool)
+            kind = {"action": argparse.BooleanOptionalAction} if is_flag else {"type": type(f.default)}
+            name = "--" + f.name.replace("_", "-")
+            settings.add_argument(name, **kind, default=f.default, help=f"default {f.default}")
     return parser.parse_args()
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """The options that say where things lie, and how the machine is used."""
+    where = parser.add_argument_group("files")
+    where.add_argument(
+        "--work-dir",
+        type=Path,
+        required=True,
+        help="folder of training/speech.py's parts; the checkpoint lies there too",
+    )
+    where.add_argument("--checkpoint", type=Path, help="checkpoint file (default: checkpoint.pt in --work-dir)")
+    where.add_argument("--out", type=Path, help="folder to export weights to")
+    where.add_argument(
+        "--init-from",
+        type=Path,
+        help="start from the weights of this folder or checkpoint, not from random ones; "
+        "--hear without a checkpoint hears with them",
+    )
+    where.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="CPU threads; these layers are so small that one is nearly as fast as two",
+    )
+    where.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the layers, which helps some CPUs, after some minutes; needs a C++ compiler and Python's headers",
+    )
+
+
+def add_measuring(parser: argparse.ArgumentParser) -> None:
+    """The options of what is done instead of training."""
+    do = parser.add_argument_group("instead of training")
+    do.add_argument("--export", action="store_true", help="only write the checkpoint to --out")
+    do.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        help="how much of the checkpoint --export takes; the rest are those that --init-from names",
+    )
+    do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure the weights of FOLDER")
+    do.add_argument(
+        "--hear",
+        type=Path,
+        metavar="FILE",
+        help="only write what the checkpoint hears in training clips: the mishearings that train_llama.py learns from",
+    )
+    do.add_argument(
+        "--language-model",
+        type=Path,
+        metavar="FOLDER",
+        help="let --hear also read as the service does, by beam search with the language model of this exported HuBERT",
+    )
+    do.add_argument("--clips", type=int, default=6000, help="how many clips --hear reads")
+    do.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="what --evaluate computes in")
+    do.add_argument("--examples", type=int, default=0, help="clips of each test that --evaluate shows")
 
 
 def main() -> None:
@@ -613,12 +833,17 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.share < 1 and not args.init_from:
         raise SystemExit("--share: of what is the rest? Name the weights before with --init-from.")
-    s = replace(Settings(), **{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}, buckets=COMPILED_BUCKETS if args.compile else Settings.buckets)
+    s = replace(
+        Settings(),
+        **{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)},
+        buckets=COMPILED_BUCKETS if args.compile else Settings.buckets,
+    )
     checkpoint = args.checkpoint or args.work_dir / "checkpoint.pt"
     if args.evaluate:
         evaluate(args.evaluate, args.work_dir, getattr(torch, args.dtype), args.examples)
     elif args.hear:
-        hear(args.init_from if args.init_from and not checkpoint.exists() else checkpoint, s, args.work_dir, args.clips, args.hear, args.language_model)
+        weights = args.init_from if args.init_from and not checkpoint.exists() else checkpoint
+        hear(weights, s, args.work_dir, args.clips, args.hear, args.language_model)
     elif args.export:
         export_checkpoint(s, checkpoint, args.out, args.init_from if args.share < 1 else None, args.share)
     else:

@@ -3,12 +3,13 @@
     python training/train_llama.py --minutes 110 --out hubert_llama/mini/llama
     python training/train_llama.py --evaluate hubert_llama/mini/llama
 
-It sees the very conversations that the service builds (`hubert_llama.pipeline.conversation`) and
-learns the assistant's turns in them: what a student may say, the transcript and the answer. Turns come in lessons that share
-their system prompt and context, which is encoded once for all of them, as the service's prefix cache does. Drills, random tokens
-that repeat themselves, come first and in between: they teach to copy. The learning
-rate follows the time spent, so that the schedule ends whatever else the machine does. A checkpoint in --work-dir
-lets a training that was stopped go on; --export-only exports it as it is.
+It sees the very conversations that the service builds (`hubert_llama.pipeline.conversation`) and learns the
+assistant's turns in them: what a student may say, the transcript and the answer. Turns come in lessons that share their
+system prompt and context, which is encoded once for all of them, as the service's prefix cache does. Drills, random
+tokens that repeat themselves, come first and in between: they teach to copy.
+
+The learning rate follows the time spent, so that the schedule ends whatever else the machine does. A checkpoint in
+--work-dir lets a training that was stopped go on; --export-only exports it as it is.
 """
 
 import argparse
@@ -25,27 +26,66 @@ from pathlib import Path
 
 import torch
 from optimizer import MuonAdamW, learn
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from speech import Sentences, draw, glosses, load_sentences
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_question, is_test, load_concepts, load_material, load_passages, make_lesson, make_turns, plain, running_sum, unknown_question, unread
+from tutor import (
+    ONES,
+    TENS,
+    Material,
+    Turn,
+    arithmetic_question,
+    concept_question,
+    is_test,
+    load_concepts,
+    load_material,
+    load_passages,
+    make_lesson,
+    make_turns,
+    plain,
+    running_sum,
+    unknown_question,
+    unread,
+)
 
-from hubert_llama.words.ctc import edit_distance
-from hubert_llama.models.device import DeviceConfig
-from hubert_llama.llama import ChatLlama, Sampling, complete
-from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, is_faithful, tidy
 from hubert_llama.course.quotes import Quote, find_quotes
+from hubert_llama.llama import ChatLlama, Sampling, complete
+from hubert_llama.models.device import DeviceConfig
+from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, is_faithful, tidy
+from hubert_llama.words.ctc import edit_distance
 
 # Llama 3's control tokens, in its order
-SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_2|>",
-           "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>", "<|python_tag|>"]
-# how Llama 3 splits text before byte pairs are merged: contractions, words, numbers up to three digits, punctuation, spaces
-SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+SPECIAL = [
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|reserved_special_token_0|>",
+    "<|reserved_special_token_1|>",
+    "<|finetune_right_pad_id|>",
+    "<|reserved_special_token_2|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eom_id|>",
+    "<|eot_id|>",
+    "<|python_tag|>",
+]
+# how Llama 3 splits text before byte pairs are merged
+SPLIT = "|".join(
+    (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",  # contractions
+        r"[^\r\n\p{L}\p{N}]?\p{L}+",  # words
+        r"\p{N}{1,3}",  # numbers up to three digits
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",  # punctuation
+        r"\s*[\r\n]+",  # ends of lines
+        r"\s+(?!\S)",  # spaces
+        r"\s+",
+    )
+)
 NUMBER_WORDS = [*ONES, *TENS, "hundred", "plus", "minus", "times", "divided"]
 TEMPLATE = (
     "{% for message in messages %}{% if loop.first %}{{ bos_token }}{% endif %}"
-    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
+    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'"
+    " + message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
 )
 
@@ -68,15 +108,19 @@ class Settings:
     together: int = 1  # batches in a step, each read by a thread of its own: one for each core
     lesson_turns: int = 12
     chunk_tokens: int = 3000  # turns of a batch that go through the model together, padded
-    context_weight: float = 0.25  # of the loss of the contexts' own tokens: names come up in them again and again, which teaches to look back
+    # of the loss of the contexts' own tokens: names come up in them again and again, which teaches to look back
+    context_weight: float = 0.25
     copying: float = 0.05  # share of the time in which only drills are learned: copying comes first
     drills: float = 0.15  # share of the lessons that are drills after that
     rows: float = 0.3  # share of the other lessons that are rows of questions and answers
     quoting: float = 0.15  # share of the other lessons that are quotes and answers which repeat them
-    unheard: float = 0.0  # share of the other lessons that are what students say before anything is heard: what readings are weighed by
-    choosing: float = 0.0  # of the loss: the weight of choosing right among a recogniser's readings, which the hypotheses then must bring
+    # share of the other lessons that are what students say before anything is heard: what readings are weighed by
+    unheard: float = 0.0
+    # of the loss: the weight of choosing right among a recogniser's readings, which the hypotheses then must bring
+    choosing: float = 0.0
     choices: int = 2  # lists of readings in a batch
-    llama_weight: float = PipelineConfig.llama_weight  # of the model's log-likelihood beside the search's score, as the service adds them
+    # of the model's log-likelihood beside the search's score, as the service adds them
+    llama_weight: float = PipelineConfig.llama_weight
     lm_discount: float = PipelineConfig.lm_discount  # share of the search's language model that the service takes off
     peak_lr: float = 2e-3
     hold: float = 0.3  # share of the time at the peak, before the cosine
@@ -87,29 +131,66 @@ class Settings:
 def make_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE with Llama 3's control tokens and chat template."""
     bpe = Tokenizer(models.BPE(ignore_merges=True))
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     bpe.decoder = decoders.ByteLevel()
-    bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, bos_token=SPECIAL[0], eos_token="<|eot_id|>", pad_token="<|finetune_right_pad_id|>", chat_template=TEMPLATE, clean_up_tokenization_spaces=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    return as_llama(bpe)
 
 
 def with_words(tokenizer: PreTrainedTokenizerFast, words: Iterable[str]) -> PreTrainedTokenizerFast:
-    """The tokenizer with a piece for each of these words, also at the start of a line, so that a sum is a row of words and not of their letters."""
+    """The tokenizer with a piece for each of these words, also at the start of a line.
+
+    So a sum is a row of words and not of their letters.
+    """
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    for piece in dict.fromkeys(form for word in words for form in (word, word.capitalize(), f"\u0120{word}")):  # G with a dot: a space in a byte-level BPE
+    # G with a dot: a space in a byte-level BPE
+    for piece in dict.fromkeys(form for word in words for form in (word, word.capitalize(), f"\u0120{word}")):
         state["model"]["vocab"].setdefault(piece, len(state["model"]["vocab"]))
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(state)), bos_token=SPECIAL[0], eos_token="<|eot_id|>", pad_token="<|finetune_right_pad_id|>", chat_template=TEMPLATE, clean_up_tokenization_spaces=False)
+    return as_llama(Tokenizer.from_str(json.dumps(state)))
+
+
+def as_llama(bpe: Tokenizer) -> PreTrainedTokenizerFast:
+    """A BPE with Llama 3's marks and chat template."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token=SPECIAL[0],
+        eos_token="<|eot_id|>",
+        pad_token="<|finetune_right_pad_id|>",
+        chat_template=TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast, s: Settings) -> LlamaForCausalLM:
     """A small random Llama."""
     torch.manual_seed(s.seed)
-    model = LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=s.hidden_size, intermediate_size=s.intermediate_size, num_hidden_layers=s.layers, num_attention_heads=s.heads,
-        num_key_value_heads=s.kv_heads, max_position_embeddings=s.window, tie_word_embeddings=True, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=s.hidden_size,
+            intermediate_size=s.intermediate_size,
+            num_hidden_layers=s.layers,
+            num_attention_heads=s.heads,
+            num_key_value_heads=s.kv_heads,
+            max_position_embeddings=s.window,
+            tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(["<|end_of_text|>", "<|eot_id|>"])
     return model
 
@@ -118,10 +199,12 @@ def grow(model: LlamaForCausalLM, weights: LlamaForCausalLM) -> None:
     """Let a model compute just what smaller `weights` do: its further layers add nothing until they have learned to."""
     state, pieces = weights.state_dict(), model.get_input_embeddings().weight.detach().clone()
     pieces[: weights.config.vocab_size] = weights.get_input_embeddings().weight.detach()
-    state |= {name: pieces for name in ("model.embed_tokens.weight", "lm_head.weight")}
+    state |= dict.fromkeys(("model.embed_tokens.weight", "lm_head.weight"), pieces)
     missing = model.load_state_dict(state, strict=False).missing_keys
     if any(not name.startswith("model.layers.") for name in missing):
-        raise SystemExit(f"--init-from: its weights lack {missing[0]}; only the number of layers may differ from the settings.")
+        raise SystemExit(
+            f"--init-from: its weights lack {missing[0]}; only the number of layers may differ from the settings."
+        )
     for layer in model.model.layers[weights.config.num_hidden_layers :]:
         torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
         torch.nn.init.zeros_(layer.mlp.down_proj.weight)
@@ -141,11 +224,14 @@ class Example:
 
 def encode(tokenizer: PreTrainedTokenizerFast, turn: Turn) -> Example:
     """A whole conversation; without the second question to the assistant where the turn has no response."""
-    prefix = tokens(tokenizer, tokenizer.apply_chat_template(conversation(turn.heard, turn.context)[:1], tokenize=False))
+    shared = conversation(turn.heard, turn.context)[:1]
+    prefix = tokens(tokenizer, tokenizer.apply_chat_template(shared, tokenize=False))
     ids, labels = list(prefix), [-100] * len(prefix)
     for transcript, answer in ((None, turn.transcript), (turn.transcript, turn.response)):
         if answer:
-            prompt = tokens(tokenizer, tokenizer.apply_chat_template(conversation(turn.heard, turn.context, transcript, quotes=turn.quotes if transcript else ()), tokenize=False, add_generation_prompt=True))[len(ids) :]
+            quotes = turn.quotes if transcript else ()
+            asked = conversation(turn.heard, turn.context, transcript, quotes=quotes)
+            prompt = tokens_of(tokenizer, asked)[len(ids) :]
             said = tokens(tokenizer, answer + "<|eot_id|>")
             ids += prompt + said
             labels += [-100] * len(prompt) + said
@@ -153,8 +239,11 @@ def encode(tokenizer: PreTrainedTokenizerFast, turn: Turn) -> Example:
 
 
 def drill(rng: random.Random, vocabulary: range, n: int) -> list[Example]:
-    """Random tokens that repeat: all that can be learned from them is to copy, which some minutes of them teach and hours of lessons hardly do.
-    Few different tokens ask for more than the last one to find the place again; half the time a span comes up twice amid others."""
+    """Random tokens that repeat: all that can be learned from them is to copy.
+
+    Some minutes of them teach that, and hours of lessons hardly do. Few different tokens ask for more than the last one
+    to find the place again. Half the time a span comes up twice amid others.
+    """
     examples, length = [], rng.choice([64, 64, 96, 128, 192, 320])
     for _ in range(n):
         known = rng.sample(vocabulary, rng.choice([24, 100, len(vocabulary)]))
@@ -173,14 +262,16 @@ def drill(rng: random.Random, vocabulary: range, n: int) -> list[Example]:
     return examples
 
 
-def quoted(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 3) -> list[Example]:
+def quoted(
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 3
+) -> list[Example]:
     """Quotes as the service shows them and answers that repeat them, without a question."""
     examples = []
     for _ in range(n):
         ids, labels = [], []
         for said in (unread(rng, material) for _ in range(each)):
             shown = conversation("", transcript="", quotes=[Quote(x, 1.0) for x in said])[-1:]
-            asked = tokens(tokenizer, tokenizer.apply_chat_template(shown, tokenize=False, add_generation_prompt=True))[1:]  # without the beginning of the text
+            asked = tokens_of(tokenizer, shown)[1:]  # without the beginning of the text
             answer = tokens(tokenizer, " ".join(said) + "<|eot_id|>")
             ids += asked + answer
             labels += [-100] * len(asked) + answer
@@ -188,11 +279,17 @@ def quoted(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Mat
     return examples
 
 
-IN_ROWS = {arithmetic_question: 60, concept_question: 25, unknown_question: 15}  # with their shares
+# questions in rows, with their shares
+IN_ROWS = {arithmetic_question: 60, concept_question: 25, unknown_question: 15}
 
 
-def rows(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 6) -> list[Example]:
-    """Questions and their answers, one after the other: what numbers make and what words mean, learned several times faster than from conversations."""
+def rows(
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, n: int, each: int = 6
+) -> list[Example]:
+    """Questions and their answers, one after the other: what numbers make and what words mean.
+
+    They are learned several times faster than from conversations.
+    """
     examples = []
     for _ in range(n):
         if rng.random() < 0.5:
@@ -208,21 +305,30 @@ def rows(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Mater
     return examples
 
 
-def sayings(rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, spoken: Sentences, n: int) -> list[Example]:
-    """What students say before anything is heard: about the course whose context is shown, or about anything, with a context that has nothing to do with it now and then.
-    All but the saying is shared, so that every token of a turn is learned. Nothing that HuBERT is measured on is among it."""
+def sayings(
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, material: Material, spoken: Sentences, n: int
+) -> list[Example]:
+    """What students say before anything is heard, as turns after one shared prompt.
+
+    It is about the course whose context is shown, or about anything, now and then with a context that has nothing to do
+    with it. All but the saying is shared, so that every token of a turn is learned. Nothing that HuBERT is measured on
+    is among it.
+    """
     lesson = make_lesson(rng, material, n)
-    context, texts = lesson[0].context, [text for text in (plain(turn.transcript) for turn in lesson if turn.kind not in ("check", "dictation")) if not is_test(text)]
+    context = lesson[0].context
+    asked = [plain(turn.transcript) for turn in lesson if turn.kind not in ("check", "dictation")]
+    texts = [text for text in asked if not is_test(text)]
     if not context or not texts or rng.random() < 0.5:
-        context, texts = context if rng.random() < 0.4 else "", draw(spoken, 2 * n, rng.random(), "mixed", test=False)
-    prompt = prompt_of(tokenizer, None, context)
+        context = context if rng.random() < 0.4 else ""
+        texts = draw(spoken, 2 * n, rng.random(), "mixed", test=False)
+    prompt = tokens_of(tokenizer, conversation(None, context))
     said = [tokens(tokenizer, as_saying(text) + "<|eot_id|>") for text in texts]
     return [Example(prompt[:-1], [prompt[-1], *ids], [-100, *ids]) for ids in said]
 
 
-def prompt_of(tokenizer: PreTrainedTokenizerFast, heard: str | None, context: str) -> list[int]:
-    """The tokens before the transcript's turn."""
-    return tokens(tokenizer, tokenizer.apply_chat_template(conversation(heard, context), tokenize=False, add_generation_prompt=True))
+def tokens_of(tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, str]]) -> list[int]:
+    """The tokens before the assistant's turn."""
+    return tokens(tokenizer, tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
 def tokens(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
@@ -242,15 +348,20 @@ class Choice:
 def load_choices(path: Path, lm_discount: float) -> list[Choice]:
     """The lists of a file of hypotheses in which some readings are better than others."""
     choices = []
-    for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-        if row.get("readings"):
-            if len(row["readings"][0]) != 3:
-                raise SystemExit(f"{path}: its readings lack the language model's part of their scores: make it anew with train_hubert.py --hear.")
-            readings, scores, lms = zip(*row["readings"])
-            scores = tuple(score - lm_discount * lm for score, lm in zip(scores, lms, strict=True))
-            errors = tuple(edit_distance(row["text"].split(), reading.split()) for reading in readings)
-            if min(errors) < max(errors):
-                choices.append(Choice(readings, scores, errors))
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        if not row.get("readings"):
+            continue
+        if len(row["readings"][0]) != 3:
+            raise SystemExit(
+                f"{path}: its readings lack the language model's part of their scores: "
+                "make it anew with train_hubert.py --hear."
+            )
+        readings, totals, lms = zip(*row["readings"], strict=True)
+        scores = tuple(total - lm_discount * lm for total, lm in zip(totals, lms, strict=True))
+        errors = tuple(edit_distance(row["text"].split(), reading.split()) for reading in readings)
+        if min(errors) < max(errors):
+            choices.append(Choice(readings, scores, errors))
     return choices
 
 
@@ -267,10 +378,16 @@ class Ballot:
 
 def ballot(tokenizer: PreTrainedTokenizerFast, choice: Choice, context: str) -> Ballot:
     """The question that the service asks: how likely is a student to say each reading."""
-    prompt = prompt_of(tokenizer, None, context)
+    prompt = tokens_of(tokenizer, conversation(None, context))
     turns = [tokens(tokenizer, as_saying(reading) + "<|eot_id|>") for reading in choice.readings]
     errors = torch.tensor(choice.errors)
-    return Ballot(torch.tensor([prompt[:-1]]), padded([[prompt[-1], *turn[:-1]] for turn in turns], 0), padded(turns, -100), torch.tensor(choice.scores), errors == errors.min())
+    return Ballot(
+        prompt=torch.tensor([prompt[:-1]]),
+        turns=padded([[prompt[-1], *turn[:-1]] for turn in turns], 0),
+        labels=padded(turns, -100),
+        scores=torch.tensor(choice.scores),
+        best=errors == errors.min(),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,7 +396,8 @@ class Batch:
 
     prefixes: torch.Tensor  # int64 (G, P), padded on the right
     prefix_mask: torch.Tensor  # int64 (G, P): 0 at the padding
-    chunks: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]  # lesson of each turn (B,), input_ids (B, T), labels (B, T)
+    # lesson of each turn (B,), input_ids (B, T), labels (B, T)
+    chunks: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
     tokens: int
     ballots: tuple[Ballot, ...] = ()
 
@@ -293,38 +411,66 @@ def collate(lessons: list[list[Example]], s: Settings) -> Batch:
             groups.append([])
         groups[-1].append(turn)
     prefixes = [lesson[0].prefix for lesson in lessons]
-    chunks = [(torch.tensor([i for i, _ in g]), padded([e.ids for _, e in g], 0), padded([e.labels for _, e in g], -100)) for g in groups]
-    return Batch(padded(prefixes, 0), padded([[1] * len(p) for p in prefixes], 0), chunks, sum(map(len, prefixes)) + sum(len(e.ids) for _, e in turns))
+    chunks = [
+        (torch.tensor([i for i, _ in g]), padded([e.ids for _, e in g], 0), padded([e.labels for _, e in g], -100))
+        for g in groups
+    ]
+    return Batch(
+        prefixes=padded(prefixes, 0),
+        prefix_mask=padded([[1] * len(p) for p in prefixes], 0),
+        chunks=chunks,
+        tokens=sum(map(len, prefixes)) + sum(len(e.ids) for _, e in turns),
+    )
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings, seed: int, copying: Callable[[], bool]) -> Iterator[Batch]:
-    """New lessons for ever, each batch made by a thread while the one before it is learned."""
-    rng, vocabulary = random.Random(seed), range(len(SPECIAL) + 256, len(tokenizer))
-    choices = load_choices(Path(s.hypotheses), s.lm_discount) if s.choosing and s.hypotheses else []
-    spoken = load_sentences() if s.unheard else None
+@dataclass(frozen=True, eq=False)
+class Maker:
+    """Makes new lessons, and choices beside them."""
 
-    def lesson() -> list[Example]:
+    tokenizer: PreTrainedTokenizerFast
+    material: Material
+    s: Settings
+    rng: random.Random
+    choices: list[Choice]
+    spoken: Sentences | None  # what students say, where that is learned
+
+    def lesson(self, copying: bool) -> list[Example]:
         """The conversations of one lesson, or something to copy."""
-        if copying() or rng.random() < s.drills:
-            return drill(rng, vocabulary, s.lesson_turns // 3)  # of which every token is learned
+        rng, tokenizer, material, s = self.rng, self.tokenizer, self.material, self.s
+        few = s.lesson_turns // 3  # of examples of which every token is learned
+        if copying or rng.random() < s.drills:
+            return drill(rng, range(len(SPECIAL) + 256, len(tokenizer)), few)
         if rng.random() < s.unheard:
-            return sayings(rng, tokenizer, material, spoken, 2 * s.lesson_turns)
+            return sayings(rng, tokenizer, material, self.spoken, 2 * s.lesson_turns)
         if rng.random() < s.quoting:
-            return quoted(rng, tokenizer, material, s.lesson_turns // 3)
+            return quoted(rng, tokenizer, material, few)
         if rng.random() < s.rows:
-            return rows(rng, tokenizer, material, s.lesson_turns // 3)
+            return rows(rng, tokenizer, material, few)
         return [encode(tokenizer, turn.quoting()) for turn in make_lesson(rng, material, s.lesson_turns)]
 
-    def make() -> Batch:
-        """A batch of new lessons, and of choices, some of them with a context that has nothing to do with them."""
-        lessons = collate([lesson() for _ in range(s.lessons)], s)
-        drawn = rng.sample(choices, min(s.choices, len(choices)))
-        return replace(lessons, ballots=tuple(ballot(tokenizer, choice, make_lesson(rng, material, 1)[0].context if rng.random() < 0.4 else "") for choice in drawn))
+    def ballot(self, choice: Choice) -> Ballot:
+        """A choice, now and then with a context that has nothing to do with it."""
+        context = make_lesson(self.rng, self.material, 1)[0].context if self.rng.random() < 0.4 else ""
+        return ballot(self.tokenizer, choice, context)
 
+    def batch(self, copying: bool) -> Batch:
+        """A batch of new lessons, and of choices."""
+        lessons = collate([self.lesson(copying) for _ in range(self.s.lessons)], self.s)
+        drawn = self.rng.sample(self.choices, min(self.s.choices, len(self.choices)))
+        return replace(lessons, ballots=tuple(map(self.ballot, drawn)))
+
+
+def batches(
+    tokenizer: PreTrainedTokenizerFast, material: Material, s: Settings, seed: int, copying: Callable[[], bool]
+) -> Iterator[Batch]:
+    """New lessons for ever, each batch made by a thread while the one before it is learned."""
+    choices = load_choices(Path(s.hypotheses), s.lm_discount) if s.choosing and s.hypotheses else []
+    spoken = load_sentences() if s.unheard else None
+    maker = Maker(tokenizer, material, s, random.Random(seed), choices, spoken)
     with ThreadPoolExecutor(1) as thread:
-        ahead = thread.submit(make)
+        ahead = thread.submit(lambda: maker.batch(copying()))
         while True:
-            ready, ahead = ahead, thread.submit(make)
+            ready, ahead = ahead, thread.submit(lambda: maker.batch(copying()))
             yield ready.result()
 
 
@@ -345,7 +491,10 @@ def lent(shared: DynamicCache, rows: torch.Tensor) -> DynamicCache:
 
 
 def loss_of(model: LlamaForCausalLM, batch: Batch, context_weight: float = 0.0) -> torch.Tensor:
-    """Mean cross entropy of the assistant's tokens, and a share of the contexts'. What a lesson shares is encoded once, and its keys and values lent to every turn."""
+    """Mean cross entropy of the assistant's tokens, and a share of the contexts'.
+
+    What a lesson shares is encoded once, and its keys and values lent to every turn.
+    """
     device = model.device
     prefixes, prefix_mask = batch.prefixes.to(device), batch.prefix_mask.to(device)
     encoded = model.model(prefixes, attention_mask=prefix_mask, use_cache=True)
@@ -354,27 +503,34 @@ def loss_of(model: LlamaForCausalLM, batch: Batch, context_weight: float = 0.0) 
     for lesson, input_ids, labels in batch.chunks:
         lesson, input_ids, labels = lesson.to(device), input_ids.to(device), labels.to(device)
         cache = lent(shared, lesson)
-        mask = torch.cat([prefix_mask[lesson], torch.ones_like(input_ids)], dim=1)  # padding stands on the right, where attention does not look
+        # padding stands on the right, where attention does not look
+        mask = torch.cat([prefix_mask[lesson], torch.ones_like(input_ids)], dim=1)
         positions = prefix_mask[lesson].sum(1, keepdim=True) + torch.arange(input_ids.shape[1], device=device)
-        hidden = model.model(input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True).last_hidden_state[:, :-1]  # (B, T - 1, D)
+        out = model.model(input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True)
+        hidden = out.last_hidden_state[:, :-1]  # (B, T - 1, D)
         wanted = labels[:, 1:] != -100  # the first token of a turn is never the assistant's
         losses.append(F.cross_entropy(model.lm_head(hidden[wanted]).float(), labels[:, 1:][wanted], reduction="sum"))
         count += int(wanted.sum())
     loss = torch.stack(losses).sum() / count
     there = prefix_mask[:, 1:] == 1
     if context_weight and there.any():  # drills have no context
-        loss = loss + context_weight * F.cross_entropy(model.lm_head(encoded.last_hidden_state[:, :-1][there]).float(), prefixes[:, 1:][there])
+        logits = model.lm_head(encoded.last_hidden_state[:, :-1][there]).float()
+        loss = loss + context_weight * F.cross_entropy(logits, prefixes[:, 1:][there])
     return loss
 
 
 def choosing_loss(model: LlamaForCausalLM, asked: Ballot, weight: float) -> torch.Tensor:
-    """How far from certain it is that a reading with the fewest errors is chosen, when the search's scores and the weighted log-likelihoods are added as the service does (nats)."""
+    """How far from certain it is that a reading with the fewest errors is chosen (nats).
+
+    The search's scores and the weighted log-likelihoods are added as the service does.
+    """
     device = model.device
     shared = model.model(asked.prompt.to(device), use_cache=True).past_key_values
     cache = lent(shared, torch.zeros(len(asked.scores), dtype=torch.int64, device=device))
-    logits = model.lm_head(model.model(asked.turns.to(device), past_key_values=cache, use_cache=True).last_hidden_state).float()  # (N, L, V)
-    likely = -F.cross_entropy(logits.transpose(1, 2), asked.labels.to(device), ignore_index=-100, reduction="none").sum(1)  # (N,)
-    scores = asked.scores.to(device) + weight * likely
+    out = model.model(asked.turns.to(device), past_key_values=cache, use_cache=True)
+    logits = model.lm_head(out.last_hidden_state).float().transpose(1, 2)  # (N, V, L)
+    nats = F.cross_entropy(logits, asked.labels.to(device), ignore_index=-100, reduction="none")  # (N, L)
+    scores = asked.scores.to(device) - weight * nats.sum(1)  # (N,)
     return scores.logsumexp(0) - scores[asked.best.to(device)].logsumexp(0)
 
 
@@ -390,8 +546,13 @@ def prepare(s: Settings, work: Path) -> tuple[PreTrainedTokenizerFast, Material]
     if not (work / "tokenizer.json").exists():
         rng = random.Random(s.seed)
         turns = [t for _ in range(3000) for t in make_lesson(rng, material, 3)]
-        texts = [m["content"] for t in turns for m in [*conversation(t.heard, t.context, t.transcript, quotes=t.quotes), {"content": t.response}]]
-        with_words(make_tokenizer(texts + rng.choices(material.sentences, k=20_000), s.vocab_size), NUMBER_WORDS).save_pretrained(work)
+        texts = [
+            m["content"]
+            for t in turns
+            for m in [*conversation(t.heard, t.context, t.transcript, quotes=t.quotes), {"content": t.response}]
+        ]
+        texts += rng.choices(material.sentences, k=20_000)
+        with_words(make_tokenizer(texts, s.vocab_size), NUMBER_WORDS).save_pretrained(work)
     (work / "training_args.json").write_text(json.dumps(asdict(s), indent=1) + "\n")  # those of the last run
     return PreTrainedTokenizerFast.from_pretrained(work), material
 
@@ -409,16 +570,33 @@ class State:
         """Take note of a step; every hundred, log it."""
         self.spent, self.step, self.tokens = self.spent + seconds, self.step + 1, self.tokens + tokens
         if self.step % 100 == 0:
-            self.log.append({"step": self.step, "loss": round(sum(losses) / len(losses), 4), "minutes": round(self.spent / 60, 2), "thousand_tokens": self.tokens // 1000})
+            self.log.append(
+                {
+                    "step": self.step,
+                    "loss": round(sum(losses) / len(losses), 4),
+                    "minutes": round(self.spent / 60, 2),
+                    "thousand_tokens": self.tokens // 1000,
+                }
+            )
             print(json.dumps(self.log[-1]), flush=True)
 
 
-def step(model: LlamaForCausalLM, optimizer: MuonAdamW, batches: list[Batch], lr: float, s: Settings, pool: ThreadPoolExecutor) -> float:
+def step(
+    model: LlamaForCausalLM,
+    optimizer: MuonAdamW,
+    batches: list[Batch],
+    lr: float,
+    s: Settings,
+    pool: ThreadPoolExecutor,
+) -> float:
     """Learn from batches, each read by a thread of its own, at a learning rate; returns their mean loss."""
+
     def loss_with_choices(batch: Batch) -> torch.Tensor:
         """Of the lessons, and of the choices."""
         loss = loss_of(model, batch, s.context_weight)
-        return loss + s.choosing * torch.stack([choosing_loss(model, b, s.llama_weight) for b in batch.ballots]).mean() if batch.ballots else loss
+        if not batch.ballots:
+            return loss
+        return loss + s.choosing * torch.stack([choosing_loss(model, b, s.llama_weight) for b in batch.ballots]).mean()
 
     loss = learn(loss_with_choices, model, batches, pool)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -458,7 +636,11 @@ def train(s: Settings, work: Path, init_from: Path | None, compiled: bool) -> No
         compile_parts(model)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
 
-    stream, losses = batches(tokenizer, material, s, s.seed + state.step, copying=lambda: state.spent < s.copying * s.minutes * 60), deque(maxlen=100)
+    def copying() -> bool:
+        """Whether only drills are learned yet."""
+        return state.spent < s.copying * s.minutes * 60
+
+    stream, losses = batches(tokenizer, material, s, s.seed + state.step, copying), deque(maxlen=100)
     last = saved = time.monotonic()
     while (fraction := state.spent / (s.minutes * 60)) < 1:
         drawn = [next(stream) for _ in range(s.together)]
@@ -474,7 +656,8 @@ def train(s: Settings, work: Path, init_from: Path | None, compiled: bool) -> No
 
 def save_checkpoint(work: Path, model: LlamaForCausalLM, optimizer: MuonAdamW, state: State) -> None:
     """Write a checkpoint in one move."""
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}, work / "checkpoint.new")
+    saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": json.dumps(asdict(state))}
+    torch.save(saved, work / "checkpoint.new")
     os.replace(work / "checkpoint.new", work / "checkpoint.pt")
 
 
@@ -488,18 +671,30 @@ def load_checkpoint(work: Path, model: LlamaForCausalLM, optimizer: MuonAdamW | 
 
 
 def export(work: Path, out: Path, before: Path | None = None, share: float = 1.0) -> None:
-    """Save the checkpoint's weights in bf16 with the tokenizer, the settings and the loss curve; or so large a share of them, the rest being the weights that the training began with, as train_hubert.py does."""
+    """Save the checkpoint's weights in bf16 with the tokenizer, the settings and the loss curve.
+
+    Or so large a share of them, the rest being the weights that the training began with, as train_hubert.py does.
+    """
     s = Settings(**json.loads((work / "training_args.json").read_text()))
     tokenizer = PreTrainedTokenizerFast.from_pretrained(work)
     model = make_model(tokenizer, s)
     state = load_checkpoint(work, model)
     if before:
-        old = LlamaForCausalLM.from_pretrained(before, dtype=torch.float32).state_dict()
-        model.load_state_dict({name: torch.lerp(old[name], weight, share) for name, weight in model.state_dict().items()})
+        old, new = LlamaForCausalLM.from_pretrained(before, dtype=torch.float32).state_dict(), model.state_dict()
+        model.load_state_dict({name: torch.lerp(old[name], weight, share) for name, weight in new.items()})
     model.to(torch.bfloat16).save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)  # written for the owner alone, but it goes into a package
     tokenizer.save_pretrained(out)
-    told = {"settings": {**asdict(s), "hypotheses": s.hypotheses and Path(s.hypotheses).name}, "steps": state.step, "tokens_seen": state.tokens, "minutes_spent": round(state.spent / 60, 1), "concepts": len(load_concepts()), "passages": len(load_passages()), "torch": torch.__version__, **({"share_of_these_weights": share} if before else {})}
+    told = {
+        "settings": {**asdict(s), "hypotheses": s.hypotheses and Path(s.hypotheses).name},
+        "steps": state.step,
+        "tokens_seen": state.tokens,
+        "minutes_spent": round(state.spent / 60, 1),
+        "concepts": len(load_concepts()),
+        "passages": len(load_passages()),
+        "torch": torch.__version__,
+        **({"share_of_these_weights": share} if before else {}),
+    }
     (out / "training_args.json").write_text(json.dumps(told, indent=2) + "\n")
     (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in state.log))
 
@@ -507,7 +702,8 @@ def export(work: Path, out: Path, before: Path | None = None, share: float = 1.0
 # Measuring
 
 
-BY_WORDS = ("definition", "example", "mistake", "detail", "compare", "term", "lookup")  # answers that count when they carry enough of the wanted words
+# answers that count when they carry enough of the wanted words
+BY_WORDS = ("definition", "example", "mistake", "detail", "compare", "term", "lookup")
 ENOUGH = 0.6
 
 
@@ -548,7 +744,9 @@ def ask(llama: ChatLlama, turn: Turn) -> Asked:
     """Both turns as the service makes them, greedily."""
     said = complete(llama, conversation(turn.heard, turn.context), Sampling(max_new_tokens=80)).text.strip()
     transcript = said if is_faithful(turn.heard, said) else tidy(turn.heard)
-    answer = complete(llama, conversation(turn.heard, turn.context, transcript, quotes=find_quotes(turn.context, transcript)), Sampling(max_new_tokens=120)).text.strip()
+    quotes = find_quotes(turn.context, transcript)
+    messages = conversation(turn.heard, turn.context, transcript, quotes=quotes)
+    answer = complete(llama, messages, Sampling(max_new_tokens=120)).text.strip()
     return Asked(turn, said, transcript, answer)
 
 
@@ -562,16 +760,29 @@ def report(asked: list[Asked], show: int) -> None:
     """Print failures, then counts by kind and what the transcript turn is worth."""
     for kind in sorted({a.turn.kind for a in asked}):
         for a in [a for a in asked if a.turn.kind == kind and not a.right][:show]:
-            print(f"[{kind}] {a.turn.context}\n   heard:      {a.turn.heard}\n   transcript: {a.transcript}\n   answer:     {a.answer}\n   wanted:     {a.turn.response}")
-    print(f"\nkind             right   word for word   of   (right: {ENOUGH:.0%} of the wanted words for {', '.join(BY_WORDS)}; else the key)")
+            print(f"[{kind}] {a.turn.context}\n   heard:      {a.turn.heard}\n   transcript: {a.transcript}")
+            print(f"   answer:     {a.answer}\n   wanted:     {a.turn.response}")
+    by_words = f"{ENOUGH:.0%} of the wanted words for {', '.join(BY_WORDS)}"
+    print(f"\nkind             right   word for word   of   (right: {by_words}; else the key)")
     for kind in [*sorted({a.turn.kind for a in asked}), ""]:
         rows = [a for a in asked if kind in ("", a.turn.kind)]
-        print(f"{kind or 'all':16s} {sum(a.right for a in rows):5d} {sum(a.answer == a.turn.response for a in rows):15d} {len(rows):4d}")
+        right, exact = sum(a.right for a in rows), sum(a.answer == a.turn.response for a in rows)
+        print(f"{kind or 'all':16s} {right:5d} {exact:15d} {len(rows):4d}")
     clean = [a for a in asked if a.turn.heard == plain(a.turn.transcript)]
     for name, rows in (("heard rightly", clean), ("misheard", [a for a in asked if a not in clean]), ("all", asked)):
-        wanted = [a.turn.transcript for a in rows]
-        print(f"transcripts, {name}: {sum(a.transcript == a.turn.transcript for a in rows)} of {len(rows)} exact; word errors heard {error_rate(list(zip(wanted, [a.turn.heard for a in rows], strict=True))):.1%}, "
-              f"corrected {error_rate(list(zip(wanted, [a.said for a in rows], strict=True))):.1%}, with the service's guard {error_rate(list(zip(wanted, [a.transcript for a in rows], strict=True))):.1%}")
+        report_transcripts(name, rows)
+
+
+def report_transcripts(name: str, rows: list[Asked]) -> None:
+    """Print what the transcript turn is worth, for turns of this name."""
+    exact = sum(a.transcript == a.turn.transcript for a in rows)
+    heard = error_rate([(a.turn.transcript, a.turn.heard) for a in rows])
+    said = error_rate([(a.turn.transcript, a.said) for a in rows])
+    guarded = error_rate([(a.turn.transcript, a.transcript) for a in rows])
+    print(
+        f"transcripts, {name}: {exact} of {len(rows)} exact; word errors heard {heard:.1%}, "
+        f"corrected {said:.1%}, with the service's guard {guarded:.1%}"
+    )
 
 
 def evaluate(folder: Path, each: int, show: int) -> None:
@@ -601,24 +812,54 @@ FLAGS = {  # settings that have one
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    files = parser.add_argument_group("files")
-    files.add_argument("--out", type=Path, default=Path("hubert_llama/mini/llama"), help="where the weights go")
-    files.add_argument("--work-dir", type=Path, default=Path("build/llama"), help="where checkpoints go")
-    files.add_argument("--init-from", type=Path, metavar="FOLDER", help="start from the weights and the tokenizer of this folder, not from random ones")
-    files.add_argument("--hypotheses", help='lines {"text", "heard"} of a real recogniser, whose mishearings are mixed in')
-    training = parser.add_argument_group("training")
-    for name, told in FLAGS.items():
-        default = getattr(Settings, name)
-        training.add_argument("--" + name.replace("_", "-"), type=type(default), default=default, help=f"{told} (default {default})")
-    training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
-    training.add_argument("--compile", action="store_true", help="compile parts of the layers: faster on a CPU, after a minute; needs a C++ compiler and Python's headers")
-    training.add_argument("--export-only", action="store_true", help="export the checkpoint as it is, without training on")
-    training.add_argument("--share", type=float, default=1.0, help="how much of the trained weights is exported; the rest are those that --init-from names")
+    add_files(parser)
+    add_training(parser)
     measuring = parser.add_argument_group("measuring")
-    measuring.add_argument("--evaluate", type=Path, metavar="FOLDER", help="measure the weights in this folder instead of training")
+    measuring.add_argument(
+        "--evaluate", type=Path, metavar="FOLDER", help="measure the weights in this folder instead of training"
+    )
     measuring.add_argument("--questions", type=int, default=30, help="held-out questions of each kind")
     measuring.add_argument("--failures", type=int, default=3, help="failures of each kind to print")
     return parser
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """The options that say where things lie."""
+    files = parser.add_argument_group("files")
+    files.add_argument("--out", type=Path, default=Path("hubert_llama/mini/llama"), help="where the weights go")
+    files.add_argument("--work-dir", type=Path, default=Path("build/llama"), help="where checkpoints go")
+    files.add_argument(
+        "--init-from",
+        type=Path,
+        metavar="FOLDER",
+        help="start from the weights and the tokenizer of this folder, not from random ones",
+    )
+    files.add_argument(
+        "--hypotheses", help='lines {"text", "heard"} of a real recogniser, whose mishearings are mixed in'
+    )
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """The options of training."""
+    training = parser.add_argument_group("training")
+    for name, told in FLAGS.items():
+        flag, default = "--" + name.replace("_", "-"), getattr(Settings, name)
+        training.add_argument(flag, type=type(default), default=default, help=f"{told} (default {default})")
+    training.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    training.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile parts of the layers: faster on a CPU, after a minute; needs a C++ compiler and Python's headers",
+    )
+    training.add_argument(
+        "--export-only", action="store_true", help="export the checkpoint as it is, without training on"
+    )
+    training.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        help="how much of the trained weights is exported; the rest are those that --init-from names",
+    )
 
 
 def main() -> None:
@@ -628,9 +869,11 @@ def main() -> None:
     if args.share < 1 and not args.init_from:
         raise SystemExit("--share: of what is the rest? Name the weights before with --init-from.")
     if args.evaluate:
-        return evaluate(args.evaluate, args.questions, args.failures)
+        evaluate(args.evaluate, args.questions, args.failures)
+        return
     if not args.export_only:
-        train(Settings(**{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)}), args.work_dir, args.init_from, args.compile)
+        s = Settings(**{f.name: getattr(args, f.name) for f in fields(Settings) if hasattr(args, f.name)})
+        train(s, args.work_dir, args.init_from, args.compile)
     export(args.work_dir, args.out, args.init_from if args.share < 1 else None, args.share)
 
 

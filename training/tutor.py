@@ -14,82 +14,49 @@ import json
 import random
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
 
-from hubert_llama.words.ctc import letters
+from phrasings import (
+    ASK,
+    CHECK,
+    COMPARE,
+    COURSES,
+    DETAIL,
+    ENDINGS,
+    EXAMPLE,
+    FIRST_NAMES,
+    HELD_OUT,
+    HELD_OUT_UNKNOWN,
+    HOMOPHONES,
+    LEVELS,
+    LOOKUP,
+    MISTAKE,
+    NAMES,
+    NOBODY_KNOWS,
+    ONES,
+    OPENINGS,
+    PERSONAS,
+    SMALL_TALK,
+    SOUNDS_ALIKE,
+    SUM,
+    SYLLABLES,
+    TENS,
+    THINGS,
+    WORDS,
+)
+
 from hubert_llama.course.quotes import FUNCTION_WORDS, Quote, find_quotes
+from hubert_llama.words.ctc import letters
 
 CURRICULUM = Path(__file__).parent / "curriculum"
 PASSAGES = CURRICULUM / "passages.jsonl"
-FAMILIES = CURRICULUM / "families.jsonl"  # invented things: what each is called, its facts with an open slot, and questions
+# invented things: what each is called, its facts with an open slot, and questions
+FAMILIES = CURRICULUM / "families.jsonl"
 UNKNOWN = "I do not know that yet. Could you ask it in other words, or give me the page of your course?"
-
-# How students ask
-
-ASK = ["What is {}?", "What is {}?", "What is {}?", "Explain {}.", "Can you explain {}?", "What does {} mean?", "Tell me about {}.", "I don't understand {}.", "Could you help me with {}?",
-       "Please explain {} again.", "Define {}.", "Do you know what {} is?", "What do you mean by {}?", "I have a question about {}.", "How does {} work?", "What's {}?", "Can you tell me what {} means?",
-       "Could you explain {} please?", "I still don't get {}.", "I'm confused about {}.", "Explain {} to me.", "What is the meaning of {}?", "What is the definition of {}?", "I forgot what {} means.",
-       "My teacher asked me about {}.", "We learned about {} today.", "Can you help me understand {}?", "How would you explain {} to a child?", "I need help with {}.", "What exactly is {}?", "Teach me about {}.", "What would you say {} is?", "Give me a definition of {}.", "In one sentence, what is {}?", "So what is {}?",
-       "I want to know what {} is.", "Let's talk about {}.", "Remind me what {} is.", "Help me with {}.", "What was {} again?", "How would you define {}?", "Describe {}.", "I have never heard of {}."]
-EXAMPLE = ["Give me an example of {}.", "Can you give me an example of {}?", "What is an example of {}?", "Do you have an example for {}?", "Can you give me a simple example of {}?", "Show me an example of {}."]
-MISTAKE = ["What do people get wrong about {}?", "What is a common mistake about {}?", "What should I not confuse about {}?", "What do students get wrong about {}?", "What should I watch out for with {}?"]
-DETAIL = ["Tell me more about {}.", "What else should I know about {}?", "Can you tell me more about {}?", "Go into more detail about {}.", "What more is there to {}?"]
-COMPARE = ["What is the difference between {} and {}?", "Compare {} and {}.", "How are {} and {} different?", "What's the difference between {} and {}?", "I mixed up {} and {}."]
-CHECK = ["Is it true that {}?", "Is it right that {}?", "I think that {}.", "So {}?", "My teacher says that {}."]
-SUM = ["What is {}?", "What is {}?", "How much is {}?", "What's {}?", "Can you tell me what {} is?", "What does {} make?", "Calculate {}.", "Work out {}.", "What do I get for {}?", "Tell me {}.", "What does {} come to?", "Do you know what {} makes?", "Tell me the result of {}."]
-OPENINGS = ["Excuse me, ", "Sorry, ", "Okay, ", "Please, ", "I have a question, ", "One more question, ", "And ", "So "]
-LOOKUP = ["What does it say about {}?", "What is written about {}?", "What does the page say about {}?", "Read me the part about {}.", "What about {}?", "What did it say about {}?", "Tell me about {}.",
-          "Find the sentence about {}.", "What is said about {}?", "Where does it speak of {}?"]
-HELD_OUT = frozenset({"Define {}.", "I need help with {}.", "What exactly is {}?", "Teach me about {}.", "What would you say {} is?", "Give me a definition of {}.", "Do you have an example for {}?",
-                      "What do students get wrong about {}?", "Can you tell me more about {}?", "How are {} and {} different?", "Is it right that {}?", "How much is {}?", "What does {} come to?", "Do you know what {} makes?", "Tell me the result of {}.", "One more question, ",
-                      "Find the sentence about {}."})  # never trained on, for measuring
-
-SMALL_TALK = [
-    (["Hello.", "Hi there.", "Good morning.", "Hi.", "Good afternoon.", "Let's begin.", "Let's start the lesson."], "Hello! What would you like to learn today?"),
-    (["Thank you.", "Thanks, that helps.", "Thanks a lot.", "Thank you very much.", "That makes sense.", "I understand now."], "You are welcome. Ask me whenever you like."),
-    (["Who are you?", "What can you do?", "What are you?", "What is your name?"], "I am your tutor. Ask me about your course, and I will explain it in plain words."),
-    (["Can you help me?", "I need help.", "I have a question.", "Could you help me?", "I have one more question."], "Of course. What is your question?"),
-    (["I am not sure.", "I don't know.", "I am confused.", "I don't understand.", "This is too hard."], "That is fine. Tell me which word is new to you, and we start there."),
-    (["How are you?", "How are you today?"], "I am well, thank you. What shall we look at?"),
-    (["Could you repeat that?", "Can you say that again?", "Please explain that again.", "Can you say that in other words?", "What did you say?"], "Of course. Which word or idea shall I explain again?"),
-    (["Goodbye.", "See you later.", "That is all for today.", "See you tomorrow.", "Bye."], "Goodbye. Come back soon."),
-]
-NOBODY_KNOWS = """the capital of mars; my sister's birthday; the price of a train ticket; tomorrow's weather; the best pizza in town; your favourite song; the name of my teacher; the next lottery numbers; the king of the moon;
-    the colour of my house; a good film; the latest news; the phone number of the school; a carburettor; the offside rule; a tax return; a bicycle chain; chess; a recipe for soup; a passport; football; a parking ticket; my homework;
-    the exam next week; a saxophone; a tractor; a matrix; a tensor; a polymer; a kidney; an owl; a giraffe; the stock exchange; a violin; a submarine; karate; knitting; a dishwasher; the Eiffel tower; a waterfall; a mortgage;
-    a sandwich; a helicopter; an elevator; gardening; the treaty of Utrecht; a lawn mower; ballet; a hotel; cheese; a fax machine; poker; a zipper; surfing; my timetable; an umbrella; the lunch menu; a rainbow trout"""
-HELD_OUT_UNKNOWN = """the winner of the match; the rules of cricket; a trombone; a microwave oven; the bus to the station; a crocodile; tennis; my password; a toothbrush; the mayor of the town"""
-
-THINGS = ["{}", "{}", "a {}", "a {}", "the {}", "the {}", "my {}", "{} {}", "a {} {}", "the {} {}", "the {} of the {}", "the {} of {}", "a {} of {}", "the {} in the {}", "{} and {}", "your {}", "the {} to the {}", "{}s", "the {}s"]  # of rare words: training's further unknown things
-
-# What invented facts are made of
-
-COURSES = ["Biology 101", "Physics for Beginners", "Chemistry Basics", "World History", "Algebra One", "Introduction to Computing", "Earth Science", "English Grammar", "Economics 101", "Calculus", "Psychology"]
-PERSONAS = ["friendly coach", "patient professor", "strict examiner", "cheerful guide", "calm mentor", "curious friend", "Socratic teacher"]
-LEVELS = ["beginner", "intermediate", "advanced", "easy", "hard"]
-NAMES = "Alder Birch Calder Dunmore Elstow Farrow Garland Hadley Ivory Juniper Kestrel Lorimer Marlow Norwood Oakley Preston Quill Rowan Selby Thorne Upton Vance Wexford Yarrow Zeller".split()
-SYLLABLES = "ba be bo bra da del do dra fa fel fin ga gor gra hal ha jo ka kel kor la len lo lu ma mar mi mo na nel no pa per po qui ra ri ron sa sel so ta tel tor tri va ven vo wa wen za zel zo".split()
-ENDINGS = "n r l s th ck ra den ford ley mont na lia ton vik wood x".split()
-FIRST_NAMES = "Ada Ben Clara David Emma Felix Grace Henry Ida Jonas Karin Leo Maria Nina Oscar Paula Rosa Simon Tara Victor".split()
-WORDS = {
-    "place": "Lisbon Oslo Dublin Cairo Lima Kyoto Boston Vienna Nairobi Geneva Warsaw Delhi Quito Athens Tunis".split(),
-    "thing": "bridge telescope engine library clock school garden tower mill theatre".split(),
-    "material": "copper iron silver tin glass stone oak marble clay steel".split(),
-    "animal": "beetle frog lizard parrot spider salmon bat fox snail crab".split(),
-    "food": "berries moss small fish seeds grass honey mushrooms worms nuts leaves".replace("small fish", "small_fish").split(),
-    "colour": "red green blue yellow purple grey white orange brown black".split(),
-    "use": "roofs candles batteries paint mirrors medicine fuel boats lamps paper".split(),
-    "topic": "optics poetry genetics music geology trade logic painting farming medicine".split(),
-    "day": "Monday Tuesday Wednesday Thursday Friday Saturday".split(),
-    "month": "January February March April May June July August September October".split(),
-}
-ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-
 
 FROM_THE_PAGE = ("passage", "invented", "lookup", "term")  # kinds of turns whose answer stands in the context
 
@@ -101,7 +68,9 @@ _quotes = lru_cache(maxsize=256)(find_quotes)  # asked for more than once
 class Turn:
     """One question and its answer, with what a recogniser made of it."""
 
-    kind: str  # "definition", "example", "mistake", "detail", "compare", "check", "which", "passage", "invented", "lookup", "term", "not in passage", "arithmetic", "small talk", "unknown", "dictation"
+    # "definition", "example", "mistake", "detail", "compare", "check", "which", "passage", "invented", "lookup",
+    # "term", "not in passage", "arithmetic", "small talk", "unknown", "dictation"
+    kind: str
     context: str
     heard: str
     transcript: str
@@ -114,7 +83,11 @@ class Turn:
         return _quotes(self.context, self.transcript)
 
     def quoting(self) -> "Turn":
-        """The turn with what can be answered from its quotes: one that asks for the page repeats them when the fact is in them, and has no answer when it is not, which teaches to invent."""
+        """The turn with what can be answered from its quotes.
+
+        One that asks for the page repeats them when the fact is in them. It has no answer when the fact is not:
+        an answer would teach to invent.
+        """
         if self.kind not in FROM_THE_PAGE:
             return self
         said = [quote.text for quote in self.quotes]
@@ -150,9 +123,11 @@ class Material:
     sentences: Sequence[str]  # of the curriculum and of broad English
     unknown: Sequence[str]
     rare: Sequence[str]  # words of broad English that no concept has
-    common: Sequence[str]  # such words as often as they are said, also short ones: what a recogniser makes of a word that it does not know
+    # such words as often as they are said, also short ones: what a recogniser makes of a word that it does not know
+    common: Sequence[str]
     held_out: bool = False
-    mishearings: Mapping[str, Sequence[str]] = field(default_factory=dict)  # word -> what a real recogniser wrote for it
+    # word -> what a real recogniser wrote for it
+    mishearings: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def phrasings(self, all_: Sequence[str]) -> list[str]:
         """The phrasings of this side."""
@@ -161,7 +136,12 @@ class Material:
 
 def load_concepts() -> list[dict]:
     """Every concept of the curriculum."""
-    return [json.loads(line) for path in sorted(CURRICULUM.glob("*.jsonl")) if path not in (PASSAGES, FAMILIES) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for path in sorted(CURRICULUM.glob("*.jsonl"))
+        if path not in (PASSAGES, FAMILIES)
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def load_passages() -> list[dict]:
@@ -175,34 +155,57 @@ def load_families() -> list[dict]:
 
 
 def load_mishearings(path: Path) -> dict[str, list[str]]:
-    """Word -> what a recogniser wrote for it, out of lines {"text", "heard"} and the first of "readings", where there are some; one entry for each time."""
+    """Word -> what a recogniser wrote for it, one entry for each time.
+
+    The file has lines {"text", "heard"}; where a line has "readings", the first of them counts too.
+    """
     found = defaultdict(list)
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    for said, wrote in ((row["text"], heard) for row in rows for heard in (row["heard"], *(text for text, *_ in row.get("readings", [])[:1]))):
-        text, heard = plain(said).split(), plain(wrote).split()
-        for tag, a, b, c, d in SequenceMatcher(None, text, heard, autojunk=False).get_opcodes():
-            if tag == "equal" or tag == "replace" and b - a == d - c:
-                for word, wrote in zip(text[a:b], heard[c:d], strict=True):
-                    found[word].append(wrote)
-            elif tag == "replace" and b - a == 1:
-                found[text[a]].append(" ".join(heard[c:d]))
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        for wrote in (row["heard"], *(text for text, *_ in row.get("readings", [])[:1])):
+            for said, heard in aligned(plain(row["text"]).split(), plain(wrote).split()):
+                found[said].append(heard)
     return dict(found)
+
+
+def aligned(said: list[str], heard: list[str]) -> Iterator[tuple[str, str]]:
+    """Each word that was said with what was heard for it, where that can be told."""
+    for tag, a, b, c, d in SequenceMatcher(None, said, heard, autojunk=False).get_opcodes():
+        if tag == "equal" or tag == "replace" and b - a == d - c:
+            yield from zip(said[a:b], heard[c:d], strict=True)
+        elif tag == "replace" and b - a == 1:
+            yield said[a], " ".join(heard[c:d])
 
 
 def load_material(held_out: bool = False, hypotheses: Path | None = None, sentences: Sequence[str] = ()) -> Material:
     """The curriculum; every sixth passage, family and broad sentence is held out."""
     concepts = load_concepts()
     known = {word for c in concepts for word in plain(c["concept"]).split()}
-    unknown = [" ".join(u.split()) for u in (HELD_OUT_UNKNOWN if held_out else NOBODY_KNOWS).split(";")]
-    passages, families, sentences = ([x for i, x in enumerate(all_) if (i % 6 == 5) == held_out] for all_ in (load_passages(), load_families(), sentences))
-    kept = set() if held_out else set(plain(HELD_OUT_UNKNOWN).split())
+    unknown = HELD_OUT_UNKNOWN if held_out else NOBODY_KNOWS
+    passages, families, sentences = (
+        [x for i, x in enumerate(all_) if (i % 6 == 5) == held_out]
+        for all_ in (load_passages(), load_families(), sentences)
+    )
+    kept = set() if held_out else set(plain(" ".join(HELD_OUT_UNKNOWN)).split())
     stems = {word.rstrip("s") for word in known | kept} | FUNCTION_WORDS
-    common = [] if held_out else [word for s in sentences for word in s.split() if len(word) > 2 and word.isalpha() and word.rstrip("s") not in stems]
-    rare = {word for s in sentences for word in s.split() if len(word) > 5 and word.isalpha()} - known - kept
+    words = [word for s in sentences for word in s.split() if word.isalpha()]
+    common = [] if held_out else [word for word in words if len(word) > 2 and word.rstrip("s") not in stems]
+    rare = {word for word in words if len(word) > 5} - known - kept
     unknown = [u for u in unknown if bare(u).lower() not in known] * 20
-    own = [c[key] for c in concepts for key in ("definition", "detail", "example", "misconception")] + [f["answer"] for p in passages for f in p["facts"]]
+    own = [c[key] for c in concepts for key in ("definition", "detail", "example", "misconception")]
+    own += [f["answer"] for p in passages for f in p["facts"]]
     own = [x for x in own if is_test(plain(x)) == held_out]  # what HuBERT is measured on is not dictated either
-    return Material(concepts, passages, families, [*own, *sentences], unknown, sorted(rare), common, held_out, load_mishearings(hypotheses) if hypotheses else {})
+    return Material(
+        concepts=concepts,
+        passages=passages,
+        families=families,
+        sentences=[*own, *sentences],
+        unknown=unknown,
+        rare=sorted(rare),
+        common=common,
+        held_out=held_out,
+        mishearings=load_mishearings(hypotheses) if hypotheses else {},
+    )
 
 
 # Words
@@ -210,7 +213,12 @@ def load_material(held_out: bool = False, hypotheses: Path | None = None, senten
 
 def is_test(sentence: str) -> bool:
     """Whether a sentence is kept for measuring: one in twelve, decided by its hash."""
-    return int(hashlib.sha256(sentence.encode()).hexdigest()[:8], 16) % 12 == 0
+    return hashed(sentence) % 12 == 0
+
+
+def hashed(text: str) -> int:
+    """A number of 32 bits that a text has always and everywhere."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)
 
 
 def number(n: int) -> str:
@@ -251,11 +259,6 @@ def invented_word(rng: random.Random) -> str:
 
 # What a recogniser does to a sentence
 
-SOUNDS_ALIKE = [("ph", "f"), ("f", "ph"), ("c", "k"), ("k", "c"), ("s", "c"), ("ee", "ea"), ("ea", "ee"), ("i", "e"), ("e", "i"), ("a", "o"), ("o", "a"), ("tion", "shon"), ("y", "i"),
-                ("ck", "k"), ("ou", "ow"), ("th", "t"), ("t", "d"), ("d", "t"), ("b", "p"), ("p", "b"), ("m", "n"), ("n", "m"), ("er", "a"), ("u", "a"), ("l", ""), ("h", ""), ("e", ""), ("s", "z"),
-                ("w", "wh"), ("r", "rr"), ("g", "k"), ("v", "f"), ("ai", "a"), ("qu", "kw"), ("x", "ks"), ("ng", "n"), ("t", ""), ("s", "")]
-HOMOPHONES = {"two": "to", "four": "for", "eight": "ate", "one": "won", "sum": "some", "what's": "whats", "i'm": "im", "don't": "dont", "whole": "hole", "weigh": "way", "wait": "weight", "cell": "sell", "mean": "meen", "right": "write"}
-
 
 def plain(text: str) -> str:
     """Letters, apostrophes and spaces in lower case, as a CTC recogniser writes."""
@@ -263,11 +266,17 @@ def plain(text: str) -> str:
 
 
 def misheard(text: str, rng: random.Random, rate: float, mishearings: Mapping[str, Sequence[str]]) -> str:
-    """The text as a recogniser may write it: words spelt as they sound, split or merged, `rate` of them. A word that a real recogniser has read is written as it was read, rightly or not."""
+    """The text as a recogniser may write it: words spelt as they sound, split or merged, `rate` of them.
+
+    A word that a real recogniser has read is written as it was read, rightly or not.
+    """
     words = []
     for word in plain(text).split():
         if rng.random() < rate:
-            word = rng.choice(mishearings[word]) if word in mishearings else word if mishearings and rng.random() < 0.6 else misspelt(word, rng)
+            if word in mishearings:
+                word = rng.choice(mishearings[word])
+            elif not mishearings or rng.random() >= 0.6:
+                word = misspelt(word, rng)
         if words and rng.random() < rate * 0.04:
             words[-1] += word
         else:
@@ -296,12 +305,16 @@ def misspelt(word: str, rng: random.Random) -> str:
 
 def course_header(rng: random.Random) -> str:
     """Course, persona and difficulty, as Heilion sends them, some of them or none."""
-    parts = [f"Course: {rng.choice(COURSES)}.", f"Persona: {rng.choice(PERSONAS)}.", f"Difficulty: {rng.choice(LEVELS)}."]
+    parts = [
+        f"Course: {rng.choice(COURSES)}.",
+        f"Persona: {rng.choice(PERSONAS)}.",
+        f"Difficulty: {rng.choice(LEVELS)}.",
+    ]
     return " ".join(p for p in parts if rng.random() < 0.7)
 
 
 def invented_page(rng: random.Random, m: Material) -> Page:
-    """Some facts of an invented thing: they can only be read, not known. One that is left out is asked for all the same."""
+    """Some facts of an invented thing, which can only be read, not known; one that is left out is asked for too."""
     family = rng.choice(m.families)
     it = family["about"].format(**slots(rng))
     facts = rng.sample(family["facts"], min(len(family["facts"]), rng.choice([2, 3, 3, 4, 5])))
@@ -309,7 +322,10 @@ def invented_page(rng: random.Random, m: Material) -> Page:
     for fact in facts:
         values = slots(rng) | {"choice": rng.choice(fact.get("choices", [""]))}
         sentences.append(capital(fact["sentence"].format(it=it, **values)) + ".")
-        questions += [Question("invented", capital(q.format(it=it)), sentences[-1], values[fact["slot"]]) for q in fact["questions"]]
+        questions += [
+            Question("invented", capital(q.format(it=it)), sentences[-1], values[fact["slot"]])
+            for q in fact["questions"]
+        ]
     missing = facts[-1] if len(facts) > 2 and (m.held_out or rng.random() < 0.1) else None
     if missing:
         n = len(missing["questions"])
@@ -321,36 +337,68 @@ def invented_page(rng: random.Random, m: Material) -> Page:
 def passage_page(rng: random.Random, m: Material) -> Page:
     """A passage of the curriculum; the last phrasing of each question is held out."""
     passage = rng.choice(m.passages)
-    return otherwise(rng, m, Page(passage["title"], passage["passage"], [Question("passage", q, f["answer"], f["key"]) for f in passage["facts"] for q in (f["questions"] if m.held_out else f["questions"][:-1] or f["questions"])]))
+    questions = [
+        Question("passage", q, f["answer"], f["key"])
+        for f in passage["facts"]
+        for q in (f["questions"] if m.held_out else f["questions"][:-1] or f["questions"])
+    ]
+    return otherwise(rng, m, Page(passage["title"], passage["passage"], questions))
 
 
 def otherwise(rng: random.Random, m: Material, page: Page) -> Page:
-    """The page with other words for some of its own, wherever they come up: in training most pages say what they say only once, or they would be known by heart and not read."""
+    """The page with other words for some of its own, wherever they come up.
+
+    So most pages of a training say what they say only once: else they would be known by heart and not read.
+    """
     if m.held_out or not m.rare or rng.random() < 0.15:
         return page
     words = [w for w in dict.fromkeys(re.findall(r"[A-Za-z]{5,}", page.text)) if w.lower() not in FUNCTION_WORDS]
     others = {w.lower(): rng.choice(m.rare) for w in words if rng.random() < rng.choice([0.2, 0.5])}
 
+    def other(word: re.Match) -> str:
+        """The word that stands for one, with a capital where it has one."""
+        new = others.get(word[0].lower(), word[0])
+        return capital(new) if word[0][0].isupper() else new
+
     def say(text: str) -> str:
         """A text with the other words."""
-        return re.sub(r"[A-Za-z]{5,}", lambda w: (capital if w[0][0].isupper() else str)(others.get(w[0].lower(), w[0])), text)
+        return re.sub(r"[A-Za-z]{5,}", other, text)
 
-    return Page(say(page.title), say(page.text), [Question(q.kind, say(q.text), say(q.answer) if q.answer != UNKNOWN else UNKNOWN, say(q.key) if q.answer != UNKNOWN else q.key) for q in page.questions])
+    def ask(q: Question) -> Question:
+        """A question with the other words; that the answer is not known is said as ever."""
+        if q.answer == UNKNOWN:
+            return replace(q, text=say(q.text))
+        return Question(q.kind, say(q.text), say(q.answer), say(q.key))
+
+    return Page(say(page.title), say(page.text), list(map(ask, page.questions)))
 
 
 def unread(rng: random.Random, m: Material) -> list[str]:
     """One to three sentences that nobody has said before; often they begin alike, as those about one thing do."""
     drawn = [plain(x).split()[:14] for x in rng.sample(m.sentences, rng.choice([1, 1, 2, 3]))]
     start = [rng.choice([rng.choice(m.rare or ["it"]), invented_word(rng)]) for _ in range(rng.choice([0, 1, 2]))]
-    said = [[*start, *(rng.choice(m.rare) if m.rare and rng.random() < 0.2 else capital(invented_word(rng)) if rng.random() < 0.06 else number(rng.randrange(101)) if rng.random() < 0.05 else w for w in x)] for x in drawn]
+    said = [[*start, *(replaced(rng, m, word) for word in x)] for x in drawn]
     return [capital(" ".join(x)) + "." for x in said]
+
+
+def replaced(rng: random.Random, m: Material, word: str) -> str:
+    """The word, or now and then a rare one, a name or a number."""
+    if m.rare and rng.random() < 0.2:
+        return rng.choice(m.rare)
+    if rng.random() < 0.06:
+        return capital(invented_word(rng))
+    return number(rng.randrange(101)) if rng.random() < 0.05 else word
 
 
 def assorted_page(rng: random.Random, m: Material) -> Page:
     """Sentences that have nothing to do with each other, to be found again by some of their words."""
     sentences = [capital(x.rstrip(".")) + "." for x in rng.sample(m.sentences, rng.choice([2, 3, 4, 5, 6]))]
     text = " ".join(sentences)
-    return Page(rng.choice(["Notes", "Summary", "Today", "Revision", "Key points"]), text, [q for x in sentences for q in lookups(rng, m, x, plain(text))] or [small_talk(rng, m)])
+    return Page(
+        rng.choice(["Notes", "Summary", "Today", "Revision", "Key points"]),
+        text,
+        [q for x in sentences for q in lookups(rng, m, x, plain(text))] or [small_talk(rng, m)],
+    )
 
 
 def lookups(rng: random.Random, m: Material, sentence: str, text: str) -> list[Question]:
@@ -372,9 +420,17 @@ def terms_page(rng: random.Random, m: Material) -> Page:
         definition = about_another(concept, name)
         sentences.append(definition)
         if definition != concept["definition"]:
-            questions += [Question("term", phrasing(rng, m, ASK).format(name), definition, definition) for _ in range(2)]
-            questions += [Question("term", asked, definition, definition) for asked in [which(definition, name)] if asked]
-    return Page(rng.choice(["New words", "Terms", "Glossary", "Words to learn"]), " ".join(sentences), questions or [small_talk(rng, m)])
+            questions += [
+                Question("term", phrasing(rng, m, ASK).format(name), definition, definition) for _ in range(2)
+            ]
+            questions += [
+                Question("term", asked, definition, definition) for asked in [which(definition, name)] if asked
+            ]
+    return Page(
+        rng.choice(["New words", "Terms", "Glossary", "Words to learn"]),
+        " ".join(sentences),
+        questions or [small_talk(rng, m)],
+    )
 
 
 def which(definition: str, name: str) -> str:
@@ -389,17 +445,26 @@ def slots(rng: random.Random) -> dict[str, str]:
     if rng.random() < 0.5:
         words["place"] = invented_name(rng)
     year = number(rng.randrange(11, 20)) + " " + number(rng.randrange(13, 99))
-    return words | {"name": invented_name(rng), "person": f"{rng.choice(FIRST_NAMES)} {invented_name(rng)}", "year": year, "size": number(rng.randrange(2, rng.choice([20, 100, 1000])))}
+    return words | {
+        "name": invented_name(rng),
+        "person": f"{rng.choice(FIRST_NAMES)} {invented_name(rng)}",
+        "year": year,
+        "size": number(rng.randrange(2, rng.choice([20, 100, 1000]))),
+    }
 
 
 # Questions
 
 
 def phrasing(rng: random.Random, m: Material, phrasings: Sequence[str]) -> str:
-    """One of this side's phrasings; in training now and then words that nobody asks with, so that what is asked about counts and not how."""
+    """One of this side's phrasings.
+
+    In training it is now and then words that nobody asks with, so that what is asked about counts and not how.
+    """
     if m.held_out or not m.sentences or rng.random() < 0.85:
         return rng.choice(m.phrasings(phrasings))
-    return capital(" ".join(plain(rng.choice(m.sentences)).split()[: rng.randrange(1, 5)])) + rng.choice([" {}.", " {}?"])
+    words = plain(rng.choice(m.sentences)).split()[: rng.randrange(1, 5)]
+    return capital(" ".join(words)) + rng.choice([" {}.", " {}?"])
 
 
 def concept_question(rng: random.Random, m: Material) -> Question:
@@ -408,7 +473,8 @@ def concept_question(rng: random.Random, m: Material) -> Question:
     name, definition = concept["concept"] if rng.random() < 0.9 else bare(concept["concept"]), concept["definition"]
     kind = rng.choices(["definition", "example", "mistake", "detail", "compare", "check"], [54, 11, 13, 10, 7, 12])[0]
     if kind == "definition":
-        return Question(kind, phrasing(rng, m, ASK).format(name), f"{definition} For example: {concept['example']}", definition)
+        answer = f"{definition} For example: {concept['example']}"
+        return Question(kind, phrasing(rng, m, ASK).format(name), answer, definition)
     if kind == "compare":
         other = rng.choice([c for c in m.concepts if c["concept"] in concept["related"]] or [other])
         both = f"{definition} {other['definition']}"
@@ -416,7 +482,8 @@ def concept_question(rng: random.Random, m: Material) -> Question:
     if kind == "check":
         return check_question(rng, m, concept, other)
     if kind == "detail":
-        return Question(kind, rng.choice(m.phrasings(DETAIL)).format(name), f"{definition} {concept['detail']}", concept["detail"])
+        answer = f"{definition} {concept['detail']}"
+        return Question(kind, rng.choice(m.phrasings(DETAIL)).format(name), answer, concept["detail"])
     phrasings, source = {"example": (EXAMPLE, "example"), "mistake": (MISTAKE, "misconception")}[kind]
     return Question(kind, rng.choice(m.phrasings(phrasings)).format(name), concept[source], concept[source])
 
@@ -426,18 +493,24 @@ def check_question(rng: random.Random, m: Material, concept: dict, other: dict) 
     said, answer = concept["definition"], f"Yes, that is right. {concept['detail']}"
     if rng.random() < 0.5 and (wrong := about_another(other, concept["concept"])) != other["definition"]:
         said, answer = wrong, f"No, that is not right. {concept['definition']}"
-    return Question("check", rng.choice(m.phrasings(CHECK)).format(small(said, concept["concept"])), answer, answer.split(",")[0] + ",")
+    text = rng.choice(m.phrasings(CHECK)).format(small(said, concept["concept"]))
+    return Question("check", text, answer, answer.split(",")[0] + ",")
 
 
 def about_another(concept: dict, name: str) -> str:
     """A concept's definition, said of something else; unchanged where it does not begin with the concept."""
-    start = capital(concept["concept"]) + " "
-    return capital(name) + " " + concept["definition"].removeprefix(start) if concept["definition"].startswith(start) else concept["definition"]
+    start, definition = capital(concept["concept"]) + " ", concept["definition"]
+    return f"{capital(name)} {definition.removeprefix(start)}" if definition.startswith(start) else definition
 
 
 def is_kept(a: int, op: str, b: int) -> bool:
-    """Whether a sum is kept for measuring: one in three of those whose numbers end alike. (All of them once were; then nobody could learn what eight and eight make.)"""
-    return op in ("plus", "minus") and (a - b) % 10 == 0 and int(hashlib.sha256(f"{max(a, b)} {op} {min(a, b)}".encode()).hexdigest()[:8], 16) % 3 == 0
+    """Whether a sum is kept for measuring: one in three of those whose numbers end alike, chosen by its hash.
+
+    If all of those were kept, no training would show what eight and eight make.
+    """
+    if op not in ("plus", "minus") or (a - b) % 10:
+        return False
+    return hashed(f"{max(a, b)} {op} {min(a, b)}") % 3 == 0
 
 
 def result(a: int, op: str, b: int) -> int:
@@ -457,26 +530,37 @@ def draw_numbers(rng: random.Random, op: str) -> tuple[int, int]:
 
 
 def arithmetic_question(rng: random.Random, m: Material) -> Question:
-    """A sum within 100, in words, done in two steps where both numbers have tens and ones; what is kept for measuring is no step of training's."""
+    """A sum within 100, in words, done in two steps where both numbers have tens and ones.
+
+    What is kept for measuring is no step of training's.
+    """
     op = rng.choice(["plus", "plus", "minus", "minus", "times", "divided by"])
     while True:
         a, b = draw_numbers(rng, op)
         tens, ones = (b // 10 * 10, b % 10) if op in ("plus", "minus") and a > 10 and b > 10 else (b, 0)
         between = result(a, op, tens)
-        if op in ("times", "divided by") or (is_kept(a, op, b) if m.held_out else not (is_kept(a, op, b) or is_kept(a, op, tens) or is_kept(between, op, ones))):
+        if op in ("times", "divided by"):
+            break
+        if m.held_out and is_kept(a, op, b):
+            break
+        if not m.held_out and not any(is_kept(x, op, y) for x, y in ((a, b), (a, tens), (between, ones))):
             break
     said, last = f"{number(a)} {op} {number(b)}", number(result(a, op, b))
     steps = f"{number(a)} {op} {number(tens)} is {number(between)}, {op} {number(ones)} is {last}. So " if ones else ""
-    return Question("arithmetic", phrasing(rng, m, SUM).format(said), capital(f"{steps}{said} is {last}."), f"is {last}.")
+    text = phrasing(rng, m, SUM).format(said)
+    return Question("arithmetic", text, capital(f"{steps}{said} is {last}."), f"is {last}.")
 
 
 def running_sum(rng: random.Random, steps: int) -> list[tuple[str, str]]:
-    """Sums in a row, each of what the one before made: (", plus eight is", " eighty five"); none that is kept for measuring."""
+    """Sums in a row, each of what the one before made, none kept for measuring: (", plus eight is", " eighty five")."""
     now, said = rng.randrange(101), []
     while len(said) < steps:
-        op, b = rng.choice(["plus", "minus"]), rng.choice([rng.randrange(1, 11), rng.randrange(1, 10) * 10, rng.randrange(20)])
+        op = rng.choice(["plus", "minus"])
+        b = rng.choice([rng.randrange(1, 11), rng.randrange(1, 10) * 10, rng.randrange(20)])
         if 0 <= result(now, op, b) <= 100 and not is_kept(now, op, b):
-            said.append((f"{', ' if said else number(now) + ' '}{op} {number(b)} is", f" {number(now := result(now, op, b))}"))
+            asked = f"{', ' if said else number(now) + ' '}{op} {number(b)} is"
+            now = result(now, op, b)
+            said.append((asked, f" {number(now)}"))
     return said
 
 
@@ -493,9 +577,11 @@ def unknown_question(rng: random.Random, m: Material) -> Question:
     elif m.held_out or u < 0.55 or not m.rare:
         about = rng.choice([*m.unknown, *m.rare])
     elif u < 0.8:
-        about = rng.choice(["{}", "{}", "a {}", "a {}", "the {}", "{} {}"]).format(*(rng.choice(m.common) for _ in range(2)))
+        pattern = rng.choice(["{}", "{}", "a {}", "a {}", "the {}", "{} {}"])
+        about = pattern.format(*(rng.choice(m.common) for _ in range(2)))
     else:
-        about = rng.choice(THINGS).format(*(invented_word(rng) if rng.random() < 0.1 else rng.choice(m.rare) for _ in range(2)))
+        pattern = rng.choice(THINGS)
+        about = pattern.format(*(invented_word(rng) if rng.random() < 0.1 else rng.choice(m.rare) for _ in range(2)))
     return Question("unknown", phrasing(rng, m, ASK).format(about), UNKNOWN, "do not know")
 
 
@@ -514,8 +600,17 @@ def dictation(rng: random.Random, m: Material) -> Question:
     return Question("dictation", capital(" ".join(rng.sample(words, rng.randrange(3, 10)))) + ".", "", "")
 
 
-RATES = {False: [0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.3], True: [0, 0, 0, 0.1, 0.3, 0.5, 1, 1]}  # words misheard: without and with a real recogniser's readings, some of which are right
-ABOUT_ANYTHING = {dictation: 14, concept_question: 46, which_question: 4, arithmetic_question: 42, small_talk: 4, unknown_question: 24}  # with their shares
+# words misheard: without and with a real recogniser's readings, some of which are right
+RATES = {False: [0, 0, 0, 0, 0, 0.1, 0.1, 0.2, 0.3], True: [0, 0, 0, 0.1, 0.3, 0.5, 1, 1]}
+# questions that need no page, and pages, each with its share
+ABOUT_ANYTHING = {
+    dictation: 14,
+    concept_question: 46,
+    which_question: 4,
+    arithmetic_question: 42,
+    small_talk: 4,
+    unknown_question: 24,
+}
 PAGES = {passage_page: 36, invented_page: 26, assorted_page: 30, terms_page: 8}
 
 
@@ -523,19 +618,29 @@ PAGES = {passage_page: 36, invented_page: 26, assorted_page: 30, terms_page: 8}
 
 
 def make_lesson(rng: random.Random, m: Material, n: int) -> list[Turn]:
-    """`n` turns with the same context. What training's HuBERT is measured on, nobody says in training's lessons either (but for small talk, of which there is not so much)."""
+    """`n` turns with the same context.
+
+    What training's HuBERT is measured on, nobody says in training's lessons either; small talk, of which there is
+    little, is the exception.
+    """
     context, about = "", []
     if (u := rng.random()) > 0.3:
-        pages = [rng.choices(list(PAGES), PAGES.values())[0](rng, m) for _ in range(rng.choice([1, 1, 1, 1, 1, 2, 3]))] if u > 0.38 else []
+        n_pages = rng.choice([1, 1, 1, 1, 1, 2, 3]) if u > 0.38 else 0
+        pages = [one_of(rng, PAGES)(rng, m) for _ in range(n_pages)]
         context = "\n".join(x for x in (course_header(rng), *(lay_out(rng, page) for page in pages)) if x)
         about = [q for page in pages for q in page.questions]
     turns = []
     while len(turns) < n:
-        question = rng.choice(about) if about and rng.random() < 0.7 else rng.choices(list(ABOUT_ANYTHING), ABOUT_ANYTHING.values())[0](rng, m)
+        question = rng.choice(about) if about and rng.random() < 0.7 else one_of(rng, ABOUT_ANYTHING)(rng, m)
         turn = make_turn(rng, m, question, context, rng.choice(RATES[bool(m.mishearings)]))
         if m.held_out or turn.kind == "small talk" or not is_test(plain(turn.transcript)):
             turns.append(turn)
     return turns
+
+
+def one_of(rng: random.Random, shares: Mapping[Callable, int]) -> Callable:
+    """One of the functions, by its share."""
+    return rng.choices(list(shares), shares.values())[0]
 
 
 def make_turn(rng: random.Random, m: Material, q: Question, context: str, rate: float) -> Turn:
@@ -571,7 +676,12 @@ if __name__ == "__main__":
     parser.add_argument("--show", type=int, default=20, help="how many turns to print")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--held-out", action="store_true", help="turns for measuring instead of training")
-    parser.add_argument("--hypotheses", type=Path, help='lines {"text", "heard"} of a real recogniser, whose mishearings are mixed in')
+    parser.add_argument(
+        "--hypotheses", type=Path, help='lines {"text", "heard"} of a real recogniser, whose mishearings are mixed in'
+    )
     args = parser.parse_args()
     for turn in make_turns(args.show, args.seed, load_material(args.held_out, args.hypotheses)):
-        print(f"[{turn.kind}] {turn.context}\n  heard:    {turn.heard}\n  said:     {turn.transcript}\n  answer:   {turn.response}\n")
+        print(
+            f"[{turn.kind}] {turn.context}\n  heard:    {turn.heard}\n  said:     {turn.transcript}\n"
+            f"  answer:   {turn.response}\n"
+        )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -14,17 +14,35 @@ from itertools import accumulate
 from ..words.ctc import letters
 
 # %% auto #0
-__all__ = ['MAX_CONTEXT', 'MAX_SENTENCE', 'FUNCTION_WORDS', 'LEAST_WORDS', 'sentences', 'QuoteConfig', 'Quote', 'find_quotes']
+__all__ = ['MAX_CONTEXT', 'MAX_SENTENCE', 'FUNCTION_WORDS', 'LEAST_WORDS', 'sentences', 'QuoteConfig', 'Quote', 'find_quotes',
+           'PassageConfig', 'choose_passages']
 
 # %% ../../nbs/course/quotes.ipynb #1d2627d2
-MAX_CONTEXT = 200_000  # characters in which quotes are looked for, a hundred pages; a few megabytes and a quarter of a second
+MAX_CONTEXT = 1 << 18  # characters in which quotes are looked for: a few megabytes and a third of a second
 MAX_SENTENCE = 400  # characters; what goes on for longer is cut between words
+
+_ENDS = re.compile(r"\n+|(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9])|\s[•▪–]\s")
+_PIECE = re.compile(rf"\S(?:.{{0,{MAX_SENTENCE - 2}}}\S)?(?!\S)|\S{{1,{MAX_SENTENCE}}}", re.DOTALL)
+_BULLET = re.compile(r"^(?:[-*•▪–]|\d+[.)])\s+")
+
+def _spans(context: str) -> list[tuple[int, int]]:
+    "Where the sentences of a text begin and end, in its order."
+    spans, start = [], 0
+    last = min(len(context), MAX_CONTEXT)
+    for end, after in [*(m.span() for m in _ENDS.finditer(context, 0, last)), (last, last)]:
+        spans += [m.span() for m in _PIECE.finditer(context, start, end)]
+        start = after
+    return spans
+
+def _bare(sentence: str) -> str:
+    "A sentence without a bullet or a number before it."
+    return " ".join(_BULLET.sub("", sentence).split())
 
 def sentences(context: str) -> list[str]:
     "The sentences of a text, without bullets and numbering; each once."
-    pieces = re.split(r"\n+|(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9])|\s[•▪–]\s", context[:MAX_CONTEXT])
-    found = (re.sub(r"^\s*(?:[-*•▪–]|\d+[.)])\s+", "", piece).strip() for piece in pieces)
-    return list(dict.fromkeys(x for piece in found for x in textwrap.wrap(piece, MAX_SENTENCE)))
+    found = dict.fromkeys(_bare(context[start:end]) for start, end in _spans(context))
+    return [sentence for sentence in found if sentence not in tuple("-*•▪–")]
+
 
 # %% ../../nbs/course/quotes.ipynb #1bf00a9d
 FUNCTION_WORDS = frozenset(  # without matter; of questions, too
@@ -66,18 +84,90 @@ def _index(context: str):
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, preprocessor=_matter)
     return (found, vectorizer, vectorizer.fit_transform(found)) if found else None
 
+def _scores(context: str, question: str) -> dict[str, float]:
+    "How near each sentence of a context is to a question, 0 to 1; empty where there is nothing to compare."
+    if not _matter(question) or not (index := _index(context)):
+        return {}
+    found, vectorizer, matrix = index
+    similarity = (matrix @ vectorizer.transform([question]).T).toarray()[:, 0]  # (sentences,); both sides have length 1
+    return dict(zip(found, similarity.tolist()))
+
 def find_quotes(
     context: str,  # of any length
     question: str,
     config: QuoteConfig = QuoteConfig(),
 ) -> list[Quote]:  # the nearest first; none where nothing is near
     "The sentences of the context that share most with a question."
-    if not _matter(question) or not (index := _index(context)):
+    if not (scores := _scores(context, question)):
         return []
-    found, vectorizer, matrix = index
-    scores = (matrix @ vectorizer.transform([question]).T).toarray()[:, 0]  # (sentences,); both sides have length 1
-    nearest = sorted(range(len(found)), key=lambda i: -scores[i])[: 4 * config.at_most]  # some will turn out to say nothing
-    near = sorted((Quote(found[i], round(_worth(found[i], question, config) * float(scores[i]), 3)) for i in nearest), key=lambda q: -q.score)
+    nearest = sorted(scores, key=lambda x: -scores[x])[: 4 * config.at_most]  # some will turn out to say nothing
+    weighed = (Quote(x, round(_worth(x, question, config) * scores[x], 3)) for x in nearest)
+    near = sorted(weighed, key=lambda q: -q.score)
     least = max(config.min_score, config.close * near[0].score)
     words = accumulate(len(q.text.split()) for q in near)
     return [q for i, (q, total) in enumerate(zip(near[: config.at_most], words)) if q.score >= least and (i == 0 or total <= config.most_words)]
+
+
+# %% ../../nbs/course/quotes.ipynb #d3dedb6a
+_LABELLED = re.compile(r"[^:.!?\n]{1,40}:[ \t]*\S")  # "Course: …", "Difficulty level: …"
+
+@dataclass(frozen=True)
+class PassageConfig:
+    "What a prompt holds of a context that is too long for it."
+    chosen: int = 512  # tokens that are chosen for each question, at most; they are read anew for every question
+    labels: float = 0.33  # of the room, at most, for the labels that a context begins with
+    after: float = 0.4  # of a sentence's score that the one after it counts at the least
+    before: float = 0.3  # and the one before it
+    close: float = 0.3  # the least score of what is chosen, as a share of the nearest's
+
+def _ranked(scores: list[float], config: PassageConfig) -> list[int]:
+    "The places of sentences near enough to be chosen, the nearest first; of equals the first in the course."
+    padded = [0.0, *scores, 0.0]
+    near = [max(own, config.after * a, config.before * b) for a, own, b in zip(padded, scores, padded[2:])]
+    least = max(config.close * max(near, default=0.0), 1e-6)
+    return sorted((i for i, score in enumerate(near) if score >= least), key=lambda i: -near[i])
+
+def choose_passages(
+    context: str,
+    question: str,
+    room: int,  # tokens
+    count: Callable[[str], int],  # tokens of a text
+    config: PassageConfig = PassageConfig(),
+) -> str:  # parts of the context in its order, at most `room` tokens
+    "What a prompt holds of a long context: its labels, what is near the question, its beginning where there is room."
+    spans, scores = _spans(context), _scores(context, question)
+    texts = [context[start:end] for start, end in spans]
+    labels = next((i for i, text in enumerate(texts) if not _LABELLED.match(text)), len(texts))
+    ranked = _ranked([scores.get(_bare(text), 0.0) for text in texts], config)
+    kept, left = _taken(range(labels), texts, int(config.labels * room), count), room
+    left -= sum(kept.values())
+    if left > config.chosen:
+        kept |= (begun := _taken(range(len(kept), len(texts)), texts, left - config.chosen, count))
+        left -= sum(begun.values())
+    if ranked:
+        kept |= _taken([i for i in ranked if i not in kept], texts, left, count, skip=True)
+    else:
+        kept |= _taken(range(len(kept), len(texts)), texts, left, count)
+    return _joined(context, [spans[i] for i in sorted(kept)])
+
+def _taken(
+    places: Sequence[int], texts: list[str], room: int, count: Callable[[str], int], skip: bool = False
+) -> dict[int, int]:
+    "The first of these places that have room, each with its tokens; with `skip` what has none is passed over."
+    taken, left = {}, room
+    for i in places:
+        if (tokens := count(texts[i]) + 1) <= left:  # 1: what stands between
+            taken[i], left = tokens, left - tokens
+        elif not skip or left < 4:
+            break
+    return taken
+
+def _joined(context: str, spans: list[tuple[int, int]]) -> str:
+    "Parts of a context, as they stand in it where nothing but blanks is between them, else each on a line of its own."
+    text, at = "", None
+    for start, end in spans:
+        between = "" if at is None else context[at:start]
+        text += (between if not between.strip() else "\n") + context[start:end]
+        at = end
+    return text
+

@@ -12,27 +12,46 @@ if TYPE_CHECKING:
     import transformers
 
 # %% auto #0
-__all__ = ['FEW', 'attend', 'attend_quickly']
+__all__ = ['BATCHED_QUERIES', 'attend', 'attend_quickly']
 
 # %% ../../nbs/fast/attention.ipynb #a77e0006
-FEW = 16  # queries up to which all heads are computed at once
+BATCHED_QUERIES = 16  # up to which all heads are computed at once
 
 def attend(
     module: torch.nn.Module,  # transformers' attention module, which calls this
     query: torch.Tensor,  # (B, H, M, D)
     key: torch.Tensor,  # (B, G, N, D), each of G serving H / G heads
     value: torch.Tensor,  # (B, G, N, D)
-    attention_mask: torch.Tensor | None,  # (B, 1, M, N): bool, True where a query may look, or added to the scores; None: everywhere, or backwards where the module is causal
+    # (B, 1, M, N): bool, True where a query may look, or added to the scores
+    # None: everywhere, or backwards where the module is causal
+    attention_mask: torch.Tensor | None,
     scaling: float | None = None,  # of the scores; None: 1 / sqrt(D)
     **kwargs,
 ) -> tuple[torch.Tensor, None]:  # (B, M, H, D), and no weights
     "Attention as transformers asks for it, quick in bf16 on a CPU; for inference."
     m, n = query.shape[2], key.shape[2]
     if attention_mask is None and m > 1 and getattr(module, "is_causal", True):
-        attention_mask = query.new_ones(1, 1, m, n).tril().bool()  # the first query sees the first key, as in PyTorch: transformers leaves the mask out where nothing stands before, if also the cache has space behind
-    return (_at_once if m <= FEW else _by_groups)(query, key, value, attention_mask, query.shape[-1] ** -0.5 if scaling is None else scaling), None
+        # The first query sees the first key, as in PyTorch: transformers leaves the mask out
+        # where nothing stands before, also if the cache has space behind.
+        attention_mask = query.new_ones(1, 1, m, n).tril().bool()
+    way = _at_once if m <= BATCHED_QUERIES else _by_groups
+    return way(query, key, value, attention_mask, query.shape[-1] ** -0.5 if scaling is None else scaling), None
 
-def _at_once(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scaling: float) -> torch.Tensor:
+def _mask(scores: torch.Tensor, mask: torch.Tensor) -> None:
+    if mask.dtype.is_floating_point:
+        scores += mask
+    else:
+        scores.masked_fill_(~mask, -3e38)  # finite: a query that may look nowhere, as in padding, spoils nothing
+
+# %% ../../nbs/fast/attention.ipynb #99ce5788
+def _at_once(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float,
+) -> torch.Tensor:
+    "All heads in one product."
     (b, heads, m, d), groups = query.shape, key.shape[1]
     scores = query.reshape(b, groups, heads // groups * m, d) @ key.transpose(-1, -2)  # (B, G, H / G * M, N)
     scores = scores.float().view(b, groups, heads // groups, m, -1) * scaling
@@ -41,18 +60,19 @@ def _at_once(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: 
     weights = scores.softmax(-1).to(value.dtype).view(b, groups, heads // groups * m, -1)
     return (weights @ value).view(b, heads, m, d).transpose(1, 2).contiguous()
 
-def _mask(scores: torch.Tensor, mask: torch.Tensor) -> None:
-    if mask.dtype.is_floating_point:
-        scores += mask
-    else:
-        scores.masked_fill_(~mask, -3e38)  # finite: a query that may look nowhere, as in padding, spoils nothing
-
-def _by_groups(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scaling: float) -> torch.Tensor:
+def _by_groups(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float,
+) -> torch.Tensor:
+    "One group of heads after the other."
     (b, heads, m, d), query = query.shape, query * scaling
     share = heads // key.shape[1]  # heads of a group
     out = query.new_empty(b, m, heads, d)
     for i in range(b):
-        for g, (keys, values) in enumerate(zip(key[i], value[i])):
+        for g, (keys, values) in enumerate(zip(key[i], value[i], strict=True)):
             of_group = slice(g * share, (g + 1) * share)
             scores = (query[i, of_group].reshape(share * m, d) @ keys.T).view(share, m, -1)
             if mask is not None:
@@ -62,7 +82,7 @@ def _by_groups(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask
 
 # %% ../../nbs/fast/attention.ipynb #a77e000b
 def attend_quickly(
-    model: transformers.PreTrainedModel,  # is changed, and is for inference from then on; of another dtype or on another device it stays as it is
+    model: transformers.PreTrainedModel,  # is changed, for inference from then on; other dtypes and devices stay
 ) -> None:
     "Let a transformer in bf16 on a CPU attend so."
     import torch

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from typing import cast
 
 import torch
 
 from . import kernels
-from .nf4 import BLOCK, GROUP, ORDER, CodedLinear, has_kernel, is_quantizable
+from .layout import BLOCK, GROUP, ORDER, is_quantizable
+from .linear import CodedLinear
+from .matmul import has_kernel
 
 log = logging.getLogger(__name__)
 
 # %% auto #0
-__all__ = ['log', 'LEAST', 'GAIN', 'quantize', 'Linear8bit', 'is_quicker', 'use_bytes']
+__all__ = ['log', 'MIN_WEIGHTS', 'MIN_GAIN', 'quantize_int8', 'Linear8bit', 'is_quicker', 'use_bytes']
 
 # %% ../../nbs/fast/int8.ipynb #b17e0005
-def quantize(
+def quantize_int8(
     weight: torch.Tensor,  # (N, K)
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # codes int8 (N, K), scales uint8 (N / 32, K / 64, 32), units fp32 (N,)
-    "The bytes and the scales of a matrix, in the order in which `Linear8bit` reads them: a byte times a scale times its row's unit is 127 times about the weight."
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # codes int8 (N, K), scales uint8, units fp32 (N,)
+    "A matrix in eight bits, in the order of `fast/layout`: byte x scale x unit is 127 times about the weight."
     (n, k), tiny = weight.shape, torch.finfo(torch.float32).tiny
     blocks = weight.detach().float().view(n, k // BLOCK, BLOCK)
     largest = blocks.abs().amax(-1)  # (N, K / 64)
@@ -30,8 +33,8 @@ def quantize(
     scales = (largest / units[:, None].clamp_min(tiny)).ceil().clamp_max(255)
     steps = scales * units[:, None] / 127
     codes = (blocks / steps.clamp_min(tiny)[..., None]).round_().clamp_(-127, 127).to(torch.int8).view(n, k)
-    if kernels.ADDS_UP:
-        codes = codes.view(torch.uint8).bitwise_xor_(128).view(torch.int8)  # what 128 added is, as a byte without a sign
+    if kernels.VNNI:
+        codes = codes.view(torch.uint8).bitwise_xor_(128).view(torch.int8)  # 128 added, as a byte without a sign
     codes = codes.view(n // GROUP, GROUP, k // 4, 4)[:, torch.from_numpy(ORDER)].transpose(1, 2)
     return codes.reshape(n, k), scales.to(torch.uint8).view(n // GROUP, GROUP, -1).transpose(1, 2).contiguous(), units
 
@@ -46,11 +49,11 @@ class Linear8bit(CodedLinear):
         linear: torch.nn.Linear,  # whose matrix `is_quantizable`
     ) -> Linear8bit:
         "The same layer with its weights rounded to bytes."
-        return cls(*quantize(linear.weight), linear.bias)
+        return cls(*quantize_int8(linear.weight), linear.bias)
 
 # %% ../../nbs/fast/int8.ipynb #b17e0009
-LEAST = 1 << 19  # weights of a layer for which this is worth while
-GAIN = 1.2  # times quicker that bytes have to be
+MIN_WEIGHTS = 1 << 19  # of a layer for which this is worth while
+MIN_GAIN = 1.2  # times quicker that bytes have to be
 
 @cache
 def is_quicker(
@@ -60,20 +63,26 @@ def is_quicker(
     if not has_kernel():
         return False
     weight, rows = torch.zeros(4096, 1024, dtype=dtype), torch.zeros(500, 1024, dtype=dtype)
-    eight = Linear8bit(*quantize(weight))
+    eight = Linear8bit(*quantize_int8(weight))
     with torch.inference_mode():
-        whole, as_bytes = kernels.least_seconds(lambda: torch.nn.functional.linear(rows, weight), lambda: eight(rows), rounds=8)
+        ways = (lambda: torch.nn.functional.linear(rows, weight)), (lambda: eight(rows))
+        whole, as_bytes = kernels.least_seconds(*ways, rounds=8)
     gain = whole / as_bytes
     log.info("8 bit: bytes are multiplied %.1f times as fast as %s", gain, str(dtype).removeprefix("torch."))
-    return gain >= GAIN
+    return gain >= MIN_GAIN
 
 def use_bytes(
     model: torch.nn.Module,  # is changed: the linear layers in it of so many weights
-    least: int = LEAST,
+    least: int = MIN_WEIGHTS,
 ) -> int:  # how many layers it has so now
     "Let a model on a CPU multiply by weights of eight bits; from then on it is for inference alone."
-    large = [name for name, m in model.named_modules() if name and type(m) is torch.nn.Linear and m.weight.numel() >= least and is_quantizable(m.weight.shape)]
+    large = [name for name, module in model.named_modules() if name and _is_large(module, least)]
     for name in large:  # one is gone before the next is made
         parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, Linear8bit.of(model.get_submodule(name)))
+        linear = cast(torch.nn.Linear, model.get_submodule(name))
+        setattr(model.get_submodule(parent), leaf, Linear8bit.of(linear))
     return len(large)
+
+def _is_large(module: torch.nn.Module, least: int) -> bool:
+    "Whether a module is a linear layer of so many weights, which eight bits can hold."
+    return type(module) is torch.nn.Linear and module.weight.numel() >= least and is_quantizable(module.weight.shape)

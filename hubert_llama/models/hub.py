@@ -70,7 +70,9 @@ def has_token() -> bool:
     "Whether a hub token is set up (`HF_TOKEN`, or `hf auth login`)."
     from huggingface_hub import get_token
 
-    return get_token() is not None
+    with suppress(OSError, ValueError):  # the file that should hold it cannot be read, or is no text
+        return get_token() is not None
+    return False
 
 # %% ../../nbs/models/hub.ipynb #5b0c7a12
 def _strange(

@@ -54,8 +54,12 @@ def choose_profile(
     return profile
 
 def _full_pair_at_hand() -> bool:
+    "Whether the full pair is cached, or may be fetched."
     full = PROFILES["llama3-8b"]
-    return hub.has_token() or all(hub.cached(m) is not None for m in (full.hubert, full.llama))
+    try:
+        return hub.has_token() or all(hub.cached(m) is not None for m in (full.hubert, full.llama))
+    except hub.ModelError:  # damaged: as good as not there
+        return False
 
 def notice(profile: Profile) -> str | None:
     "What a user of this profile should be told with every result, if anything."

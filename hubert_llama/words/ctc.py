@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['APOSTROPHES', 'LOOKALIKES', 'SPELT', 'LOSS_BYTES', 'MAX_COST', 'TOUCHING', 'EARLIER', 'PAUSE', 'LONGEST_LEAD',
            'letters', 'fold', 'composed', 'typewritten', 'spell', 'letter_columns', 'log_likelihoods', 'Change',
-           'judge', 'edit_distance', 'plot_costs', 'align', 'Word', 'SignWeights', 'Calibration', 'log_odds',
-           'agreements', 'time_words', 'plot_words']
+           'judge', 'edit_distance', 'plot_costs', 'align', 'Word', 'MisheardWeights', 'SignWeights', 'Calibration',
+           'log_odds', 'agreements', 'time_words', 'signs_of_transcript', 'plot_words']
 
 # %% ../../nbs/words/ctc.ipynb #8779f312
 APOSTROPHES = "'\u2019\u02bc\uff07"  # typewriter's, typographic, modifier letter, full width
-LOOKALIKES = "`\u2018\u201b\u00b4\u2032\u02b9\u02bb\u02bd\u02be\u02bf\ua78c\u05f3\u055a"  # quotes, primes and accents: apostrophes between letters
+LOOKALIKES = "`\u2018\u201b\u00b4\u2032\u02b9\u02bb\u02bd\u02be\u02bf\ua78c\u05f3\u055a"  # quotes, primes: apostrophes between letters
 SPELT = {"ß": "ss", "þ": "th", "ð": "d", "ŋ": "ng", "ı": "i", "ə": "a"}  # letters whose names do not say it
 
 def letters(
@@ -119,7 +119,7 @@ def log_likelihoods(
     import torch
 
     spelt = [spell(text, labels) for text in texts]
-    spelt = [s if s is not None and len(s) <= len(emissions) else None for s in spelt]  # a symbol takes a frame: what is longer has no room, however much memory it were given
+    spelt = [s if s is not None and len(s) <= len(emissions) else None for s in spelt]  # each symbol takes a frame
     able = [s for s in spelt if s is not None]
     if not able:
         return [-float("inf")] * len(texts)
@@ -166,8 +166,8 @@ def judge(
             lost = any(word in keep for word in set(x.split()) - set(y.split()))
             changes.append(Change(x, y, cost, cost is not None and cost <= max_cost and not lost))
         words += new[k:m] if tag == "equal" or changes[-1].accepted else old[i:j]
-    end = re.search(r"[.?!…]*$", proposed.strip())[0]
-    return _sentence(words, end), changes
+    said = proposed.strip()
+    return _sentence(words, said[len(said.rstrip(".?!…")) :]), changes
 
 def edit_distance(a: Sequence, b: Sequence) -> int:
     "Letters of texts, or items of lists, to insert, delete or exchange (Levenshtein 1966)."
@@ -240,6 +240,21 @@ class Word:
     end: float
     confidence: float  # chance that the word is right, 0 to 1
 
+# %% ../../nbs/words/ctc.ipynb #0053a111
+@dataclass(frozen=True)
+class MisheardWeights:
+    "What signs of a transcript count in the log-odds that more than half of its words are wrong."
+    bias: float = 0.0
+    confidence: float = 0.0  # mean of its words
+    change: float = 0.0  # letters that differ from the greedy reading, for each of the transcript's
+    sound: float = 0.0  # mean log-probability of the best symbol in the frames where that is not the blank
+    limit: float = 0.5  # chance from which the question is asked for again
+
+    def __call__(self, confidence: float, change: float, sound: float) -> float:
+        "The chance that more than half of the words are wrong."
+        odds = self.bias + self.confidence * confidence + self.change * change + self.sound * sound
+        return 1 / (1 + math.exp(-min(30.0, max(-30.0, odds))))
+
 # %% ../../nbs/words/ctc.ipynb #28dc556f
 @dataclass(frozen=True)
 class SignWeights:
@@ -264,6 +279,7 @@ class Calibration:
     lead: float = 0.04  # seconds that a word begins before its first letter's mark
     tail: float = 0.06  # seconds that a word ends after its last letter's mark
     gap: float | None = None  # seconds that a word begins before the mark of the gap in front of it, where there is one; None: that mark is no help
+    misheard: MisheardWeights | None = None  # of a whole transcript; None: nothing was fitted
 
     @classmethod
     def from_folder(cls, folder: str | PathLike[str]) -> Calibration | None:
@@ -271,6 +287,8 @@ class Calibration:
         try:
             told = dict(json.loads((Path(folder) / "calibration.json").read_text(encoding="utf-8")))
             weights = {name: SignWeights(**{sign: float(value) for sign, value in told[name].items()}) for name in ("of_sound", "with_sense") if name in told}
+            if told.get("misheard"):
+                weights["misheard"] = MisheardWeights(**{sign: float(x) for sign, x in told["misheard"].items()})
             return cls(**weights, **{name: kind(told[name]) for name, kind in (("llama", str), ("lead", float), ("tail", float), ("gap", float)) if told.get(name) is not None})
         except (OSError, ValueError, TypeError, AttributeError):
             return None
@@ -357,7 +375,8 @@ def time_words(
     if not frames:
         return []
     calibration, words, at = calibration or Calibration(), [], 0
-    spans = _spans(frames, [len(plain(token)) for token in shown], calibration, ((len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH) / SAMPLING_RATE)
+    lengths, last = [len(plain(token)) for token in shown], ((len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH) / SAMPLING_RATE
+    spans = _spans(frames, lengths, calibration, last)
     marks = np.array([emissions[a:b, s].max() for (a, b), s in zip(frames, symbols)])  # of the letters and of the gaps between words
     agreed = iter(agreements(text, readings))  # of the words, of which a token such as “U.S.” has several
     evidence = log_likelihoods(emissions, [text], labels, blank)[0] / sum(c != " " for c in text) if calibration.of_sound or calibration.with_sense else 0.0
@@ -367,6 +386,23 @@ def time_words(
         words.append(Word(token.strip(".,;:!?…\"()"), start, end, calibration(sound, evidence, share, sense)))
         at += n + 1
     return [Word(w.word, round(offset + w.start, 3), round(offset + w.end, 3), round(w.confidence, 3)) for w in words]
+
+# %% ../../nbs/words/ctc.ipynb #4a2e713d
+def signs_of_transcript(
+    emissions: np.ndarray,  # log-probabilities (T, V)
+    greedy: str,  # the reading without a search
+    transcript: str,
+    words: Sequence[Word],  # of the transcript
+    blank: int = 0,
+) -> tuple[float, float, float]:
+    "What `MisheardWeights` weighs: confidence, change and sound."
+    text, read = (letters(x).replace(" ", "") for x in (transcript, greedy))
+    spoken = emissions.max(axis=1)[emissions.argmax(axis=1) != blank]  # (frames,)
+    return (
+        float(np.mean([w.confidence for w in words])),
+        edit_distance(text, read) / max(1, len(text)),
+        float(spoken.mean()) if len(spoken) else 0.0,
+    )
 
 # %% ../../nbs/words/ctc.ipynb #8b240226
 def plot_words(

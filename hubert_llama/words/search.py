@@ -94,7 +94,7 @@ def _table(rows: str) -> list[list[str]]:
     return [fields[i::3] for i in range(3)]
 
 # %% ../../nbs/words/search.ipynb #ee2fc58c
-MAX_WORD = 64  # letters: no word that anybody says is longer, and flashlight's tree calls itself once for each letter: 90,000 overran the stack
+MAX_WORD = 64  # letters; nobody says longer words, and flashlight's tree calls itself once a letter: 90,000 overran the stack
 
 @dataclass(frozen=True)
 class BeamConfig:
@@ -111,7 +111,7 @@ class BeamConfig:
     max_new_words: int = 400  # of a context
     max_course_words: int = 15  # made likelier
     rare: float = -8.0  # log-probability below which a word of the language model is rare
-    ordinary: float = -12.0  # from which a word is common English: a course's accents make another word of it (résumé, rosé)
+    ordinary: float = -12.0  # from which a word is common English, and another one with a course's accents (résumé)
     similarity: float = 66.0  # percent of a course word's letters that the greedy reading must have
 
 def course_words(
@@ -137,7 +137,8 @@ def rare_words(
     labels: tuple[str, ...] = (),  # of a recogniser that has letters beyond a to z
 ) -> list[str]:
     "The context's words of four letters and more that are rare in the language model, or new to it."
-    return [w for w in _words(context, labels) if len(w) > 3 and ((known := lm.score((), w)) is None or known < config.rare)]
+    rare = lambda word: (known := lm.score((), word)) is None or known < config.rare
+    return [w for w in _words(context, labels) if len(w) > 3 and rare(w)]
 
 def course_bonus(rare: int, config: BeamConfig = BeamConfig()) -> float:
     "What a course word gains where the context has so many rare words: the more there are, the less likely is each to be said."
@@ -175,7 +176,9 @@ def as_written(
     "The text with its words as the course writes them."
     def respelt(token: re.Match[str]) -> str:
         "A word, or one with an s after it."
-        word, ending = (said[:-2], said[-2:]) if (said := letters(token[0])).endswith("'s") and said not in written else (said, "")
+        word, ending = letters(token[0]), ""
+        if word not in written and word.endswith("'s"):
+            word, ending = word[:-2], "'s"
         form = written.get(word, "")
         return (form[:1].upper() + form[1:] if token[0][0].isupper() else form) + ending if form else token[0]
 
