@@ -9,747 +9,44 @@ import argparse
 import asyncio
 import contextlib
 import errno
-import hmac
-import json
 import logging
-import logging.handlers
 import os
-import queue
 import re
 import signal
-import stat
-import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from .serve.worker import NO_JOB, add_model_options, argv_from, config_from, model_option_faults, whole_number
+from .serve.access import LOCAL_HOSTS, refusal
+from .serve.client import Client
+from .serve.config import DEFAULTS, ServerConfig
+from .serve.connection import Connection, Lobby
+from .serve.conversation import converse, flush
+from .serve.dispatcher import Dispatcher
+from .serve.lifetime import announce, complain, start_logging, under_nohup, watch_parent, within_file_limit
+from .serve.options import add_model_options, argv_from, config_from, model_option_faults, whole_number
+from .serve.places import Places
+from .serve.protocol import Request, RequestError, parse_request  # noqa: F401 - for importers
 
 log = logging.getLogger("hubert_llama.server")
-worker_log = logging.getLogger("worker")  # what the worker writes to standard error, which it has filtered by level itself
-worker_log.setLevel(logging.INFO)
 
 # %% auto #0
-__all__ = ['log', 'worker_log', 'MAX_TURNS', 'LOCAL_HOSTS', 'SHUTTING_DOWN', 'SPARE_FILES', 'ServerConfig', 'RequestError',
-           'Request', 'parse_request', 'request_id_of', 'refusal', 'TalkOver', 'Slot', 'Session', 'Client', 'receive',
-           'Lobby', 'Connection', 'Job', 'with_id', 'WorkerProcess', 'Dispatcher', 'Service', 'watch_parent',
-           'under_nohup', 'BoundedQueueHandler', 'start_logging', 'announce', 'within_file_limit', 'make_parser',
-           'option_faults', 'config_from_args', 'run', 'main']
-
-# %% ../nbs/04_server.ipynb #9cb3777c
-@dataclass(frozen=True)
-class ServerConfig:
-    "Where to listen, whom to let in, and how much of everything."
-    port: int = 8766  # 0: any free one
-    hosts: tuple[str, ...] = ("127.0.0.1", "::1")  # "localhost" may mean either
-    token: str | None = None  # clients must show it
-    allow_origins: tuple[str, ...] = ()  # web pages that may connect; none by default
-    allow_hosts: tuple[str, ...] = ()  # names this server may be called by, beside localhost
-    timeout: float = 55.0  # seconds from a request's receipt to its answer; Heilion waits 60
-    max_timeout: float = 3600.0  # what a client may ask for
-    patience: float = 2.0  # seconds in which a worker shows a sign of life when it is asked for one
-    grace: float = 30.0  # seconds, at the most, that a worker which lives has to give a job up before it is killed
-    max_connections: int = 256
-    max_pending: int = 16  # requests waiting, per connection
-    max_jobs: int = 64  # requests waiting, together
-    max_unanswered: int = 2048  # replies waiting for their turn, per connection; beyond it the socket is closed
-    max_message: int = 256 * 1024  # characters or bytes of a context, and of all the rest of a message
-    max_fragment: int = 7 * 256 * 1024  # bytes of a frame, beyond which the socket is closed; characters of a message:
-    # enough for a context of `max_message` letters that are all written as escapes (\\u044f), and for the rest
-    max_fragments: int = 64  # frames of one message
-    send_timeout: float = 10.0  # seconds a client has to take a message
-    worker: tuple[str, ...] = (sys.executable, "-m", "hubert_llama.serve.worker")  # the command that starts the worker
-    max_line: int = 16 * 1024 * 1024  # bytes of one line from the worker
-
-# %% ../nbs/04_server.ipynb #87718128
-MAX_TURNS = 16  # that a session may remember
-
-class RequestError(Exception):
-    "A message that cannot be carried out; its text goes to the client."
-
-    def __init__(self, text: str, request_id: str | int | None = None):
-        super().__init__(text)
-        self.request_id = request_id  # of the message, when it could be read
-
-@dataclass(frozen=True)
-class Request:
-    "A client's message, checked."
-    type: str  # "ping", "load_models", "transcribe" or "session.update"
-    request_id: str | int | None = None
-    audio_path: str = ""
-    context: str | None = ""  # None: a session keeps the one it has
-    timeout: float | None = None  # seconds
-    stream: bool | None = None  # whether to tell what is known before all is; None: only how the models come along
-    remember: int | None = None  # turns that a session keeps
-
-def parse_request(
-    text: str | bytes,
-    config: ServerConfig = ServerConfig(),
-) -> Request:
-    "Read one message; `RequestError` says what is wrong with it."
-    if isinstance(text, bytes):
-        raise RequestError("Binary frame: send JSON as text.")
-    if len(text) > config.max_fragment:
-        raise RequestError(_too_large(config))
-    context = None
-    try:
-        if len(text) > config.max_message:
-            text, context = _set_aside(text)
-        if len(text) > config.max_message:
-            raise RequestError(_too_large(config))
-        data = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as e:
-        raise RequestError(f"Not JSON: {str(e)[:100]}.") from e
-    if not isinstance(data, dict):
-        raise RequestError('Not a JSON object: send for example {"type": "ping"}.')
-    request_id = request_id_of(data)
-    try:
-        return _checked(_put_back(data, context, config), request_id, config)
-    except RequestError as e:
-        raise RequestError(str(e), request_id) from None
-
-def _too_large(config: ServerConfig) -> str:
-    return (f"Message too large: a context may have {config.max_message:,} characters, and the rest of a message as many. "
-            "Send recordings as a path, not in the message.")
-
-def _set_aside(text: str) -> tuple[str, str | None]:
-    "A message with a mark in its context's place, and the context: a long string is read in no time, a long list is not."
-    if (start := re.search(r'"context"\s*:\s*"', text)) is None:
-        return text, None
-    context, end = json.decoder.scanstring(text, start.end(), True)
-    return f"{text[:start.end()]}\\u0000{text[end - 1:]}", context
-
-def _put_back(data: dict[str, Any], context: str | None, config: ServerConfig) -> dict[str, Any]:
-    "The message with its context, unless that is too long or was not the message's own."
-    if context is None or data.get("context") != "\0":
-        return data
-    if len(context) > config.max_message:
-        raise RequestError(f"Field context is too long: {len(context):,} characters, at most {config.max_message:,} "
-                           "are taken. Send the part of the course that the question is about.")
-    return {**data, "context": context}
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-def _checked(data: dict[str, Any], request_id: str | int | None, config: ServerConfig) -> Request:
-    "The fields of a message, each of its own type."
-    kind = data.get("type")
-    if kind not in ("ping", "load_models", "transcribe", "session.update"):
-        raise RequestError(f"Unknown message type {json.dumps(kind)[:60]}: use ping, load_models, transcribe or session.update.")
-    path, context, timeout, stream = (data.get(name) for name in ("audio_path", "context", "timeout", "stream"))
-    if kind == "transcribe" and (not isinstance(path, str) or not path):
-        raise RequestError("Field audio_path is missing, or no string: name a recording by its path.")
-    if context is not None and not isinstance(context, str):
-        raise RequestError("Field context must be a string.")
-    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= config.max_timeout):
-        raise RequestError(f"Field timeout must be a number of seconds, more than 0 and at most {config.max_timeout:g}.")
-    if stream is not None and not isinstance(stream, bool):
-        raise RequestError("Field stream must be true or false.")
-    remember = data.get("remember") if kind == "session.update" else None
-    if remember is not None and (isinstance(remember, bool) or not isinstance(remember, int) or not 0 <= remember <= MAX_TURNS):
-        raise RequestError(f"Field remember must be a whole number of turns, 0 to {MAX_TURNS}.")
-    kept = kind == "session.update" and "context" not in data
-    path, context = path if kind == "transcribe" else "", None if kept else context or ""
-    return Request(kind, request_id, path, context, timeout, stream, remember)
-
-def request_id_of(data: dict[str, Any]) -> str | int | None:
-    "The id a client gave its message, for the reply."
-    given = data.get("request_id")
-    if given is None or (isinstance(given, str) and len(given) <= 256) or (isinstance(given, int) and not isinstance(given, bool) and abs(given) < 2**53):
-        return given
-    raise RequestError("Field request_id must be a string of at most 256 characters or a whole number.")
-
-# %% ../nbs/04_server.ipynb #3e1f26e1
-LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-
-def refusal(
-    headers: Any,  # websockets.datastructures.Headers
-    path: str,  # of the request, with its query
-    config: ServerConfig,
-) -> str | None:  # None: let it in
-    "Why a handshake must be refused, if it must."
-    origins, hosts = headers.get_all("Origin"), headers.get_all("Host")
-    if any(o not in config.allow_origins for o in origins):
-        return "Web pages may not connect to this service (allow one with --allow-origin)."
-    if len(hosts) != 1 or _host_name(hosts[0]) not in LOCAL_HOSTS | set(config.allow_hosts):
-        return "Call this service by the name localhost (allow another with --allow-host)."
-    if config.token is not None and not _shows_token(headers, path, config.token):
-        return "A token is needed: Authorization: Bearer TOKEN, or ?token=TOKEN."
-    return None
-
-def _host_name(host: str) -> str:
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
-
-def _shows_token(headers: Any, path: str, token: str) -> bool:
-    "Whether the handshake carries the token, compared in constant time."
-    shown = [h[7:].strip() for h in headers.get_all("Authorization") if h[:7].lower() == "bearer "]
-    shown += parse_qs(urlsplit(path).query).get("token", [])
-    return any([hmac.compare_digest(s.encode("utf-8", "replace"), token.encode()) for s in shown])
-
-# %% ../nbs/04_server.ipynb #89486f0b
-class TalkOver(RequestError):
-    "A message after which a socket cannot be heard on; it is closed when all that was asked is answered."
-
-    def __init__(self, text: str, code: int):
-        super().__init__(text)
-        self.code = code  # of the closing frame
-
-@dataclass(eq=False, slots=True)
-class Slot:
-    "The place of a reply in the order of replies."
-    message: dict | None = None
-
-@dataclass
-class Session:
-    "What a socket that asked for it is remembered by: only there, and only as long as it is open."
-    context: str = ""  # for questions that bring none
-    turns: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=4))  # transcripts and answers, the oldest first
-
-    def update(self, request: Request) -> None:
-        "Take over what a message says; an empty context forgets the old one, fewer turns to remember the oldest."
-        if request.context is not None:
-            self.context = request.context
-        if request.remember is not None:
-            self.turns = deque(self.turns, maxlen=request.remember)
-
-    def describe(self) -> dict:
-        "For the client."
-        return {"context": self.context, "remember": self.turns.maxlen, "turns": len(self.turns)}
-
-class Client:
-    "One WebSocket: its ordered replies, its pending jobs, and the task that writes to it."
-
-    def __init__(self, websocket: Connection, config: ServerConfig):
-        self.websocket, self.config = websocket, config
-        self.slots: deque[Slot] = deque()
-        self.jobs: set[Job] = set()
-        self.outgoing: asyncio.Queue[dict] = asyncio.Queue(config.max_unanswered + 4 * config.max_jobs)
-        self.seq = 0  # of streamed events
-        self.session: Session | None = None  # until it asks for one
-        self.turn: int | None = None  # when it was last served, counted in jobs begun; until then, when it first asked
-        self.since = asyncio.get_running_loop().time()
-        self.said = 0.0  # when it last said anything, by the loop's clock; 0: never
-        self.dropped = False
-
-    def slot(self) -> Slot:
-        "Take the next place in the order of replies, while it is not too long."
-        if len(self.slots) >= self.config.max_unanswered:
-            raise TalkOver(f"Too many messages at once: {self.config.max_unanswered} wait for their replies. "
-                           "Read the replies before you send more, or give each message a request_id.", 1013)
-        self.slots.append(slot := Slot())
-        return slot
-
-    def fill(self, slot: Slot | None, message: dict) -> None:
-        "Reply: in order when there is a slot, at once when there is none."
-        if slot is None:
-            return self.send(message)
-        slot.message = message
-        while self.slots and self.slots[0].message is not None:
-            self.send(self.slots.popleft().message)
-
-    def refuse(self, e: RequestError) -> None:
-        "Reply to a message that cannot be carried out: at once when it has an id, in order else."
-        error = {"type": "error", "error": str(e)}
-        if e.request_id is None:
-            self.fill(self.slot(), error)
-        else:
-            self.send({**error, "request_id": e.request_id})
-
-    def send(self, message: dict) -> None:
-        "Queue a message; a client that lets hundreds pile up is dropped."
-        if self.dropped:
-            return
-        try:
-            self.outgoing.put_nowait(message)
-        except asyncio.QueueFull:
-            self.drop("does not read")
-
-    async def room(self) -> None:
-        "Wait while replies pile up that the client does not take; those that wait for their turn hold up nobody."
-        if self.outgoing.qsize() > self.config.max_jobs:
-            await self.outgoing.join()
-        await asyncio.sleep(0)  # messages that have come are read without a pause, in which others are to be served
-
-    def stream(self, message: dict) -> None:
-        "Queue an event of a streamed request, numbered."
-        self.seq += 1
-        self.send({**message, "seq": self.seq})
-
-    async def write(self) -> None:
-        "Send what is queued, as fast as the client takes it; what is queued for one that is gone is lost."
-        while True:
-            message = await self.outgoing.get()
-            with contextlib.suppress(ConnectionClosed):
-                await self.websocket.send(json.dumps(message))
-            self.outgoing.task_done()
-
-    def drop(self, why: str) -> None:
-        "End a connection without ceremony."
-        if not self.dropped:
-            self.websocket.drop(why)
-        self.dropped = True
-
-# %% ../nbs/04_server.ipynb #fa21f968
-async def receive(
-    websocket: ServerConnection,
-    config: ServerConfig,
-) -> str | bytes:  # longer than `max_fragment` (and cut there) when the message was
-    "The next message; `RequestError` when it comes in too many frames to be read to its end."
-    parts, size, count = [], 0, 0
-    async for part in websocket.recv_streaming():
-        count += 1
-        if count > config.max_fragments:
-            raise TalkOver(f"Message in too many frames: more than {config.max_fragments}.", 1008)
-        if size <= config.max_fragment:
-            parts.append(part)
-        size += len(part)
-    return (b"" if parts and isinstance(parts[0], bytes) else "").join(parts)
-
-# %% ../nbs/04_server.ipynb #b74b5ed7
-class Lobby:
-    "Sockets that are no clients, not yet or not any more; when there are too many, the oldest is dropped."
-
-    def __init__(self, limit: int):
-        self.limit = limit
-        self.sockets: dict[Connection, None] = {}  # in the order of their coming
-
-    def enter(self, socket: Connection) -> None:
-        "Let a socket in."
-        self.sockets[socket] = None
-        if len(self.sockets) > self.limit:
-            oldest = next(iter(self.sockets))
-            self.leave(oldest)
-            oldest.transport.abort()
-
-    def leave(self, socket: Connection) -> None:
-        "It became a client, or is gone."
-        self.sockets.pop(socket, None)
-
-class Connection(ServerConnection):
-    "A socket that stands in the lobby at first, and is not heard while its client does not take what it is sent."
-
-    def __init__(self, *args: Any, lobby: Lobby, send_timeout: float, **options: Any):
-        super().__init__(*args, **options)
-        self.lobby, self.send_timeout = lobby, send_timeout
-        self.stuck: asyncio.TimerHandle | None = None  # until it is dropped
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        "Somebody connected."
-        super().connection_made(transport)
-        self.lobby.enter(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        "The connection is no more."
-        self.lobby.leave(self)
-        if self.stuck is not None:
-            self.stuck.cancel()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        "Frames; what the library reads on its own account stops after one more piece."
-        super().data_received(data)
-        if self.stuck is not None:
-            self.transport.pause_reading()
-
-    def pause_writing(self) -> None:
-        "The client does not take what was written."
-        super().pause_writing()
-        self.stuck = self.loop.call_later(self.send_timeout, self.drop, f"took no message for {self.send_timeout:g} s")
-        self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        "It does again."
-        super().resume_writing()
-        self.stuck.cancel()
-        self.stuck = None
-        if not self.recv_messages.paused:  # the library's own reason not to read
-            self.transport.resume_reading()
-
-    def drop(self, why: str) -> None:
-        "End the connection without ceremony."
-        log.warning("client dropped: it %s", why)
-        self.transport.abort()
-
-# %% ../nbs/04_server.ipynb #7291345a
-@dataclass(eq=False)
-class Job:
-    "A recording to be understood for a client."
-    id: int
-    client: Client
-    request: Request
-    slot: Slot | None  # its place among the client's replies; None when it carries an id
-    deadline: asyncio.TimerHandle | None = None
-    done: bool = False
-    long: bool = False  # whether it takes the worker more than one step to hear it
-
-    def reply(self, message: dict) -> None:
-        "Answer, once; whatever comes later is dropped."
-        if self.done:
-            return
-        self.done = True
-        if self.deadline is not None:
-            self.deadline.cancel()
-        self.client.jobs.discard(self)
-        self.client.fill(self.slot, with_id(message, self.request))
-
-    def error(self, text: str) -> None:
-        "Answer with an error."
-        self.reply({"type": "error", "error": text})
-
-def with_id(message: dict, request: Request) -> dict:
-    "The message with the id its request carried, if any."
-    return message if request.request_id is None else {**message, "request_id": request.request_id}
-
-# %% ../nbs/04_server.ipynb #f1897db5
-def _ending(code: int) -> str:
-    "How a process ended that nobody told to."
-    if code >= 0:
-        return f"ended with code {code}"
-    return f"was ended by signal {-code}" + (" (out of memory?)" if code == -9 else "")
-
-class WorkerProcess:
-    "A running worker: lines in, events out, and a callback when it ends."
-
-    def __init__(self, process: asyncio.subprocess.Process, on_event: Callable[[dict], None], on_exit: Callable[[str], None]):
-        self.process, self.on_event, self.on_exit = process, on_event, on_exit
-        self.heard = 0.0  # when its last line came, by the loop's clock
-        self.killed = ""  # why it was killed, if it was
-        self.ready = False  # whether it has imported what it needs
-        self.logging = asyncio.create_task(self._log())
-        self.task = asyncio.create_task(self._read())
-
-    @classmethod
-    async def start(cls, config: ServerConfig, on_event: Callable[[dict], None], on_exit: Callable[[str], None]) -> WorkerProcess:
-        "Start the command; `OSError` when it cannot be."
-        process = await asyncio.create_subprocess_exec(*config.worker, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=config.max_line)
-        return cls(process, on_event, on_exit)
-
-    def send(self, request: dict) -> None:
-        "Write one request; a worker that is gone is noticed by its reader."
-        with contextlib.suppress(OSError, RuntimeError):
-            self.process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
-
-    def cancel(self, job: int, patience: float) -> None:
-        "Have a job given up, or none; a process that has said nothing so many seconds later hangs, and is killed."
-        loop = asyncio.get_running_loop()
-        self.send({"op": "cancel", "job": job})
-        loop.call_later(patience, self._judge, loop.time())
-
-    def _judge(self, asked: float) -> None:
-        if self.heard < asked:
-            self.kill("showed no sign of life")
-
-    async def _read(self) -> None:
-        "Pass events on until the output ends, then tell how the process ended."
-        try:
-            while line := await self.process.stdout.readline():
-                self.heard = asyncio.get_running_loop().time()
-                if (event := self._event(line)) is not None:
-                    self.on_event(event)
-                await asyncio.sleep(0)  # lines that have come already are read without a pause, in which clients are to be served
-        except ValueError:
-            self.kill("wrote a line that is too long")
-        code = await self._exit_code()
-        self.on_exit(f"{self.killed} and was ended" if self.killed else _ending(code))
-
-    async def _exit_code(self) -> int:
-        "How it ended; a worker that closed its output and lives on is killed. (Killing one that is ending would lose its code.)"
-        ended = asyncio.ensure_future(self.process.wait())
-        if not (await asyncio.wait([ended], timeout=2))[0]:
-            self.kill("closed its output")
-        return await ended
-
-    async def _log(self) -> None:
-        "Pass on what it writes to standard error: nobody may read ours, and a full pipe would stop the models."
-        while chunk := await self.process.stderr.read(64 * 1024):
-            for line in chunk.decode("utf-8", "replace").splitlines():
-                if line.strip():
-                    worker_log.info("%s", line)
-
-    def _event(self, line: bytes) -> dict | None:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            event = None
-        if isinstance(event, dict) and isinstance(event.get("event"), str):
-            return event
-        log.warning("the worker wrote something that is no event: %r", line[:80])
-        return None
-
-    def kill(self, why: str) -> None:
-        "End the process now, if it has not ended."
-        self.killed = self.killed or why
-        with contextlib.suppress(ProcessLookupError, OSError):
-            self.process.kill()
-
-# %% ../nbs/04_server.ipynb #ac6cd814
-SHUTTING_DOWN = "The service is shutting down."
-
-class Dispatcher:
-    "The queue of jobs, and the worker that does them."
-
-    def __init__(self, config: ServerConfig):
-        self.config = config
-        self.waiting: deque[Job] = deque()
-        self.loaders: list[tuple[Client, Request]] = []  # who waits for the models
-        self.loaded: dict | None = None  # what `models_loaded` says, once they are
-        self.loading = False  # whether the worker is at it
-        self.running: list[Job] = []  # what the worker is at: at most one job, or two when the first is long
-        self.worker: WorkerProcess | None = None
-        self.failures = 0  # workers that died in a row while they started or loaded
-        self._closing = False
-        self._timer: asyncio.TimerHandle | None = None  # until the next worker is started
-        self._starting: asyncio.Task | None = None  # of the worker, if there is one or soon will be
-        self._used = self._reload = False  # whether the worker was asked for anything; whether to load before it is
-        self._loading_since, self._loading_took = 0.0, 0.0  # seconds, by the loop's clock
-        self._next_id = 0
-        self._begun = 0  # jobs so far
-
-    def load(self, client: Client, request: Request) -> None:
-        "Have the models loaded, and tell the client when they are."
-        if self._closing:
-            return client.send(with_id({"type": "models_loaded", "success": False, "error": SHUTTING_DOWN}, request))
-        if self.loaded is not None:
-            return client.send(with_id({"type": "models_loaded", "success": True, **self.loaded}, request))
-        if sum(c is client for c, _ in self.loaders) >= self.config.max_pending:
-            return client.send(with_id({"type": "models_loaded", "success": False, "error": "Too many requests are waiting for the models: ask once, the answer comes."}, request))
-        self.loaders.append((client, request))
-        self._pump()
-
-    def submit(self, client: Client, request: Request) -> None:
-        "Queue a recording; too many are refused."
-        self._next_id += 1
-        job = Job(self._next_id, client, request, None if request.request_id is not None else client.slot())
-        if self._closing:
-            return job.error(SHUTTING_DOWN)
-        self.waiting = deque(j for j in self.waiting if not j.done)
-        if len(client.jobs) >= self.config.max_pending or len(self.waiting) >= self.config.max_jobs:
-            return job.error("Too many requests are waiting: try again when some have been answered.")
-        client.jobs.add(job)
-        client.turn = self._begun - 1 if client.turn is None else client.turn  # before whom the worker is at
-        seconds = request.timeout or self.config.timeout
-        job.deadline = asyncio.get_running_loop().call_later(
-            seconds, self._expire, job,
-            f"No answer within {seconds:g} s. Ask again with a shorter recording, or choose a smaller profile.")
-        self.waiting.append(job)
-        self._pump()
-
-    def cancel(self, job: Job, why: str) -> None:
-        "Give a job up: answer with an error now, and free the worker."
-        job.error(why)
-        if job in self.running and self.worker is not None:
-            self.worker.cancel(job.id, self.config.patience)
-            self._later(self._grace(), self._insist, job, self.worker)
-
-    def _expire(self, job: Job, why: str) -> None:
-        "A job's time is over. One that still waited was kept from its turn: perhaps by a worker that hangs."
-        if self.worker is not None and job not in self.running:
-            self.worker.cancel(NO_JOB, self.config.patience * (1 if self.loaded is not None else 5))  # imports take turns badly
-        self.cancel(job, why)
-
-    def _grace(self) -> float:
-        "Seconds for giving a job up: what another worker would need to load, since that is lost by killing this one."
-        return min(self.config.grace, max(self.config.patience, self._loading_took))
-
-    def _insist(self, job: Job, worker: WorkerProcess) -> None:
-        "Kill a worker that is still at a job it was told to give up."
-        if job not in self.running or self.worker is not worker:
-            return
-        if any(not j.done for j in self.running):  # it waits while another has its turn
-            self._later(self._grace(), self._insist, job, worker)
-        else:
-            worker.kill("did not give up a cancelled job")
-
-    def _later(self, seconds: float, call: Callable, *args: Any) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(seconds, call, *args)
-
-    def forget(self, client: Client) -> None:
-        "A client is gone: so is what it wanted."
-        self.loaders = [(c, r) for c, r in self.loaders if c is not client]
-        for job in list(client.jobs):
-            self.cancel(job, "The client is gone.")
-
-    def _pump(self) -> None:
-        "Give the worker the next thing to do, starting one when there is none."
-        if self._closing:
-            return
-        self.waiting = deque(j for j in self.waiting if not j.done)
-        asked = bool(self.loaders or self.waiting)
-        if self.loading or not (asked or self._reload):
-            return
-        if self.worker is None:
-            return self.start_worker()
-        self._used = self._used or asked
-        if self.loaded is None:  # always on its own: a job is given up after a while, loading is not
-            self.loading, self._loading_since = True, asyncio.get_running_loop().time()
-            self.worker.send({"op": "load"})
-        elif (job := self._next()) is not None:
-            self.waiting.remove(job)
-            self.running.append(job)
-            self._begun += 1
-            job.client.turn = self._begun
-            session = job.client.session
-            known = {"context": job.request.context or session.context, "history": list(session.turns)} if session else {"context": job.request.context}
-            self.worker.send({"op": "transcribe", "job": job.id, "audio_path": job.request.audio_path, **known})
-
-    def _next(self) -> Job | None:
-        "The job that the worker is to begin: of the client that was served longest ago, the first that waits; beside a long one of another client, if one waits."
-        if not self.running:
-            return min(self.waiting, key=lambda j: j.client.turn, default=None)
-        long, *others = self.running
-        if others or not long.long:
-            return None
-        able = [j for j in self.waiting if j.client is not long.client or j.client.session is None]
-        return min(able, key=lambda j: (j.client is long.client, j.client.turn), default=None)
-
-    def start_worker(self) -> None:
-        "Start a worker: at once, or later and later the more have died on the way; soon if somebody waits."
-        if self._starting is not None or self._closing:
-            return
-        delay = 0 if self.failures == 0 else min(0.25 * 2**self.failures, 1.0 if self.waiting or self.loaders else 30.0)
-        if self._timer is not None:
-            if self._timer.when() <= asyncio.get_running_loop().time() + delay:
-                return
-            self._timer.cancel()
-        self._timer = self._later(delay, self._start_now)
-
-    def _start_now(self) -> None:
-        self._timer = None
-        self._starting = asyncio.ensure_future(self._start())  # kept: the loop alone would not hold it
-
-    async def _start(self) -> None:
-        try:
-            worker = await WorkerProcess.start(self.config, self._on_event, self._on_exit)
-        except Exception as e:  # whatever it is, there is no worker, and people wait for one
-            return self._on_exit(f"could not be started ({e})")
-        self.worker = worker
-        if self._closing:
-            worker.kill("came too late")
-        self._pump()
-
-    def _on_event(self, event: dict) -> None:
-        "What the worker says."
-        kind, fields = event["event"], {k: v for k, v in event.items() if k not in ("event", "job")}
-        job = next((j for j in self.running if j.id == event.get("job")), None)
-        if kind == "ready":
-            self.worker.ready = True
-        elif kind == "progress":
-            self._on_progress(job, fields)
-        elif kind == "loaded" and self.loading:
-            self._on_loaded(fields)
-        elif job is not None and kind in ("result", "error"):
-            self.running.remove(job)
-            answered = fields.get("transcript") and not (fields.get("unclear") or fields.get("unanswered"))
-            if kind == "result" and job.client.session is not None and answered:  # others are asked again
-                job.client.session.turns.append((fields["transcript"], fields.get("response", "")))
-            job.reply(_reply(kind, fields, job.request))
-            self._pump()
-        elif job is not None and job.request.stream and not job.done:
-            for message in _streamed(kind, fields):
-                job.client.stream(with_id(message, job.request))
-
-    def _on_progress(self, job: Job | None, fields: dict) -> None:
-        "Who waits for the models is told, and with jobs who asked for it; a job that tells of a part of its encoding is long."
-        message = {"type": "progress", **{k: fields.get(k) for k in ("stage", "fraction", "message")}}
-        told = [(client, request) for client, request in self.loaders if request.stream is not False]
-        jobs = self.waiting if job is None else [job]
-        told += [(j.client, j.request) for j in jobs if j.request.stream and not j.done]
-        for client, request in told:
-            client.stream(with_id(message, request))
-        if job is not None and fields.get("stage") == "encoding" and fields.get("fraction", 1) < 1 and not job.long:
-            job.long = True
-            self._pump()
-
-    def _on_loaded(self, fields: dict) -> None:
-        "The models are there, or are not; all who wait are told."
-        self.loading = self._reload = False
-        success = fields.pop("success", False) is True
-        if success:
-            self.loaded, self.failures = fields, 0
-            self._loading_took = asyncio.get_running_loop().time() - self._loading_since
-        self._tell_loaders({"type": "models_loaded", "success": success, **fields})
-        if not success:
-            for job in self.waiting:
-                job.reply(_reply("error", {**fields, "kind": "pipeline"}, job.request))
-        self._pump()
-
-    def _tell_loaders(self, message: dict) -> None:
-        loaders, self.loaders = self.loaders, []
-        for client, request in loaders:
-            client.send(with_id(message, request))
-
-    def _on_exit(self, how: str) -> None:
-        "The worker is gone: what it was doing fails, and the next one starts."
-        if self._closing:
-            return
-        doing, loading, loaded = self.running, self.loading, self.loaded is not None
-        started = self.worker is not None and self.worker.ready and not loading
-        self.running, self.loading, self.worker, self.loaded, self._starting = [], False, None, None, None
-        self.failures = 0 if loaded or started else self.failures + 1
-        self._reload, self._used = loaded and self._used, False  # what dies unused is not brought back for ever
-        log.error("the worker %s while %s", how, "loading" if loading else f"doing {' and '.join(f'job {job.id}' for job in doing)}" if doing else "it was idle")
-        why = f"The model process {how}. It is being restarted; ask again. If this happens again, look at the log or choose a smaller profile."
-        for job in doing:
-            job.error(why)
-        if loading or self.failures > 2:
-            self._tell_loaders({"type": "models_loaded", "success": False, "error": why})
-        if self.failures > 2:  # none gets as far as doing anything: do not let people wait for it
-            for job in self.waiting:
-                job.error(why)
-            self.waiting.clear()
-        self.start_worker()
-
-    async def close(self) -> None:
-        "Answer everybody, end the worker."
-        self._closing = True
-        for job in [*self.waiting, *self.running]:
-            job.error(SHUTTING_DOWN)
-        self._tell_loaders({"type": "models_loaded", "success": False, "error": SHUTTING_DOWN})
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._starting is not None:  # a start that is cancelled half-way can hang
-            await asyncio.wait([self._starting], timeout=1)
-        if self.worker is not None:
-            self.worker.kill("was not needed any more")
-            await asyncio.wait([self.worker.task, self.worker.logging], timeout=2)
-
-# %% ../nbs/04_server.ipynb #140a48e7
-def _reply(kind: str, fields: dict, request: Request) -> dict:
-    "The legacy reply for a job's final event."
-    if kind == "result":
-        return {"type": "result", "success": True, **fields, "audio_path": request.audio_path}
-    error = str(fields.get("error", "The model process failed without saying why."))
-    return {"type": "error", "error": error} if fields.get("kind") != "pipeline" else {"type": "result", "success": False, "error": error}
-
-def _streamed(kind: str, fields: dict) -> list[dict]:
-    "The extension layer's events for an event of the worker."
-    if kind == "delta":
-        return [{"type": "response.output_text.delta", "delta": fields.get("text", "")}]
-    kinds = {"heard": "transcription.partial", "transcript": "transcription.done"}
-    return [{"type": kinds[kind], **fields}] if kind in kinds else []
+__all__ = ['log', 'Service', 'make_parser', 'option_faults', 'config_from_args', 'run', 'main']
 
 # %% ../nbs/04_server.ipynb #e4181de7
 class Service:
     "Listens, lets clients in, and hands what they ask to the dispatcher."
 
-    def __init__(self, config: ServerConfig = ServerConfig()):
+    def __init__(self, config: ServerConfig = DEFAULTS):
         self.config = config
         self.dispatcher = Dispatcher(config)
-        self.clients: set[Client] = set()
         self.lobby = Lobby(config.max_connections)
-        self.leaving: set[asyncio.Task] = set()
+        self.clients = Places(config.max_connections, self.lobby, self.dispatcher.busy)
         self.servers: list[Server] = []
         self.port = config.port
 
@@ -757,234 +54,100 @@ class Service:
         "Listen on every host, on one port; `OSError` when it is taken."
         for host in self.config.hosts:
             try:
-                self.servers.append(await self._listen(host))
+                self.servers.append(await _listen(self, host))
             except OSError as e:
                 if not self.servers or e.errno == errno.EADDRINUSE:
                     await self.close()
                     raise
                 log.info("not listening on %s: %s", host, e)
             self.port = self.servers[0].sockets[0].getsockname()[1]
-        self.dispatcher.start_worker()
+        self.dispatcher.supervisor.start()
 
-    async def _listen(self, host: str) -> Server:
-        c = self.config
-        quiet = logging.getLogger("hubert_llama.websockets")
-        quiet.setLevel(logging.CRITICAL)  # probes and scanners are no news
-        return await serve(
-            self._serve, host, self.port, process_request=self._admit, compression=None, server_header=None, open_timeout=5, close_timeout=2, ping_interval=30, ping_timeout=120,
-            max_size=(None, c.max_fragment), max_queue=8, write_limit=64 * 1024, logger=quiet,
-            create_connection=partial(Connection, lobby=self.lobby, send_timeout=c.send_timeout))
-
-    def _admit(self, websocket: ServerConnection, request: Any) -> Any:
+    def admit(self, websocket: ServerConnection, request: Any) -> Any:
         "The answer to a handshake that is refused; None lets it in."
         if (why := refusal(request.headers, request.path, self.config)) is not None:
             return websocket.respond(HTTPStatus.FORBIDDEN, why + "\n")
-        if len(self.clients) >= self.config.max_connections and self._least_needed() is None:
-            return websocket.respond(HTTPStatus.SERVICE_UNAVAILABLE, self._full() + "\n")
+        if self.clients.all_needed():
+            why = (f"Too many connections: all {self.config.max_connections} have requests pending. Try again when one "
+                   "is answered, close those that are not needed, or start the service with a higher "
+                   "--max-connections.")
+            return websocket.respond(HTTPStatus.SERVICE_UNAVAILABLE, why + "\n")
         return None
 
-    def _full(self) -> str:
-        return (f"Too many connections: all {self.config.max_connections} have requests pending. Try again when one is "
-                "answered, close those that are not needed, or start the service with a higher --max-connections.")
-
-    def _least_needed(self) -> Client | None:
-        "Of the clients that wait for nothing, who never said anything, has no session, and is silent for longest."
-        loading = {id(client) for client, _ in self.dispatcher.loaders}
-        idle = [c for c in self.clients if not (c.jobs or c.slots or c.outgoing.qsize() or id(c) in loading)]
-        return min(idle, key=lambda c: (c.session is not None, c.said > 0, c.said or c.since), default=None)
-
-    def _make_room(self) -> bool:
-        "Whether there is room for one client more; the least needed one may have to go."
-        if len(self.clients) < self.config.max_connections:
-            return True
-        if (client := self._least_needed()) is None:
-            return False
-        self.clients.discard(client)
-        self.lobby.enter(client.websocket)
-        why = "idle, and all connections are in use (--max-connections)"
-        goodbye = asyncio.ensure_future(client.websocket.close(1013, why))
-        self.leaving.add(goodbye)
-        goodbye.add_done_callback(self.leaving.discard)
-        return True
-
-    async def _serve(self, websocket: Connection) -> None:
+    async def talk(self, websocket: Connection) -> None:
         "One client from its first message to its last."
-        if not self._make_room():  # several may have been let in at once
-            return await websocket.close(1013, "all connections are in use (--max-connections)")
-        self.lobby.leave(websocket)
         client = Client(websocket, self.config)
-        self.clients.add(client)
-        writer = asyncio.create_task(client.write())
+        if not self.clients.enter(client):  # several may have been let in at once
+            return await websocket.close(1013, "all connections are in use (--max-connections)")
         try:
-            while True:
-                await self._handle(client, await receive(websocket, self.config))
-        except TalkOver as e:
-            for job in list(client.jobs):
-                self.dispatcher.cancel(job, str(e))
-            client.send({"type": "error", "error": str(e)})  # all before it are answered now
-            await self._flush([client], 2)
-            await websocket.close(e.code, str(e).split(":")[0])
-        except (ConnectionClosed, WebSocketException):
-            pass
+            await converse(client, self.dispatcher, self.config)
         finally:
-            self.clients.discard(client)
-            self.dispatcher.forget(client)
-            writer.cancel()
-
-    async def _handle(self, client: Client, text: str | bytes) -> None:
-        "Carry out one message, when there is room for its reply."
-        await client.room()
-        client.said = asyncio.get_running_loop().time()
-        try:
-            request = parse_request(text, self.config)
-        except RequestError as e:
-            return client.refuse(e)
-        log.debug("received %s", request.type)
-        if request.type == "ping":
-            client.send(with_id({"type": "pong"}, request))
-        elif request.type == "load_models":
-            self.dispatcher.load(client, request)
-        elif request.type == "session.update":
-            event = "session.created" if client.session is None else "session.updated"
-            client.session = client.session or Session()
-            client.session.update(request)
-            client.send(with_id({"type": event, "session": client.session.describe()}, request))
-        else:
-            self.dispatcher.submit(client, request)
-
-    async def _flush(self, clients: list[Client], seconds: float) -> None:
-        "Wait until everything queued is sent, so long at the most."
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*(c.outgoing.join() for c in clients)), seconds)
+            self.clients.leave(client)
 
     async def close(self) -> None:
         "Answer what is pending, say goodbye, free the port; a few seconds at the most."
         for server in self.servers:
             server.close(close_connections=False)
         await self.dispatcher.close()
-        await self._flush(list(self.clients), 1)
+        await flush(self.clients, 1)
         closing = [asyncio.ensure_future(c.websocket.close(1001, "shutting down")) for c in self.clients]
         if closing:
             await asyncio.wait(closing, timeout=1)
         for websocket in [*(c.websocket for c in self.clients), *self.lobby.sockets]:
             websocket.transport.abort()
 
-# %% ../nbs/04_server.ipynb #8cf505f9
-def watch_parent(on_death: Callable[[str], None]) -> None:
-    "Call `on_death` (from another thread) when the process that started this one is gone."
-    def watch_stdin() -> None:
-        "Wait for its end; what is written there is of no interest."
-        with contextlib.suppress(OSError):
-            while os.read(0, 4096):
-                pass
-        on_death("standard input was closed")
-
-    def watch_pid(parent: int) -> None:
-        "Wait until this process belongs to another."
-        while os.getppid() == parent:
-            time.sleep(1)
-        on_death("the parent process is gone")
-
-    if _stdin_is_pipe():
-        threading.Thread(target=watch_stdin, daemon=True).start()
-    if os.name == "posix" and os.getppid() > 1:
-        threading.Thread(target=watch_pid, args=(os.getppid(),), daemon=True).start()
-
-def _stdin_is_pipe() -> bool:
-    try:
-        mode = os.fstat(0).st_mode
-    except OSError:
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-
-def under_nohup() -> bool:
-    "Whether somebody asked this process to outlive its terminal."
-    return hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-
-# %% ../nbs/04_server.ipynb #60426683
-class BoundedQueueHandler(logging.handlers.QueueHandler):
-    "Drops records when nobody takes them, and says how many when somebody does again."
-
-    dropped = 0
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        "Queue a record if there is room."
-        try:
-            if self.dropped:
-                note = logging.LogRecord(__name__, logging.WARNING, "", 0, "%d log records were dropped", (self.dropped,), None)
-                self.queue.put_nowait(note)
-                self.dropped = 0
-            self.queue.put_nowait(record)
-        except queue.Full:
-            self.dropped += 1
-
-def start_logging(level: str) -> queue.Queue:
-    "Log to standard error from a thread of its own; the queue between."
-    records: queue.Queue = queue.Queue(1000)
-    to_stderr = logging.StreamHandler()
-    to_stderr.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.raiseExceptions = False  # a closed standard error is no reason to write to it
-    to_queue = BoundedQueueHandler(records)
-    to_queue.setFormatter(logging.Formatter("%(message)s"))  # the rest is added at the other end
-    logging.basicConfig(level=level, handlers=[to_queue], force=True)
-    logging.handlers.QueueListener(records, to_stderr).start()
-    return records
-
-def announce(text: str) -> None:
-    "Write a line to standard output, if anybody reads it."
-    with contextlib.suppress(OSError, ValueError):
-        os.write(1, text.encode("ascii", "replace") + b"\n")
-
-# %% ../nbs/04_server.ipynb #df753640
-SPARE_FILES = 64  # descriptors for all that is no connection
-
-def within_file_limit(config: ServerConfig) -> ServerConfig:
-    "Have the system allow as many open files as all connections need; fewer connections where it does not."
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return config
-    wanted = 2 * config.max_connections + SPARE_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return config
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    except (ValueError, OSError):
-        allowed = soft
-    if allowed == wanted:
-        return config
-    connections = max(1, (allowed - SPARE_FILES) // 2)
-    log.warning("the system allows %d open files: at most %d connections instead of %d (raise ulimit -n)",
-                allowed, connections, config.max_connections)
-    return replace(config, max_connections=connections)
+# %% ../nbs/04_server.ipynb #25155ee0
+async def _listen(service: Service, host: str) -> Server:
+    "Listen on one host."
+    config = service.config
+    quiet = logging.getLogger("hubert_llama.websockets")
+    quiet.setLevel(logging.CRITICAL)  # probes and scanners are no news
+    return await serve(
+        service.talk,  # type: ignore[arg-type]  # its connections are made below
+        host, service.port, process_request=service.admit,
+        create_connection=partial(  # type: ignore[arg-type]  # whatever makes one will do
+            Connection, lobby=service.lobby, send_timeout=config.send_timeout),
+        compression=None, server_header=None, logger=quiet,
+        open_timeout=5, close_timeout=2, ping_interval=30, ping_timeout=120,  # seconds
+        max_size=(None, config.max_fragment), max_queue=8, write_limit=64 * 1024)
 
 # %% ../nbs/04_server.ipynb #6ff1f031
 def make_parser(prog: str = "python -m hubert_llama.server") -> argparse.ArgumentParser:
     "The options of the server; those of the models come from the worker."
     p = argparse.ArgumentParser(
         prog=prog, formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Speech understanding over WebSocket: a spoken question in, its transcript and a tutor's answer out.",
+        description="Speech understanding over WebSocket: "
+        "a spoken question in, its transcript and a tutor's answer out.",
         epilog="examples:\n"
         f"  {prog}                                 listen on 8766; bundled models unless better ones are at hand\n"
         f"  {prog} 9000 --profile llama3.2-1b      another port, a small Llama from the hub\n"
         f"  {prog} --hubert ./my-hubert --llama ./my-llama\n\n"
-        "environment: HUBERT_LLAMA_TOKEN (clients must show it), HF_TOKEN (for gated models), HF_HOME (the model cache)\n"
+        "environment: HUBERT_LLAMA_TOKEN (clients must show it), HF_TOKEN (for gated models), "
+        "HF_HOME (the model cache)\n"
         "exit codes: 0 stopped, 1 could not listen, 2 wrong options")
-    p.add_argument("port", nargs="?", type=_port, default=ServerConfig.port, help="port to listen on (default: %(default)s; 0: any free one)")
-    p.add_argument("--host", action="append", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1 and ::1); any other than loopback needs a token")
-    p.add_argument("--token", metavar="TOKEN", help="clients must show it; better set HUBERT_LLAMA_TOKEN, since other users can see command lines")
-    p.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help="let this web page connect, e.g. https://my.page")
-    p.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a further name clients may call this service by")
-    p.add_argument("--timeout", type=float, default=ServerConfig.timeout, metavar="SECONDS", help="answer a request within this time (default: %(default)g)")
+    p.add_argument("port", nargs="?", type=_port, default=ServerConfig.port,
+                   help="port to listen on (default: %(default)s; 0: any free one)")
+    _add_access_options(p)
+    p.add_argument("--timeout", type=float, default=ServerConfig.timeout, metavar="SECONDS",
+                   help="answer a request within this time (default: %(default)g)")
     p.add_argument("--max-connections", type=whole_number(1), default=ServerConfig.max_connections, metavar="N",
-                   help="sockets open at a time (default: %(default)s); when all are, the one longest idle is closed for a new one, "
-                   "and where none is idle the new one is refused")
+                   help="sockets open at a time (default: %(default)s); when all are, the one longest idle is closed "
+                   "for a new one, and where none is idle the new one is refused")
     p.add_argument("--keep-running", action="store_true", help="stay when the process that started this one is gone")
     p.add_argument("--log-level", default="INFO", type=str.upper, choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     add_model_options(p)
     return p
+
+def _add_access_options(p: argparse.ArgumentParser) -> None:
+    "Where to listen, and whom to let in."
+    p.add_argument("--host", action="append", metavar="ADDRESS",
+                   help="address to listen on (default: 127.0.0.1 and ::1); any other than loopback needs a token")
+    p.add_argument("--token", metavar="TOKEN",
+                   help="clients must show it; better set HUBERT_LLAMA_TOKEN, since other users can see command lines")
+    p.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN",
+                   help="let this web page connect, e.g. https://my.page")
+    p.add_argument("--allow-host", action="append", default=[], metavar="NAME",
+                   help="a further name clients may call this service by")
 
 def _port(text: str) -> int:
     "A port's number."
@@ -992,6 +155,7 @@ def _port(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: choose a number from 0 to 65535")
     return int(text)
 
+# %% ../nbs/04_server.ipynb #9c600201
 def option_faults(args: argparse.Namespace) -> Iterator[str]:
     "What is wrong with the server's own options, and what would be right."
     if not 0 < args.timeout <= ServerConfig.max_timeout:
@@ -1000,7 +164,8 @@ def option_faults(args: argparse.Namespace) -> Iterator[str]:
         yield "--token is empty: give one, or leave the option out"
     for origin in args.allow_origin:
         if origin != "null" and not re.fullmatch(r"[a-zA-Z][\w+.-]*://[^/?#\s]+", origin):
-            yield f"--allow-origin {origin!r}: browsers send scheme://host or scheme://host:port, such as https://my.page"
+            yield (f"--allow-origin {origin!r}: browsers send scheme://host or scheme://host:port, "
+                   "such as https://my.page")
     for name in args.allow_host:
         if not re.fullmatch(r"[\w.-]+|[\da-fA-F]*(:[\da-fA-F.]*){2,}", name):  # or IPv6
             yield f"--allow-host {name!r}: must be a name alone, without scheme or port"
@@ -1013,11 +178,14 @@ def config_from_args(p: argparse.ArgumentParser, args: argparse.Namespace) -> Se
         p.error(fault)
     if not set(hosts) <= LOCAL_HOSTS and token is None:
         p.error("listening on other than loopback needs a token: set HUBERT_LLAMA_TOKEN")
-    worker = (*ServerConfig.worker, *argv_from(config_from(args)), f"--log-level={args.log_level}")
     names = tuple(h for h in hosts if h not in LOCAL_HOSTS) + tuple(args.allow_host)
-    return ServerConfig(args.port, hosts, token, tuple(args.allow_origin), tuple(n.lower().rstrip(".") for n in names), args.timeout,
-                        max_connections=args.max_connections, worker=worker)
+    return ServerConfig(
+        port=args.port, hosts=hosts, token=token,
+        allow_origins=tuple(args.allow_origin), allow_hosts=tuple(n.lower().rstrip(".") for n in names),
+        timeout=args.timeout, max_connections=args.max_connections,
+        worker=(*ServerConfig.worker, *argv_from(config_from(args)), f"--log-level={args.log_level}"))
 
+# %% ../nbs/04_server.ipynb #86038b54
 async def run(config: ServerConfig, keep_running: bool = False) -> int:
     "Serve until told to stop; the exit code."
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
@@ -1035,16 +203,20 @@ async def run(config: ServerConfig, keep_running: bool = False) -> int:
     try:
         await service.start()
     except OSError as e:
-        print(_cannot_listen(config, e), file=sys.stderr)
+        complain(_cannot_listen(config, e))
         return 1
-    addresses = [f"ws://{f'[{h[0]}]' if ':' in h[0] else h[0]}:{h[1]}" for s in service.servers for h in (x.getsockname() for x in s.sockets)]
-    announce(f"hubert_llama listening on {' and '.join(addresses)}")
+    announce(f"hubert_llama listening on {' and '.join(_addresses(service))}")
     if not keep_running and not under_nohup():
         watch_parent(lambda why: loop.call_soon_threadsafe(end, why))
     await stop.wait()
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(service.close(), 4)
     return 0
+
+def _addresses(service: Service) -> list[str]:
+    "Where clients find it."
+    places = [socket.getsockname() for server in service.servers for socket in server.sockets]
+    return [f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}" for host, port, *_ in places]
 
 def _on_signals(loop: asyncio.AbstractEventLoop, end: Callable[[str], None]) -> None:
     "Stop on SIGTERM and SIGINT, on every platform."
@@ -1056,8 +228,10 @@ def _on_signals(loop: asyncio.AbstractEventLoop, end: Callable[[str], None]) -> 
 
 def _cannot_listen(config: ServerConfig, e: OSError) -> str:
     if e.errno == errno.EADDRINUSE:
-        return f"hubert_llama: port {config.port} is in use by another program, perhaps by this service already. Stop that one, or choose another port: python -m hubert_llama.server {config.port + 1}"
-    return f"hubert_llama: cannot listen on {' and '.join(config.hosts)}, port {config.port}: {e.strerror or e}. Choose another --host or port."
+        return (f"hubert_llama: port {config.port} is in use by another program, perhaps by this service already. "
+                f"Stop that one, or choose another port: python -m hubert_llama.server {config.port + 1}")
+    return (f"hubert_llama: cannot listen on {' and '.join(config.hosts)}, port {config.port}: {e.strerror or e}. "
+            "Choose another --host or port.")
 
 def main(argv: list[str] | None = None, prog: str = "python -m hubert_llama.server") -> int:
     "Run the server from a command line; the exit code."

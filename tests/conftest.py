@@ -9,7 +9,8 @@ import pytest
 
 from hubert_llama.server import under_nohup
 
-os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hubert-llama-tests-")  # what tests quantise is not kept in the user's cache
+# what tests quantise is not kept in the user's cache
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hubert-llama-tests-")
 
 if under_nohup():
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # else the servers that tests start would rightly outlive them

@@ -3,7 +3,8 @@
 Behaviour comes from the environment (FAKE_START, FAKE_LOAD) and, per job, from the context:
 "sleep 1.5", "crash", "hang", "deaf" (hangs and ignores cancel, though it says that it heard of it),
 "garbage", "huge 1000", "burst 1000", "noisy 1000",
-"long 4" (heard in so many steps, between which another job has its turn), "fail", "tell" (answers with what the request says beside the recording), "mumble" (was not understood).
+"long 4" (heard in so many steps, between which another job has its turn), "fail",
+"tell" (answers with what the request says beside the recording), "mumble" (was not understood).
 """
 
 import json
@@ -51,7 +52,8 @@ def result(job, text, **more):
     send(event="transcript", job=job, transcript=text, raw_transcript=text.upper())
     send(event="delta", job=job, text="Well, ")
     send(event="delta", job=job, text=text)
-    send(event="result", job=job, transcript=text, response="Well, " + text, speech_features_shape=[1, 49, 8], profile="fake", **more)
+    known = {"transcript": text, "response": "Well, " + text, "speech_features_shape": [1, 49, 8], "profile": "fake"}
+    send(event="result", job=job, **known, **more)
 
 
 def transcribe(job, audio_path, context, **more):

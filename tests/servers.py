@@ -67,12 +67,15 @@ def _first_line(process: subprocess.Popen, seconds: float) -> str:
 
 
 @contextmanager
-def running(*args: str, stdin=subprocess.PIPE, env: dict | None = None, port: str = "0", limit_files: int | None = None):
+def running(
+    *args: str, stdin=subprocess.PIPE, env: dict | None = None, port: str = "0", limit_files: int | None = None
+):
     """The server as a process, with so many open files at the most; yields it and its port once it listens."""
     command = [sys.executable, "-m", "hubert_llama.server", port, *args]
     if limit_files:
         command = ["sh", "-c", f'ulimit -n {limit_files}; exec "$@"', "sh", *command]
-    process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+    pipe, env = subprocess.PIPE, {**os.environ, **(env or {})}
+    process = subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, text=True, env=env)
     errors: list[str] = []
     threading.Thread(target=lambda: errors.extend(process.stderr), daemon=True).start()
     process.errors = errors

@@ -14,32 +14,40 @@ import pytest
 from conftest import CLIPS
 
 ROOT = Path(__file__).parent.parent
+ASK = ["ask", str(CLIPS / "gravity.ogg"), "--profile", "mini"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def cli(*args: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "hubert_llama", *args], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, **options)
+    command = [sys.executable, "-m", "hubert_llama", *args]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, **options)
 
 
 def test_ask_prints_the_transcript_and_the_answer():
-    env = os.environ | {"ALL_PROXY": "socks5://127.0.0.1:9", "HTTPS_PROXY": "socks5://127.0.0.1:9"}  # bundled models need no network
-    done = cli("ask", str(CLIPS / "photosynthesis.ogg"), "--profile", "mini", "--context", "Course: Biology 101.", env=env)
+    proxy = "socks5://127.0.0.1:9"  # there is none: bundled models need no network
+    env = os.environ | {"ALL_PROXY": proxy, "HTTPS_PROXY": proxy}
+    context = "Course: Biology 101."
+    done = cli("ask", str(CLIPS / "photosynthesis.ogg"), "--profile", "mini", "--context", context, env=env)
     said, answer = done.stdout.splitlines()[:2]
     assert done.returncode == 0 and said.lower().startswith("you said: what is") and len(answer.split()) > 3
-    assert "note: The bundled mini models answered" in done.stderr and "\r" not in done.stderr  # no progress bar in a pipe
+    assert "note: The bundled mini models answered" in done.stderr
+    assert "\r" not in done.stderr  # no progress bar in a pipe
 
 
 def test_ask_json_goes_on_after_a_bad_file_and_exits_with_1():
     done = cli("ask", str(CLIPS / "nobody.ogg"), str(CLIPS / "gravity.ogg"), "--json", "--profile", "mini")
     bad, good = map(json.loads, done.stdout.splitlines())
-    assert done.returncode == 1 and not bad["success"] and "not found" in bad["error"] and good["success"] and good["speech_features_shape"][0] == 1
+    assert done.returncode == 1 and not bad["success"] and "not found" in bad["error"]
+    assert good["success"] and good["speech_features_shape"][0] == 1
 
 
 def test_ask_says_whose_answer_is_whose_and_notes_what_is_to_be_known_once():
     first, missing, second = str(CLIPS / "gravity.ogg"), "nobody.ogg", str(CLIPS / "sum.ogg")
     done = cli("ask", first, missing, second, "--profile", "mini")
     lines = done.stdout.splitlines()
-    assert [line for line in lines if line.startswith("==>")] == [f"==> {path} <==" for path in (first, missing, second)]
+    heads = [line for line in lines if line.startswith("==>")]
+    assert heads == [f"==> {path} <==" for path in (first, missing, second)]
     assert lines[1] == "You said: Can you explain gravity?"
     assert lines.index(f"==> {second} <==") == lines.index(f"==> {missing} <==") + 1
     assert done.returncode == 1 and done.stderr.count("note: The bundled mini models answered") == 1
@@ -64,20 +72,25 @@ def test_evaluate_measures_and_goes_on_where_it_was_stopped(tmp_path):
     manifest.write_text("\n".join(map(json.dumps, rows)))
     first = cli("evaluate", str(manifest), "--profile", "mini", "--out", str(out), "--json")
     figures = json.loads(first.stdout)
-    assert first.returncode == 1 and (figures["corpora"][0]["clips"], figures["answers"][0]["of"], figures["errors"]) == (2, 1, 1)
+    assert first.returncode == 1
+    assert (figures["corpora"][0]["clips"], figures["answers"][0]["of"], figures["errors"]) == (2, 1, 1)
     assert json.loads((out / "report.json").read_text()) == figures and "WER" in (out / "report.md").read_text()
     kept = out / "outcomes.jsonl"
     lines = kept.read_text().strip().splitlines()
     kept.write_text(lines[0] + "\n" + lines[1][:40])  # stopped while it wrote the second
     again = cli("evaluate", str(manifest), "--profile", "mini", "--out", str(out), "--json")
     assert again.returncode == 1 and json.loads(again.stdout)["corpora"][0]["words"] == figures["corpora"][0]["words"]
-    assert kept.read_text().startswith(lines[0]) and len([x for x in kept.read_text().splitlines() if x.endswith("}")]) == 3
+    whole = [line for line in kept.read_text().splitlines() if line.endswith("}")]
+    assert kept.read_text().startswith(lines[0]) and len(whole) == 3
     assert (out / "report.html").read_text().count("<img") == 4
     other = cli("evaluate", str(manifest), "--profile", "mini", "--out", str(out), "--contexts", "none")
     assert other.returncode == 1 and "outcomes of other options" in other.stderr
-    few = cli("evaluate", str(manifest), "--profile", "mini", "--compare", "raw,guarded", "--limit", "1", "--distractors", "5", "--json")
+    options = ("--compare", "raw,guarded", "--limit", "1", "--distractors", "5", "--json")
+    few = cli("evaluate", str(manifest), "--profile", "mini", *options)
     assert few.returncode == 0  # no recording was missing
-    assert [row["stage"] for row in json.loads(few.stdout)["stages"]] == ["raw", "guarded"] and json.loads(few.stdout)["speed"]["peak memory MB"] > 100
+    figures = json.loads(few.stdout)
+    assert [row["stage"] for row in figures["stages"]] == ["raw", "guarded"]
+    assert figures["speed"]["peak memory MB"] > 100
 
 
 def test_evaluate_counts_what_was_said_however_it_is_written(tmp_path):
@@ -103,7 +116,8 @@ def test_evaluate_counts_what_was_said_however_it_is_written(tmp_path):
 def test_evaluate_says_which_package_it_wants(tmp_path):
     (tmp_path / "jiwer.py").write_text("raise ImportError")
     done = cli("evaluate", "x.jsonl", env={**os.environ, "PYTHONPATH": str(tmp_path)})
-    assert done.returncode == 1 and 'pip install "hubert_llama[evaluate]"' in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert 'pip install "hubert_llama[evaluate]"' in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -132,7 +146,9 @@ def test_mistakes_are_sentences_with_an_exit_code(args, code, words):
 
 
 def test_help_and_version_are_quick_and_teach():
-    for args, words in ((["--help"], "ask"), (["ask", "--help"], "examples:"), (["serve", "--help"], "HUBERT_LLAMA_TOKEN"), (["--version"], "hubert-llama 0.")):
+    shown = {("--help",): "ask", ("ask", "--help"): "examples:", ("serve", "--help"): "HUBERT_LLAMA_TOKEN",
+             ("--version",): "hubert-llama 0."}
+    for args, words in shown.items():
         done = cli(*args)
         assert done.returncode == 0 and words in done.stdout
     code = "import sys; import hubert_llama.cli; print('torch' in sys.modules or 'numpy' in sys.modules)"
@@ -147,12 +163,14 @@ FULL = Path("/dev/full")  # takes nothing: as a disk without room
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
     ("args", "unbuffered"),
-    [(["--help"], ""), (["--help"], "1"), (["ask", str(CLIPS / "gravity.ogg"), "--profile", "mini"], "1"), (["ask", str(CLIPS / "gravity.ogg"), "--profile", "mini", "--json"], "")],
+    [(["--help"], ""), (["--help"], "1"), (ASK, "1"), ([*ASK, "--json"], "")],
 )
 def test_output_that_finds_no_room_is_told_as_that(args, unbuffered):
     code = "import sys; from hubert_llama.cli import main; sys.exit(main())"
     with FULL.open("w") as full:
-        done = subprocess.run([sys.executable, "-c", code, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONUNBUFFERED": unbuffered})
+        done = subprocess.run(
+            [sys.executable, "-c", code, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120,
+            stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONUNBUFFERED": unbuffered})
     assert (done.returncode, done.stderr) == (1, "hubert-llama: Could not write the output: no space left on device.\n")
 
 
@@ -160,25 +178,34 @@ def test_output_that_finds_no_room_is_told_as_that(args, unbuffered):
 def test_complaints_that_find_no_room_are_dropped():
     code = "import sys; from hubert_llama.cli import main; sys.exit(main())"
     with FULL.open("w") as full:
-        done = subprocess.run([sys.executable, "-c", code, "evaluate", "nowhere.jsonl"], stdout=subprocess.PIPE, stderr=full, text=True, timeout=120, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            [sys.executable, "-c", code, "evaluate", "nowhere.jsonl"], stdout=subprocess.PIPE, stderr=full, text=True,
+            timeout=120, stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_a_reader_who_has_seen_enough_is_no_trouble():
     code = "import sys; from hubert_llama.cli import main; sys.exit(main())"
-    ask = subprocess.Popen([sys.executable, "-c", code, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    pipe = subprocess.PIPE
+    ask = subprocess.Popen(
+        [sys.executable, "-c", code, "--help"], stdout=pipe, stderr=pipe, stdin=subprocess.DEVNULL)
     ask.stdout.close()
     assert (ask.wait(60), ask.stderr.read()) == (0, b"")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sets a limit to the size of files")
 def test_results_that_find_no_room_are_told_as_that(tmp_path):
-    (tmp_path / "m.jsonl").write_text("".join(json.dumps({"audio": f"{i}.wav", "text": "none"}) + "\n" for i in range(3)))  # nothing to hear: no matter here
-    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({}, {})); from hubert_llama import cli; cli._load = lambda *a, **k: type('P', (), {{'warm_up': lambda self: None}})(); sys.exit(cli.main())"
+    rows = [{"audio": f"{i}.wav", "text": "none"} for i in range(3)]  # nothing to hear: no matter here
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code = ("import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({}, {})); from hubert_llama import cli; "
+            "cli._load = lambda *a, **k: type('P', (), {{'warm_up': lambda self: None}})(); sys.exit(cli.main())")
+    options = ("evaluate", str(tmp_path / "m.jsonl"), "--profile", "mini", "--out")
     for limit, file in ((10, "options.json"), (300, "outcomes.jsonl")):
         out = tmp_path / str(limit)
-        done = subprocess.run([sys.executable, "-c", code.format(limit, limit), "evaluate", str(tmp_path / "m.jsonl"), "--profile", "mini", "--out", str(out)], capture_output=True, text=True, timeout=120)
-        assert done.returncode == 1 and done.stderr.endswith(f"hubert-llama: Could not write {out / file}: file too large.\n"), done.stderr
+        command = [sys.executable, "-c", code.format(limit, limit), *options, str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        complaint = f"hubert-llama: Could not write {out / file}: file too large.\n"
+        assert done.returncode == 1 and done.stderr.endswith(complaint), done.stderr
     (tmp_path / "file").write_text("")
     done = cli("evaluate", str(tmp_path / "m.jsonl"), "--profile", "mini", "--out", str(tmp_path / "file"))
     assert done.returncode == 1 and f"Could not write {tmp_path / 'file'}: file exists" in done.stderr
@@ -196,7 +223,8 @@ def test_readme_names_the_two_commands_and_make_knows_them():
 
 def test_readme_names_only_options_that_exist_and_files_that_are_there():
     known = cli("serve", "--help").stdout + cli("ask", "--help").stdout + cli("evaluate", "--help").stdout
-    known += "".join(p.read_text(encoding="utf-8") for folder in ("training", "benchmarks") for p in (ROOT / folder).glob("*.py"))
+    scripts = [p for folder in ("training", "benchmarks") for p in (ROOT / folder).glob("*.py")]
+    known += "".join(p.read_text(encoding="utf-8") for p in scripts)
     theirs = {"--flags", "--extra-index-url"}
     for option in set(re.findall(r"(?<![\w|-])--[a-z][a-z0-9-]+", README)) - theirs:
         assert option in known, option
@@ -207,7 +235,8 @@ def test_readme_names_only_options_that_exist_and_files_that_are_there():
 def test_readme_gives_a_reason_for_every_package():
     settings = ConfigParser(delimiters=["="])
     settings.read(ROOT / "settings.ini")
-    for line in (settings["DEFAULT"]["requirements"], settings["DEFAULT"]["dev_requirements"], settings["DEFAULT"]["evaluate_requirements"]):
+    for name in ("requirements", "dev_requirements", "evaluate_requirements"):
+        line = settings["DEFAULT"][name]
         for package in line.split():
             assert re.split(r"[<>=]", package)[0] in README, package
 

@@ -30,7 +30,8 @@ def heilion(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("heilion")
     for name in ("package.json", "heilion_client.js"):
         shutil.copy(HERE / name, folder)
-    npm = subprocess.run([shutil.which("npm"), "install", "--no-audit", "--no-fund", "--silent"], cwd=folder, capture_output=True, text=True, timeout=180)
+    command = [shutil.which("npm"), "install", "--no-audit", "--no-fund", "--silent"]
+    npm = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180)
     if npm.returncode:
         cannot(f"npm could not install ws: {npm.stderr[-300:]}")
     return folder
@@ -54,7 +55,8 @@ def is_free(port: int) -> bool:
 
 def start(folder: Path, scenario: str, port: int) -> subprocess.Popen:
     clip = str(CLIPS / "photosynthesis.ogg")
-    return subprocess.Popen(["node", "heilion_client.js", sys.executable, str(port), clip, scenario, "--profile", "mini"], cwd=folder, stdout=subprocess.PIPE, text=True)
+    command = ["node", "heilion_client.js", sys.executable, str(port), clip, scenario, "--profile", "mini"]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_whole_session(heilion):
@@ -75,10 +77,13 @@ def test_a_whole_session(heilion):
     samples = 30874  # of the clip, at 16 kHz
     assert first["speech_features_shape"][:2] == [1, (samples - 400) // 320 + 1]
 
-    assert steps["missing"]["type"] == "error" and steps["missing"]["error"].startswith("Audio file not found: /nowhere/heilion_recording_1.wav")
-    assert steps["both"]["same"] and steps["both"]["type"] == "result" and steps["both"]["path"].endswith("photosynthesis.ogg")
+    missing, both = steps["missing"], steps["both"]
+    assert missing["type"] == "error"
+    assert missing["error"].startswith("Audio file not found: /nowhere/heilion_recording_1.wav")
+    assert both["same"] and both["type"] == "result" and both["path"].endswith("photosynthesis.ogg")
     assert steps["other"]["type"] == "error" and "heilion_recording_2" in steps["other"]["error"]
-    assert steps["second"]["raw_transcript"] == first["raw_transcript"]  # Llama, in bf16 and from another state of its cache, may word it otherwise
+    # Llama, in bf16 and from another state of its cache, may word its answer otherwise
+    assert steps["second"]["raw_transcript"] == first["raw_transcript"]
     assert set(steps["types"]["types"]) <= {"models_loaded", "progress", "result", "error"}
     assert steps["pending"]["type"] in ("error", "result")  # answered before the socket closed
     assert steps["server closed"]["code"] == 0 and is_free(port)

@@ -1,4 +1,4 @@
-"""Whatever a manifest, a language model's file or a proposed transcript holds: a result, or a sentence that says what is wrong."""
+"""Whatever a manifest, a language model's file or a transcript holds: a result, or a sentence on what is wrong."""
 
 import gzip
 import json
@@ -7,20 +7,24 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hubert_llama.words.ctc import Calibration, SignWeights, align, judge, letters, log_likelihoods, spell, time_words
 from hubert_llama.measure.manifest import ManifestError, Utterance, read_manifest
 from hubert_llama.measure.report import Outcome, failures, read_outcomes, report
 from hubert_llama.models.hub import ModelFormatError
 from hubert_llama.pipeline import split_words
+from hubert_llama.words.ctc import Calibration, SignWeights, align, judge, letters, log_likelihoods, spell, time_words
 from hubert_llama.words.search import BeamSearch, LanguageModel, course_words
 
 LABELS = ["<pad>", "|", "A", "B", "C", "'"]
-anything = st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=8)
+plain = st.none() | st.booleans() | st.floats() | st.text()
+anything = st.recursive(plain, lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=8)
+json_lines = st.lists(anything).map(lambda rows: "\n".join(map(json.dumps, rows)).encode())
+arpa = st.text(alphabet="\\-123gramsdat\t\n .ab<>/").map(str.encode)
+readings = st.lists(st.tuples(st.text() | st.text(alphabet="abc "), st.floats(-99, 99)), max_size=3)
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @quick
-@given(st.binary() | st.text().map(str.encode) | st.lists(anything).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()))
+@given(st.binary() | st.text().map(str.encode) | json_lines)
 def test_a_manifest_is_read_or_refused_with_a_reason(tmp_path, data):
     path = tmp_path / "m.jsonl"
     path.write_bytes(data)
@@ -31,7 +35,7 @@ def test_a_manifest_is_read_or_refused_with_a_reason(tmp_path, data):
 
 
 @quick
-@given(st.binary() | st.lists(anything).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()))
+@given(st.binary() | json_lines)
 def test_broken_outcomes_are_done_anew(tmp_path, data):
     path = tmp_path / "outcomes.jsonl"
     path.write_bytes(data)
@@ -48,7 +52,7 @@ def test_any_texts_can_be_counted(said, raw, transcript):
 
 
 @quick
-@given(st.binary() | st.text().map(str.encode) | st.text(alphabet="\\-123gramsdat\t\n .ab<>/").map(str.encode), st.booleans())
+@given(st.binary() | st.text().map(str.encode) | arpa, st.booleans())
 def test_a_language_model_is_read_or_refused_with_a_reason(tmp_path, data, compressed):
     path = tmp_path / ("x.arpa.gz" if compressed else "x.arpa")
     path.write_bytes(gzip.compress(data) if compressed and len(data) % 2 else data)
@@ -76,19 +80,24 @@ def test_an_alignment_is_in_order_and_as_likely_as_none_other(text, frames):
     emissions = np.log(np.random.default_rng(frames).dirichlet(np.ones(len(LABELS)), size=frames)).astype(np.float32)
     symbols = spell(text, LABELS)
     spans = align(emissions, symbols)
-    assert (spans is None) == (not symbols or log_likelihoods(emissions, [text], LABELS)[0] == -np.inf)
+    impossible = not symbols or bool(log_likelihoods(emissions, [text], LABELS)[0] == -np.inf)
+    assert impossible == (spans is None)
     if spans:
-        assert len(spans) == len(symbols) and 0 <= spans[0][0] and spans[-1][1] <= frames
+        assert len(spans) == len(symbols) and spans[0][0] >= 0 and spans[-1][1] <= frames
         assert all(a < b for a, b in spans) and all(x[1] <= y[0] for x, y in zip(spans, spans[1:], strict=False))
 
 
 @quick
-@given(st.text() | st.text(alphabet="abc '-."), st.integers(1, 40), st.lists(st.tuples(st.text() | st.text(alphabet="abc "), st.floats(-99, 99)), max_size=3), st.none() | st.floats(-99, 0), st.none() | st.floats(-0.5, 0.5))
+@given(
+    st.text() | st.text(alphabet="abc '-."), st.integers(1, 40), readings,
+    st.none() | st.floats(-99, 0), st.none() | st.floats(-0.5, 0.5))
 def test_any_transcript_is_timed_or_left_alone(transcript, frames, readings, sense, gap):
     emissions = np.log(np.random.default_rng(frames).dirichlet(np.ones(len(LABELS)), size=frames)).astype(np.float32)
     weights = SignWeights(0.5, 1.0, 1.0, 1.0, 1.0)
-    words = time_words(emissions, transcript, LABELS, readings, Calibration(weights, weights, lead=0.04, gap=gap), 3.0, sense)
-    assert all(3 - 0.04 <= w.start <= w.end and 0 <= w.confidence <= 1 for w in words) and all(a.end <= b.start for a, b in zip(words, words[1:], strict=False))
+    calibration = Calibration(weights, weights, lead=0.04, gap=gap)
+    words = time_words(emissions, transcript, LABELS, readings, calibration, 3.0, sense)
+    assert all(3 - 0.04 <= w.start <= w.end and 0 <= w.confidence <= 1 for w in words)
+    assert all(a.end <= b.start for a, b in zip(words, words[1:], strict=False))
 
 
 @quick

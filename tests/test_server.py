@@ -19,7 +19,9 @@ from servers import running, serving, talking
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from hubert_llama.server import main
+from hubert_llama.serve.process import WorkerProcess
+from hubert_llama.serve.supervisor import WorkerState
+from hubert_llama.server import Service, main
 
 
 def on_loop(test):
@@ -35,6 +37,21 @@ def on_loop(test):
 
     run.__signature__ = inspect.signature(test)
     return run
+
+
+def worker_of(service: Service) -> WorkerProcess | None:
+    """The worker that a service has just now."""
+    return service.dispatcher.supervisor.worker
+
+
+def is_at(service: Service, state: WorkerState) -> bool:
+    """Whether the worker of a service is at this."""
+    return service.dispatcher.supervisor.status.state is state
+
+
+async def another_worker(service: Service, worker: WorkerProcess | None) -> None:
+    """Wait until a service has another worker."""
+    await until(lambda: worker_of(service) not in (None, worker))
 
 
 # The legacy layer
@@ -103,7 +120,8 @@ async def test_replies_without_an_id_keep_their_order():
         await client.ask("c.wav", "fail")
         got = await client.hear_all(6)
         assert [(m["type"], m.get("transcript") or m["error"].split(":")[0].split(".")[0]) for m in got] == [
-            ("result", "a.wav"), ("error", "Not JSON"), ("error", "Audio file not found"), ("error", 'Unknown message type "dance"'), ("result", "b.wav"), ("result", "Out of memory with x")]
+            ("result", "a.wav"), ("error", "Not JSON"), ("error", "Audio file not found"),
+            ("error", 'Unknown message type "dance"'), ("result", "b.wav"), ("result", "Out of memory with x")]
         assert got[5]["success"] is False and isinstance(got[5]["error"], str)
 
 
@@ -164,7 +182,8 @@ async def test_a_wrong_message_with_an_id_is_refused_at_once_by_that_id():
         await client.ask("c.wav", request_id=3, timeout=-1)
         await client.say("dance", request_id="d")
         got = await client.hear_all(4)
-        assert [(m["type"], m.get("request_id")) for m in got] == [("error", "b"), ("error", 3), ("error", "d"), ("result", None)]
+        replies = [(m["type"], m.get("request_id")) for m in got]
+        assert replies == [("error", "b"), ("error", 3), ("error", "d"), ("result", None)]
 
 
 @on_loop
@@ -173,7 +192,8 @@ async def test_who_waits_for_the_models_is_told_how_they_come_along():
         await quiet.say("load_models", stream=False)
         await client.say("load_models", request_id="l")
         got = [await client.hear(progress=True) for _ in range(2)]
-        assert got[0] == {"type": "progress", "stage": "loading", "fraction": 0.5, "message": "Loading fake", "request_id": "l", "seq": 1}
+        assert got[0] == {"type": "progress", "stage": "loading", "fraction": 0.5, "message": "Loading fake",
+                          "request_id": "l", "seq": 1}
         assert got[1]["type"] == "models_loaded" and (await quiet.hear(progress=True))["type"] == "models_loaded"
 
 
@@ -182,7 +202,8 @@ async def test_a_context_that_is_too_long_is_told_as_such():
     async with serving() as service, talking(service) as client:
         await client.ask("a.wav", "ö" * 262_145, request_id=1)
         error = await client.hear()
-        assert error["request_id"] == 1 and error["error"].startswith("Field context is too long: 262,145 characters, at most 262,144")
+        assert error["request_id"] == 1
+        assert error["error"].startswith("Field context is too long: 262,145 characters, at most 262,144")
         await client.say("session.update", context="x" * 300_000)
         assert "Field context is too long: 300,000" in (await client.hear())["error"]
         await client.socket.send(["x" * 600_000, "x" * 600_000])
@@ -196,7 +217,8 @@ async def test_a_context_that_is_too_long_is_told_as_such():
 async def test_an_empty_context_forgets_a_sessions_and_none_keeps_it():
     async with serving() as service, talking(service) as client:
         told = {"context": "tell", "stream": None}
-        for update, known in ((told, "tell"), ({"remember": 2}, "tell"), ({"context": ""}, ""), (told, "tell"), ({"context": None}, "")):
+        forgotten = [({"context": ""}, ""), (told, "tell"), ({"context": None}, "")]
+        for update, known in [(told, "tell"), ({"remember": 2}, "tell"), *forgotten]:
             await client.say("session.update", **update)
             assert (await client.hear())["session"]["context"] == known
         await client.ask("a.wav", None, stream=None, timeout=None, request_id=None, remember=None)
@@ -210,8 +232,11 @@ async def test_streamed_events_are_numbered_and_only_for_those_who_ask():
         await client.ask(stream=True, request_id="s")
         await client.ask()
         got = [await client.hear(progress=True) for _ in range(8)]
-        assert [m["type"] for m in got] == ["progress", "progress", "models_loaded", "transcription.partial", "transcription.done", "response.output_text.delta", "response.output_text.delta", "result"]
-        assert [m["seq"] for m in got if "seq" in m] == [1, 2, 3, 4, 5, 6] and got[1]["request_id"] == got[3]["request_id"] == "s"
+        assert [m["type"] for m in got] == [
+            "progress", "progress", "models_loaded", "transcription.partial", "transcription.done",
+            "response.output_text.delta", "response.output_text.delta", "result"]
+        assert [m["seq"] for m in got if "seq" in m] == [1, 2, 3, 4, 5, 6]
+        assert got[1]["request_id"] == got[3]["request_id"] == "s"
         assert got[3]["transcript"] == got[4]["transcript"] and got[5]["delta"] + got[6]["delta"] == got[7]["response"]
         assert (await client.hear())["type"] == "result"
 
@@ -224,8 +249,8 @@ async def test_a_worker_killed_in_mid_request_costs_one_error():
     async with serving() as service, talking(service) as client, talking(service) as other:
         await client.ask(context="hang")
         await other.ask("waiting.wav")
-        await until(lambda: service.dispatcher.running)
-        service.dispatcher.worker.process.kill()
+        await until(lambda: service.dispatcher.queue.running)
+        worker_of(service).process.kill()
         died = await client.hear()
         assert died["type"] == "error" and "restarted" in died["error"]
         assert (await other.hear())["transcript"] == "waiting.wav"
@@ -238,13 +263,13 @@ async def test_a_worker_killed_when_idle_or_while_loading(monkeypatch):
     monkeypatch.setenv("FAKE_LOAD", "slow 0.5")
     async with serving() as service, talking(service) as client:
         await client.say("load_models")
-        while not (service.dispatcher.running or service.dispatcher.loading):
+        while not (service.dispatcher.queue.running or is_at(service, WorkerState.LOADING)):
             await asyncio.sleep(0.01)
-        service.dispatcher.worker.process.kill()
+        worker_of(service).process.kill()
         assert (await client.hear())["success"] is False
         await client.say("load_models")
         assert (await client.hear())["success"] is True
-        service.dispatcher.worker.process.kill()
+        worker_of(service).process.kill()
         await asyncio.sleep(0.3)
         await client.ask("a.wav")
         assert (await client.hear())["transcript"] == "a.wav"
@@ -257,7 +282,8 @@ async def test_a_worker_that_never_starts_is_told(monkeypatch):
         await client.say("load_models")
         await client.ask()
         got = await client.hear_all(2)
-        assert {m["type"] for m in got} == {"models_loaded", "error"} and all("ended with code 3" in m["error"] for m in got)
+        assert {m["type"] for m in got} == {"models_loaded", "error"}
+        assert all("ended with code 3" in m["error"] for m in got)
     async with serving(worker=("/no/such/program",)) as service, talking(service) as client:
         await client.ask()
         assert "could not be started" in (await client.hear())["error"]
@@ -274,7 +300,7 @@ async def test_a_worker_that_does_not_give_up_is_killed():
 
 def stop_worker(service) -> None:
     """Have the worker hang, as a driver or a disk may."""
-    os.kill(service.dispatcher.worker.process.pid, signal.SIGSTOP)
+    os.kill(worker_of(service).process.pid, signal.SIGSTOP)
 
 
 async def until(true) -> None:
@@ -291,7 +317,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="SIGSTOP is POSIX")
 async def test_a_worker_that_hangs_is_replaced_at_the_deadline(caplog):
     async with serving(patience=0.5) as service, talking(service) as client:
         await client.ask("a.wav", "sleep 9", timeout=1)
-        await until(lambda: service.dispatcher.running)
+        await until(lambda: service.dispatcher.queue.running)
         stop_worker(service)
         await client.ask("b.wav", timeout=20)
         assert "within 1 s" in (await client.hear())["error"]
@@ -307,7 +333,7 @@ async def test_a_worker_that_hangs_while_it_loads_is_replaced_too(monkeypatch):
     monkeypatch.setenv("FAKE_LOAD", "slow 0.5")
     async with serving(patience=0.1) as service, talking(service) as client:
         await client.say("load_models")
-        await until(lambda: service.dispatcher.loading)
+        await until(lambda: is_at(service, WorkerState.LOADING))
         stop_worker(service)
         await client.ask("a.wav", timeout=0.2)
         assert "within 0.2 s" in (await client.hear())["error"]
@@ -325,8 +351,8 @@ async def test_a_busy_worker_that_lives_has_as_long_as_loading_takes(monkeypatch
         await client.hear()
         await client.ask("a.wav", "deaf", timeout=0.2)
         assert "within 0.2 s" in (await client.hear())["error"]
-        first, start = service.dispatcher.worker, time.monotonic()
-        await until(lambda: service.dispatcher.worker is not first)
+        first, start = worker_of(service), time.monotonic()
+        await until(lambda: worker_of(service) is not first)
         assert 0.9 < time.monotonic() - start < 5
     assert any("did not give up a cancelled job" in r.getMessage() for r in caplog.records)
 
@@ -336,8 +362,8 @@ async def test_after_many_kills_the_next_question_waits_no_longer():
     async with serving() as service, talking(service) as client:
         for i in range(20):
             await client.ask(f"{i}.wav", "sleep 9")
-            await until(lambda: service.dispatcher.running)
-            service.dispatcher.worker.process.kill()
+            await until(lambda: service.dispatcher.queue.running)
+            worker_of(service).process.kill()
             assert "restarted" in (await client.hear())["error"]
         start = time.monotonic()
         await client.ask("next.wav")
@@ -350,17 +376,17 @@ async def test_models_that_were_in_use_are_loaded_again_before_anybody_asks():
         await client.ask()
         assert (await client.hear())["type"] == "result"
         for again in (True, False):  # a second time nobody has used them: they are not brought back for ever
-            worker = service.dispatcher.worker
+            worker = worker_of(service)
             worker.process.kill()
-            await until(lambda: service.dispatcher.worker not in (None, worker))
+            await another_worker(service, worker)
             await asyncio.sleep(0.5)
-            assert (service.dispatcher.loaded is not None) == again
+            assert (service.dispatcher.supervisor.status.loaded is not None) == again
         for _ in range(5):
-            worker = service.dispatcher.worker
-            await until(lambda: worker.ready)
+            worker = worker_of(service)
+            await until(lambda: is_at(service, WorkerState.READY))
             worker.process.kill()
-            await until(lambda: service.dispatcher.worker not in (None, worker))
-        assert service.dispatcher.failures == 0
+            await another_worker(service, worker)
+        assert service.dispatcher.supervisor.restarts.failures == 0
         start = time.monotonic()
         await client.ask("a.wav")
         assert (await client.hear())["transcript"] == "a.wav" and time.monotonic() - start < 2
@@ -370,9 +396,10 @@ async def test_models_that_were_in_use_are_loaded_again_before_anybody_asks():
 async def test_workers_that_die_at_the_start_come_later_and_later_but_soon_for_who_asks(monkeypatch):
     monkeypatch.setenv("FAKE_START", "die")
     async with serving() as service, talking(service) as client:
-        service.dispatcher.failures = 7
-        await until(lambda: service.dispatcher.failures == 8 and service.dispatcher._timer is not None)
-        assert service.dispatcher._timer.when() - asyncio.get_running_loop().time() > 25
+        restarts = service.dispatcher.supervisor.restarts
+        restarts.failures = 7
+        await until(lambda: restarts.failures == 8 and restarts.timer is not None)
+        assert restarts.timer.when() - asyncio.get_running_loop().time() > 25
         monkeypatch.delenv("FAKE_START")
         start = time.monotonic()
         await client.ask("a.wav")
@@ -398,7 +425,8 @@ async def test_garbage_and_long_lines_from_the_worker():
 @on_loop
 async def test_probes_that_connect_and_close():
     async with serving() as service:
-        for address in {s.getsockname()[:2] for server in service.servers for s in server.sockets}:  # ::1 where there is IPv6
+        # ::1 too where there is IPv6
+        for address in {s.getsockname()[:2] for server in service.servers for s in server.sockets}:
             for _ in range(10):
                 socket.create_connection(address).close()
                 async with connect(f"ws://localhost:{service.port}"):
@@ -414,11 +442,11 @@ async def test_who_hangs_up_frees_the_worker():
         async with talking(service) as leaver:
             for _ in range(5):
                 await leaver.ask(context="hang")
-            while not (service.dispatcher.running or service.dispatcher.loading):
+            while not (service.dispatcher.queue.running or is_at(service, WorkerState.LOADING)):
                 await asyncio.sleep(0.01)
         await client.ask("mine.wav")
         assert (await client.hear())["transcript"] == "mine.wav"
-        assert not service.dispatcher.waiting
+        assert not service.dispatcher.queue.waiting
 
 
 @on_loop
@@ -463,7 +491,8 @@ async def test_pings_are_answered_at_once_while_a_hundred_requests_wait():
         assert await client.hear() == {"type": "pong"} and time.monotonic() - start < 1
         await client.ask("late.wav", request_id="late")
         refused = await client.hear()
-        assert refused["request_id"] == "late" and "Too many requests" in refused["error"] and time.monotonic() - start < 1
+        assert time.monotonic() - start < 1
+        assert refused["request_id"] == "late" and "Too many requests" in refused["error"]
         got = await client.hear_all(100)
         assert [m.get("transcript") for m in got] == [f"{i}.wav" for i in range(16)] + [None] * 84
         assert all("Too many requests" in m["error"] for m in got[16:])
@@ -487,7 +516,7 @@ async def test_who_sends_without_end_and_reads_nothing_is_dropped_and_takes_litt
             writer.write(flood * 500)
             with contextlib.suppress(asyncio.TimeoutError, ConnectionError):
                 await asyncio.wait_for(writer.drain(), 0.05)
-            queued = len(client.slots) + client.outgoing.qsize()
+            queued = len(client.slots) + len(client.outbox)
             most = max(most, client.websocket.transport.get_write_buffer_size(), 200 * queued)
         assert client not in service.clients and most < 2e6
         await other.say("ping")
@@ -517,7 +546,8 @@ async def test_too_many_unanswered_messages_end_a_socket_when_all_are_answered()
 async def test_the_connection_that_is_needed_least_makes_room():
     async with contextlib.AsyncExitStack() as open_ones:
         service = await open_ones.enter_async_context(serving(max_connections=5))
-        pending, session, spoke, silent, other = [await open_ones.enter_async_context(talking(service)) for _ in range(5)]
+        clients = [await open_ones.enter_async_context(talking(service)) for _ in range(5)]
+        pending, session, spoke, silent, other = clients
         await pending.ask("mine.wav", "sleep 1.5")
         await session.say("session.update", context="Biology")
         await session.hear()
@@ -594,7 +624,8 @@ async def test_large_messages_and_many_fragments():
             with pytest.raises(ConnectionClosed):
                 while True:
                     got.append(await client.hear())
-            assert ["too many frames" in m["error"] for m in got] == [True, True]  # the pending question, then the message
+            # the pending question, then the message
+            assert ["too many frames" in m["error"] for m in got] == [True, True]
         async with talking(service) as client:
             with pytest.raises(ConnectionClosed):
                 await client.socket.send("x" * 2_000_000)
@@ -613,7 +644,8 @@ async def test_a_client_that_does_not_read_is_dropped_and_costs_nobody(caplog):
             await asyncio.sleep(0.05)
             if len(service.clients) == 1:
                 break
-        assert len(service.clients) == 1 and [r.getMessage() for r in caplog.records if "dropped" in r.getMessage()] == ["client dropped: it took no message for 0.5 s"]
+        dropped = [r.getMessage() for r in caplog.records if "dropped" in r.getMessage()]
+        assert len(service.clients) == 1 and dropped == ["client dropped: it took no message for 0.5 s"]
         await client.ask("b.wav")
         assert (await client.hear())["transcript"] == "b.wav"
         writer.close()
@@ -627,8 +659,10 @@ async def test_a_client_that_does_not_read_is_dropped_and_costs_nobody(caplog):
 async def test_web_pages_and_other_names_are_refused(headers, status):
     async with serving() as service:
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-        lines = {"Host": f"localhost:{service.port}", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13", **headers}
-        lines["Sec-WebSocket-Extensions"] = "permessage-deflate"
+        lines = {
+            "Host": f"localhost:{service.port}", "Upgrade": "websocket", "Connection": "Upgrade",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Extensions": "permessage-deflate", **headers}
         writer.write(("GET / HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items()) + "\r\n").encode())
         answer = (await reader.readuntil(b"\r\n\r\n")).decode()
         assert answer.startswith(f"HTTP/1.1 {status} ") and "deflate" not in answer
@@ -646,12 +680,21 @@ async def test_a_token_is_asked_for():
             assert await client.hear() == {"type": "pong"}
 
 
-MESSAGES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20), lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=8), x, max_size=4))
-FIELDS = {"type": st.sampled_from(["ping", "load_models", "transcribe", "x"]) | MESSAGES, "audio_path": st.text(max_size=20) | MESSAGES, "context": st.text(max_size=20) | MESSAGES, "timeout": st.floats() | MESSAGES, "request_id": st.text(max_size=9) | MESSAGES}
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+MESSAGES = st.recursive(
+    PLAIN, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=8), x, max_size=4))
+FIELDS = {
+    "type": st.sampled_from(["ping", "load_models", "transcribe", "x"]) | MESSAGES,
+    "audio_path": st.text(max_size=20) | MESSAGES,
+    "context": st.text(max_size=20) | MESSAGES,
+    "timeout": st.floats() | MESSAGES,
+    "request_id": st.text(max_size=9) | MESSAGES,
+}
+FRAMES = st.text(max_size=60) | st.binary(max_size=60) | st.fixed_dictionaries({}, optional=FIELDS).map(json.dumps)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.text(max_size=60) | st.binary(max_size=60) | st.fixed_dictionaries({}, optional=FIELDS).map(json.dumps), max_size=12))
+@given(st.lists(FRAMES, max_size=12))
 def test_whatever_is_sent_the_socket_lives(frames):
     async def scenario():
         async with serving(max_pending=100) as service, talking(service) as client:
@@ -674,7 +717,7 @@ async def test_nothing_is_left_of_clients_that_went():
                 client.socket.transport.abort()
         for _ in range(100):
             await asyncio.sleep(0.05)
-            left = [t for t in asyncio.all_tasks() if "Client.write" in repr(t)]
+            left = [t for t in asyncio.all_tasks() if "Outbox.write" in repr(t)]
             if not left and not service.clients:
                 break
         assert not left and not service.clients and not service.dispatcher.loaders
@@ -736,6 +779,12 @@ async def test_shutting_down_answers_what_is_pending_first():
 # The process
 
 
+def run_python(*args: str) -> subprocess.CompletedProcess:
+    """Python with these arguments, to its end."""
+    command = [sys.executable, *args]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+
+
 def port_is_free(port: int) -> bool:
     with socket.socket() as s:
         return s.connect_ex(("127.0.0.1", port)) != 0
@@ -751,7 +800,9 @@ def test_the_process_ends_with_its_parent_or_when_told(how):
 
 
 def test_a_closed_standard_output_and_an_unread_standard_error_do_no_harm():
-    process = subprocess.Popen([sys.executable, "-m", "hubert_llama.server", "0", "--profile", "mini", "--log-level", "DEBUG"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "hubert_llama.server", "0", "--profile", "mini", "--log-level", "DEBUG"]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     try:
         port = int(process.stdout.readline().split("127.0.0.1:")[1].split()[0])
         process.stdout.close()
@@ -769,6 +820,35 @@ def test_a_closed_standard_output_and_an_unread_standard_error_do_no_harm():
         process.kill()
 
 
+def test_a_line_of_the_log_is_written_once_and_names_its_level_once():
+    with running("--profile", "mini", env={"PYTHONUNBUFFERED": "1"}) as (process, port):
+
+        async def load():
+            async with connect(f"ws://localhost:{port}") as ws:
+                await ws.send('{"type": "load_models", "stream": false}')
+                assert json.loads(await asyncio.wait_for(ws.recv(), 100))["success"]
+
+        asyncio.run(load())
+        end = time.monotonic() + 10
+        while not any("models loaded" in line for line in process.errors) and time.monotonic() < end:
+            time.sleep(0.05)
+    [line] = [line for line in process.errors if "models loaded" in line]
+    assert line.count("INFO") == 1 and line.count("worker") == 1
+    assert "profile mini" in line and "dtype" in line and "HF_TOKEN" not in line
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="a socket that keeps writes apart is POSIX")
+def test_a_complaint_is_one_write_also_where_nothing_is_buffered():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(20)
+    with socket.create_server(("127.0.0.1", 0)) as taken, ours, theirs:
+        command = [sys.executable, "-m", "hubert_llama.server", str(taken.getsockname()[1])]
+        env = os.environ | {"PYTHONUNBUFFERED": "1"}
+        assert subprocess.run(command, stdin=subprocess.DEVNULL, stderr=theirs, env=env, timeout=20).returncode == 1
+        written = ours.recv(65536)
+    assert b"is in use" in written and written.endswith(b"\n")
+
+
 def test_standard_input_that_is_no_pipe_says_nothing_about_a_parent():
     with running("--profile", "mini", stdin=subprocess.DEVNULL) as (process, port):
         time.sleep(1.5)
@@ -778,7 +858,7 @@ def test_standard_input_that_is_no_pipe_says_nothing_about_a_parent():
 def test_a_port_in_use_is_a_sentence_and_exit_code_1():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = subprocess.run([sys.executable, "-m", "hubert_llama.server", str(port)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+        done = run_python("-m", "hubert_llama.server", str(port))
     assert done.returncode == 1 and f"port {port} is in use" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -805,14 +885,17 @@ def test_wrong_options_exit_with_2_and_say_what_is_right(args, words, capsys, mo
 
 
 def test_a_wrong_option_ends_the_process_before_anything_big_is_imported():
-    code = "import sys, hubert_llama.server as s\ntry: s.main(['--profile', 'nope'])\nfinally: print('torch' in sys.modules or 'numpy' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+    code = ("import sys, hubert_llama.server as s\n"
+            "try: s.main(['--profile', 'nope'])\n"
+            "finally: print('torch' in sys.modules or 'numpy' in sys.modules)")
+    done = run_python("-c", code)
     assert done.returncode == 2 and done.stdout.strip() == "False" and "Traceback" not in done.stderr
 
 
 def test_the_socket_process_imports_no_model_code():
-    code = "import sys, hubert_llama.server; print(sorted({m.split('.')[0] for m in sys.modules} & {'numpy', 'torch', 'transformers', 'librosa', 'soundfile', 'scipy', 'huggingface_hub'}))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    heavy = {"numpy", "torch", "transformers", "librosa", "soundfile", "scipy", "huggingface_hub"}
+    code = f"import sys, hubert_llama.server; print(sorted({{m.split('.')[0] for m in sys.modules}} & {heavy}))"
+    assert run_python("-c", code).stdout.strip() == "[]"
 
 
 def test_no_orphan_stays_when_the_server_is_killed():
@@ -826,12 +909,13 @@ def test_no_orphan_stays_when_the_server_is_killed():
 
 
 def test_the_socket_process_stays_small():
+    question = {"type": "transcribe", "audio_path": "missing.wav", "context": "x" * 100_000, "timeout": 100}
     with running("--profile", "mini") as (process, port):
 
         async def talk():
             async with connect(f"ws://localhost:{port}") as ws:
                 for i in range(200):
-                    await ws.send(json.dumps({"type": "transcribe", "audio_path": "missing.wav", "context": "x" * 100_000, "request_id": i, "timeout": 100}))
+                    await ws.send(json.dumps({**question, "request_id": i}))
                 for _ in range(200):
                     await asyncio.wait_for(ws.recv(), 100)
 
@@ -856,7 +940,7 @@ async def test_a_flood_is_answered_to_the_last_and_takes_little_room():
         most, got = 0, []
         for _ in range(6001):
             got.append(await client.hear())
-            most = max(most, *(len(c.slots) + c.outgoing.qsize() for c in service.clients))
+            most = max(most, *(len(c.slots) + len(c.outbox) for c in service.clients))
         await flooding
         assert got[0]["transcript"] == "a.wav" and most < 2048 and {m["type"] for m in got} == {"result", "error"}
 
@@ -864,16 +948,18 @@ async def test_a_flood_is_answered_to_the_last_and_takes_little_room():
 @on_loop
 async def test_a_short_question_does_not_wait_for_a_long_recording():
     async with serving() as service, talking(service) as lecture, talking(service) as other, talking(service) as third:
+        queue = service.dispatcher.queue
         await lecture.ask("lecture.wav", "long 12")
-        while not (service.dispatcher.running and service.dispatcher.running[0].long):
+        while not (queue.running and queue.running[0].long):
             await asyncio.sleep(0.01)
         await other.ask("short.wav", "sleep 0.3")
-        await lecture.ask("second.wav")  # of the client whose turn it is already: the third goes first, though it asks later
+        await lecture.ask("second.wav")  # of the client whose turn it is: the third goes first, though it asks later
         await third.ask("short.wav")
         for client in (other, third):
             assert (await client.hear())["transcript"] == "short.wav"
-            assert "lecture.wav" in [job.request.audio_path for job in service.dispatcher.running], "the lecture was over first"
-            assert "second.wav" in [job.request.audio_path for job in [*service.dispatcher.running, *service.dispatcher.waiting]]
+            running = [job.request.audio_path for job in queue.running]
+            assert "lecture.wav" in running, "the lecture was over first"
+            assert "second.wav" in [*running, *(job.request.audio_path for job in queue.waiting)]
         assert [(await lecture.hear())["transcript"] for _ in range(2)] == ["lecture.wav", "second.wav"]
 
 
@@ -883,7 +969,7 @@ async def test_clients_take_turns():
         order = []
         for i in range(4):
             await eager.ask(f"eager {i}.wav", "sleep 0.2")
-        while not service.dispatcher.running:
+        while not service.dispatcher.queue.running:
             await asyncio.sleep(0.01)
         for i in range(2):
             await modest.ask(f"modest {i}.wav", "sleep 0.2")
@@ -900,12 +986,12 @@ async def test_clients_take_turns():
 async def test_a_recording_given_up_while_another_has_its_turn_costs_nobody_anything():
     async with serving(grace=0.3) as service, talking(service) as lecture, talking(service) as other:
         await lecture.ask("lecture.wav", "long 12")
-        while not (service.dispatcher.running and service.dispatcher.running[0].long):
+        while not (service.dispatcher.queue.running and service.dispatcher.queue.running[0].long):
             await asyncio.sleep(0.01)
         await other.ask("short.wav", "sleep 1.5")  # longer than the time to give up in
-        while len(service.dispatcher.running) < 2:
+        while len(service.dispatcher.queue.running) < 2:
             await asyncio.sleep(0.01)
-        service.dispatcher.cancel(service.dispatcher.running[0], "too late")
+        service.dispatcher.deadlines.cancel(service.dispatcher.queue.running[0], "too late")
         assert (await lecture.hear())["error"] == "too late"
         assert (await other.hear())["transcript"] == "short.wav"
 
@@ -937,7 +1023,7 @@ async def test_a_session_forgets_what_was_not_understood_or_not_answered():
 async def test_both_fail_when_the_worker_dies_beside_a_long_recording():
     async with serving() as service, talking(service) as lecture, talking(service) as other:
         await lecture.ask("lecture.wav", "long 20")
-        while not (service.dispatcher.running and service.dispatcher.running[0].long):
+        while not (service.dispatcher.queue.running and service.dispatcher.queue.running[0].long):
             await asyncio.sleep(0.01)
         await other.ask("a.wav", "crash")
         for client in (lecture, other):
