@@ -55,7 +55,7 @@ def plan_batches(
     "Group clips into batches with little padding."
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        batch = batches[-1] if batches else None
+        batch = batches[-1] if batches else []
         longest = lengths[batch[0]] if batch else 0
         fits = batch and longest * (len(batch) + 1) <= max_samples and lengths[i] >= LEAST_FILLED * longest
         if fits and (lengths[i] == longest or not equal_lengths):

@@ -5,6 +5,8 @@
 # %% ../../nbs/fast/convolutions.ipynb #661ca45f
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 # %% auto #0
@@ -14,9 +16,9 @@ __all__ = ['FrameConvolutions']
 class FrameConvolutions(torch.nn.Module):
     "HuBERT's convolutions with layer norms, as matrix products over frames; for inference."
 
-    def __init__(self, encoder: torch.nn.Module):  # transformers' HubertFeatureEncoder
+    def __init__(self, encoder: Any):  # transformers' HubertFeatureEncoder
         super().__init__()
-        self.conv_layers = encoder.conv_layers
+        self.conv_layers: torch.nn.ModuleList = encoder.conv_layers
 
     def forward(self, input_values: torch.Tensor) -> torch.Tensor:  # (B, n) -> (B, C, T)
         "The features, clip by clip."

@@ -469,7 +469,8 @@ def find_streams(
     file: BinaryIO,  # that can be sought
 ) -> list[Stream]:  # in order, at most `MAX_STREAMS` + 1; empty when the container is none of those known here
     "The streams of a recording, and whether each is whole."
-    peek, found, at = Peek(file), [], 0
+    peek, at = Peek(file), 0
+    found: list[Stream] = []
     try:
         while len(found) <= MAX_STREAMS:
             at = after_tags(peek, at)

@@ -26,8 +26,10 @@ class Mixdown:
         rate: int,  # samples a second of what is added
     ):
         self.rate, self.frames = rate, 0
-        self.mean, self.rest = _Resampled(rate), None  # rest: what the loudest channel has beside the mean
-        self.channel, self.channels, self.mixed = 0, 0.0, 0.0  # energies so far: of each channel, of the mean
+        self.mean = _Resampled(rate)
+        self.rest: _Resampled | None = None  # what the loudest channel has beside the mean
+        self.channel = 0  # the loudest
+        self.channels, self.mixed = np.zeros(1), 0.0  # energies so far: of each channel, of the mean
 
     def add(
         self,
