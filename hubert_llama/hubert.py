@@ -7,25 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import groupby
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .models import hub
-from .models.device import DeviceConfig, choose_device, choose_dtype
+from .audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE, n_frames
 from .errors import Stopped
 from .fast.attention import attend_quickly
-from .audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE, n_frames
+from .models import hub
+from .models.device import DeviceConfig, choose_device, choose_dtype
 
 if TYPE_CHECKING:
     import torch
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'Encoding', 'plan_batches', 'SpeechEncoder', 'quicken', 'plot_hidden_states',
-           'plot_emissions']
+__all__ = ['LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'Encoding', 'plan_batches', 'Letters', 'read_letters', 'SpeechEncoder',
+           'quicken', 'plot_hidden_states', 'plot_emissions']
 
 # %% ../nbs/01_hubert.ipynb #e4618893
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,8 @@ class Encoding:
     emissions: np.ndarray  # log-probabilities, float32 (T, V)
     text: str  # greedy CTC reading, in the checkpoint's letters (upper case for LibriSpeech's)
     hidden_size: int  # D
-    hidden_states: torch.Tensor | None = field(default=None, repr=False)  # last layer, float32 (1, T, D); None unless asked for
+    # last layer, float32 (1, T, D); None unless asked for
+    hidden_states: torch.Tensor | None = field(default=None, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -42,7 +43,9 @@ class Encoding:
         return 1, len(self.emissions), self.hidden_size
 
 # %% ../nbs/01_hubert.ipynb #10492f0b
-LEAST_FILLED = 0.8  # of a batch's longest clip that each other must have: the rest is padding, which costs as much as sound
+# of a batch's longest clip that each other must have: the rest is padding, which costs as much as sound
+LEAST_FILLED = 0.8
+MAX_BATCH = 60.0  # seconds of padded audio in one batch: two full segments
 
 def plan_batches(
     lengths: Sequence[int],  # samples of each clip
@@ -52,7 +55,7 @@ def plan_batches(
     "Group clips into batches with little padding."
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        batch = batches[-1] if batches else None
+        batch = batches[-1] if batches else []
         longest = lengths[batch[0]] if batch else 0
         fits = batch and longest * (len(batch) + 1) <= max_samples and lengths[i] >= LEAST_FILLED * longest
         if fits and (lengths[i] == longest or not equal_lengths):
@@ -61,9 +64,43 @@ def plan_batches(
             batches.append([i])
     return batches
 
-# %% ../nbs/01_hubert.ipynb #609763b0
-MAX_BATCH = 60.0  # seconds of padded audio in one batch: two full segments
+# %% ../nbs/01_hubert.ipynb #73ab75fa
+@dataclass(frozen=True)
+class Letters:
+    "What the columns of the emissions stand for; the blank is the first, wherever the checkpoint has it."
+    columns: list[int]  # of the checkpoint's output, in the order of the emissions
+    labels: list[str]  # the symbol of each; `|` stands between words, whatever the checkpoint has there
+    written: list[str]  # what each becomes in a text: nothing for blanks and control symbols
 
+    def read(
+        self,
+        emissions: np.ndarray,  # (T, V)
+    ) -> str:
+        "The greedy reading: the best symbol of each frame, repeats merged, blanks and control symbols dropped."
+        # repeats are merged first: a blank keeps double letters apart
+        best = (column for column, _ in groupby(emissions.argmax(axis=-1).tolist()))
+        return " ".join("".join(self.written[column] for column in best).split())
+
+def read_letters(
+    tokenizer,  # transformers.Wav2Vec2CTCTokenizer
+    config,  # transformers.HubertConfig
+) -> Letters:
+    "The letters of a checkpoint."
+    blank = config.pad_token_id or 0
+    columns = [blank, *(i for i in range(config.vocab_size) if i != blank)]
+    symbols = tokenizer.convert_ids_to_tokens(columns)
+    delimiter, control = _word_delimiter(tokenizer, symbols[1:]), {blank, *tokenizer.all_special_ids}
+    labels = ["|" if s == delimiter else f"<{s}>" if s == "|" else s for s in symbols]
+    written = [
+        " " if s == "|" else "" if i in control else s for i, s in zip(columns, labels, strict=True)]
+    return Letters(columns, labels, [s.lower() for s in written] if tokenizer.do_lower_case else written)
+
+def _word_delimiter(tokenizer, symbols: Sequence[str]) -> str | None:
+    "The symbol between words: the tokenizer's own, or else one of the usual ones that the model writes."
+    own = getattr(tokenizer, "word_delimiter_token", None)
+    return next((s for s in (own, "|", " ", "_", "▁", "<space>") if s in symbols), None)
+
+# %% ../nbs/01_hubert.ipynb #609763b0
 class SpeechEncoder:
     "A HuBERT with a CTC head: waveforms in, hidden states, emissions and letters out."
 
@@ -75,16 +112,11 @@ class SpeechEncoder:
     ):
         self.model, self.processor, self.name = model, processor, name
         self.device, self.dtype = model.device, model.dtype
-        blank = model.config.pad_token_id or 0
-        self.columns = [blank, *(i for i in range(model.config.vocab_size) if i != blank)]  # of the emissions: the blank is the first, wherever the checkpoint has it
-        symbols, tokenizer = processor.tokenizer.convert_ids_to_tokens(self.columns), processor.tokenizer
-        delimiter, control = _word_delimiter(tokenizer, symbols[1:]), {blank, *tokenizer.all_special_ids}
-        # the symbol of each column, the blank first; `|` stands between words, whatever the checkpoint has there
-        self.labels: list[str] = ["|" if s == delimiter else f"<{s}>" if s == "|" else s for s in symbols]
-        spelt = [" " if s == "|" else "" if i in control else s for i, s in zip(self.columns, self.labels)]
-        self._spelt = [s.lower() for s in spelt] if tokenizer.do_lower_case else spelt
+        self.letters = read_letters(processor.tokenizer, model.config)
+        self.labels = self.letters.labels
         # with group norm, padding changes a clip's statistics, mask or not: such models get batches of equal lengths
-        self.masked = bool(processor.feature_extractor.return_attention_mask) and model.config.feat_extract_norm == "layer"
+        asks = bool(processor.feature_extractor.return_attention_mask)
+        self.masked = asks and model.config.feat_extract_norm == "layer"
 
     @classmethod
     def from_pretrained(
@@ -94,75 +126,81 @@ class SpeechEncoder:
         on_progress: hub.Progress | None = None,
     ) -> SpeechEncoder:
         "Load a CTC-fine-tuned HuBERT; `ModelError` says why not."
-        folder = hub.fetch(name, on_progress)
-        device = choose_device(config.device)
-        dtype = choose_dtype(config.dtype, device)
-        with hub.explained(name):
-            model, processor = _load_model(folder, name, dtype).to(device).eval(), _load_processor(folder, name)
-            _check_letters(model.config, processor.tokenizer, name)
-            if device.type == "cpu":
-                quicken(model, as_bytes=config.dtype == "auto")
-            return cls(model, processor, name)
-
-    @property
-    def hidden_size(self) -> int:
-        "D, the width of the hidden states: 1024 for HuBERT-large."
-        return self.model.config.hidden_size
+        return cls(*_load(name, config, on_progress), name)
 
     def encode(
         self,
         waveforms: Sequence[np.ndarray],  # float32 mono 16 kHz, any lengths of at least 400 samples
         keep_hidden_states: bool = False,
         should_stop: Callable[[], bool] = lambda: False,  # asked between batches
-        on_fraction: Callable[[float], None] = lambda fraction: None,  # called after each batch with the part of the samples done
+        on_fraction: Callable[[float], None] = lambda fraction: None,  # called after each batch: samples done, of all
     ) -> list[Encoding]:  # in the order given
         "Encode waveforms in batches of similar length; raises `Stopped` when told to stop."
-        short = [len(w) for w in waveforms if len(w) < FRAME_LENGTH]
-        if short:
-            raise ValueError(f"A waveform of {short[0]} samples is too short: HuBERT's first frame needs {FRAME_LENGTH}.")
-        lengths = [len(w) for w in waveforms]
-        encodings: list[Encoding | None] = [None] * len(waveforms)
-        done = 0
+        encodings: dict[int, Encoding] = {}
+        lengths, done = _lengths(waveforms), 0
         for batch in plan_batches(lengths, int(MAX_BATCH * SAMPLING_RATE), not self.masked):
             if should_stop():
                 raise Stopped("encoding stopped on request")
-            for i, encoding in zip(batch, self._encode_batch([waveforms[i] for i in batch], keep_hidden_states)):
-                encodings[i] = encoding
+            found = self._encode_batch([waveforms[i] for i in batch], keep_hidden_states)
+            encodings.update(zip(batch, found, strict=True))
             done += sum(lengths[i] for i in batch)
             on_fraction(done / sum(lengths))
-        return encodings
+        return [encodings[i] for i in range(len(waveforms))]
 
     def _encode_batch(self, waveforms: list[np.ndarray], keep: bool) -> Iterator[Encoding]:
-        "One padded batch through the model, then each clip's own frames of it."
-        import torch
+        "Encode clips that go together."
+        return _encode_batch(self, waveforms, keep)
 
-        inputs = self.processor(waveforms, sampling_rate=SAMPLING_RATE, padding=True, return_attention_mask=self.masked, return_tensors="pt")
-        input_values = inputs.input_values.to(self.device, self.dtype)  # (B, samples)
-        mask = inputs.attention_mask.to(self.device) if self.masked else None  # (B, samples)
-        with torch.inference_mode():
-            hidden = self.model.hubert(input_values, attention_mask=mask).last_hidden_state  # (B, T, D)
-            emissions = self.model.lm_head(hidden).float().log_softmax(dim=-1).cpu()[..., self.columns]  # (B, T, V)
-        for i, waveform in enumerate(waveforms):
-            T = n_frames(len(waveform))
-            states = hidden[i : i + 1, :T].float().cpu() if keep else None  # (1, T, D)
-            yield Encoding(emissions[i, :T].numpy(), self.read(emissions[i, :T].numpy()), self.hidden_size, states)
+    def read(self, emissions: np.ndarray) -> str:  # (T, V)
+        "The greedy reading of emissions."
+        return self.letters.read(emissions)
 
-    def read(
-        self,
-        emissions: np.ndarray,  # (T, V)
-    ) -> str:
-        "The greedy reading: the best symbol of each frame, repeats merged, blanks and control symbols dropped."
-        # repeats are merged first: a blank keeps double letters apart
-        best = (column for column, _ in groupby(emissions.argmax(axis=-1).tolist()))
-        return " ".join("".join(self._spelt[column] for column in best).split())
+    @property
+    def hidden_size(self) -> int:  # 1024 for HuBERT-large
+        "D, the width of the hidden states."
+        return self.model.config.hidden_size
 
-def _word_delimiter(tokenizer, symbols: Sequence[str]) -> str | None:
-    "The symbol between words: the tokenizer's own, or else one of the usual ones that the model writes."
-    own = getattr(tokenizer, "word_delimiter_token", None)
-    return next((s for s in (own, "|", " ", "_", "▁", "<space>") if s in symbols), None)
+# %% ../nbs/01_hubert.ipynb #0f4507c7
+def _lengths(waveforms: Sequence[np.ndarray]) -> list[int]:
+    "The samples of each waveform, which must be enough for a frame."
+    lengths = [len(waveform) for waveform in waveforms]
+    if short := [n for n in lengths if n < FRAME_LENGTH]:
+        raise ValueError(
+            f"A waveform of {short[0]} samples is too short: HuBERT's first frame needs {FRAME_LENGTH}.")
+    return lengths
+
+def _encode_batch(encoder: SpeechEncoder, waveforms: list[np.ndarray], keep: bool) -> Iterator[Encoding]:
+    "One padded batch through the model, then each clip's own frames of it."
+    import torch
+
+    model, device = encoder.model, encoder.device
+    inputs = encoder.processor(
+        waveforms, sampling_rate=SAMPLING_RATE, padding=True, return_attention_mask=encoder.masked, return_tensors="pt")
+    input_values = inputs.input_values.to(device, encoder.dtype)  # (B, samples)
+    mask = inputs.attention_mask.to(device) if encoder.masked else None  # (B, samples)
+    with torch.inference_mode():
+        hidden = model.hubert(input_values, attention_mask=mask).last_hidden_state  # (B, T, D)
+        logits = model.lm_head(hidden).float()  # (B, T, V), in the checkpoint's order
+        emissions = logits.log_softmax(dim=-1).cpu()[..., encoder.letters.columns].numpy()  # (B, T, V)
+    for i, waveform in enumerate(waveforms):
+        T = n_frames(len(waveform))
+        states = hidden[i : i + 1, :T].float().cpu() if keep else None  # (1, T, D)
+        yield Encoding(emissions[i, :T], encoder.read(emissions[i, :T]), encoder.hidden_size, states)
 
 # %% ../nbs/01_hubert.ipynb #b1323c25
-def _load_model(folder, name: str, dtype: torch.dtype):
+def _load(name: str, config: DeviceConfig, on_progress: hub.Progress | None) -> tuple[Any, Any]:
+    "A model and its processor, on the device and in the dtype asked for."
+    folder = hub.fetch(name, on_progress)
+    device = choose_device(config.device)
+    dtype = choose_dtype(config.dtype, device)
+    with hub.explained(name):
+        model, processor = _load_model(folder, name, dtype).to(device).eval(), _load_processor(folder, name)
+        _check_letters(model.config, processor.tokenizer, name)
+        if device.type == "cpu":
+            quicken(model, as_bytes=config.dtype == "auto")
+        return model, processor
+
+def _load_model(folder: Path, name: str, dtype: torch.dtype):
     "HubertForCTC from a folder, with every weight from the checkpoint."
     import transformers
 
@@ -173,27 +211,32 @@ def _load_model(folder, name: str, dtype: torch.dtype):
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     stride, length = _receptive_field(config)
     if (stride, length) != (FRAME_STRIDE, FRAME_LENGTH):
-        raise hub.ModelFormatError(f"Unusual HuBERT: the convolutions of {name} step by {stride} samples and see {length}; {FRAME_STRIDE} and {FRAME_LENGTH} are supported.")
+        raise hub.ModelFormatError(
+            f"Unusual HuBERT: the convolutions of {name} step by {stride} samples and see {length}; "
+            f"{FRAME_STRIDE} and {FRAME_LENGTH} are supported.")
     hub.check_memory(_loaded_bytes(folder, dtype), name)
     model, info = transformers.HubertForCTC.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     missing = sorted(k for k in info["missing_keys"] if "masked_spec_embed" not in k)  # used in training only
     if missing:
-        raise hub.ModelFormatError(f"Incomplete HuBERT: {name} lacks {', '.join(missing[:3])}. It was probably not fine-tuned with CTC; name one that was, such as facebook/hubert-large-ls960-ft.")
+        raise hub.ModelFormatError(
+            f"Incomplete HuBERT: {name} lacks {', '.join(missing[:3])}. It was probably not fine-tuned with CTC; "
+            "name one that was, such as facebook/hubert-large-ls960-ft.")
     return model
 
-def _loaded_bytes(folder, dtype: torch.dtype) -> int:
+def _loaded_bytes(folder: Path, dtype: torch.dtype) -> int:
     "Memory that loading takes: the weights in `dtype`, from fp32 files as HuBERT's are."
     return hub.weight_bytes(folder) * dtype.itemsize // 4
 
 def _receptive_field(config) -> tuple[int, int]:
     "Stride and length, in samples, of one output frame of the convolutions."
     stride, length = 1, 1
-    for kernel, step in zip(config.conv_kernel, config.conv_stride):
+    for kernel, step in zip(config.conv_kernel, config.conv_stride, strict=True):
         length += (kernel - 1) * stride
         stride *= step
     return stride, length
 
-def _load_processor(folder, name: str):
+# %% ../nbs/01_hubert.ipynb #131cc6b1
+def _load_processor(folder: Path, name: str):
     "The feature extractor and the letters."
     import transformers
 
@@ -205,7 +248,8 @@ def _load_processor(folder, name: str):
             f"({type(e).__name__}: {hub.reason(e)}). vocab.json and preprocessor_config.json belong beside the weights."
         ) from e
     if (rate := processor.feature_extractor.sampling_rate) != SAMPLING_RATE:
-        raise hub.ModelFormatError(f"Unusual HuBERT: {name} wants {rate} samples a second; {SAMPLING_RATE} are supported.")
+        raise hub.ModelFormatError(
+            f"Unusual HuBERT: {name} wants {rate} samples a second; {SAMPLING_RATE} are supported.")
     return processor
 
 def _check_letters(config, tokenizer, name: str) -> None:
@@ -214,56 +258,27 @@ def _check_letters(config, tokenizer, name: str) -> None:
     known = len(set(range(n)) & set(tokenizer.get_vocab().values()))
     if not 0 <= blank < n:
         raise hub.ModelFormatError(
-            f"Damaged HuBERT: {name} writes {n} symbols, and by its config.json the blank (pad_token_id) is number {blank}. "
-            "Correct it, or name another model.")
+            f"Damaged HuBERT: {name} writes {n} symbols, and by its config.json the blank (pad_token_id) "
+            f"is number {blank}. Correct it, or name another model.")
     if 2 * known < n:
         raise hub.ModelFormatError(
             f"Foreign letters: the vocabulary of {name} has {known} of the {n} symbols that it writes. "
             "Put its own vocab.json beside the weights, or name another model.")
 
 # %% ../nbs/01_hubert.ipynb #3c484502
-@cache
-def _FrameConvolutions() -> type:
-    "The class of feature extractors that keep channels last. (Made once, when torch is there.)"
-    import torch
-
-    class FrameConvolutions(torch.nn.Module):
-        "HuBERT's convolutions with layer norms, as matrix products over frames; for inference."
-
-        def __init__(self, encoder):  # transformers' HubertFeatureEncoder
-            super().__init__()
-            self.conv_layers = encoder.conv_layers
-
-        def forward(self, input_values):  # (B, n) -> (B, C, T)
-            "The features, clip by clip."
-            return torch.stack([self._features(x[:, None]) for x in input_values.contiguous()]).transpose(1, 2)
-
-        def _features(self, x):  # (n, 1) -> (T, C)
-            for layer in self.conv_layers:
-                x = layer.activation(layer.layer_norm(self._convolved(x, layer.conv)))
-            return x
-
-        def _convolved(self, x, conv):  # (N, C) -> (T, C')
-            step, channels, out = conv.stride[0], x.shape[1], conv.bias
-            T = (len(x) - conv.kernel_size[0]) // step + 1
-            for tap in range(0, conv.kernel_size[0], step):  # the kernel in pieces of at most a stride
-                weights = conv.weight[:, :, tap : tap + step].permute(2, 1, 0).reshape(-1, conv.out_channels)  # (taps x C, C')
-                rows = x.as_strided((T, len(weights)), (step * channels, 1), x.storage_offset() + tap * channels)
-                out = torch.mm(rows, weights) if out is None else torch.addmm(out, rows, weights)
-            return out
-
-    return FrameConvolutions
-
 LARGE = 512  # width of a model from which its linear layers may be multiplied as bytes
 
 def quicken(
     model,  # is changed
-    as_bytes: bool = False,  # let a large model's linear layers have weights of eight bits, where this CPU multiplies bytes faster: nearly the same
+    # a large model's linear layers get weights of eight bits, where this CPU multiplies bytes faster: nearly the same
+    as_bytes: bool = False,
 ) -> None:
     "Let a `HubertForCTC` on a CPU compute the same faster; from then on it is for inference alone."
     attend_quickly(model)
     if model.config.feat_extract_norm == "layer":
-        model.hubert.feature_extractor = _FrameConvolutions()(model.hubert.feature_extractor)
+        from hubert_llama.fast.convolutions import FrameConvolutions
+
+        model.hubert.feature_extractor = FrameConvolutions(model.hubert.feature_extractor)
     if as_bytes and model.config.hidden_size >= LARGE:
         from hubert_llama.fast import int8
 
@@ -281,7 +296,8 @@ def plot_hidden_states(
     ax = ax or plt.subplots(figsize=(9, 2.6))[1]
     h = hidden_states[0].float().cpu().numpy().T  # (1, T, D) -> (D, T)
     h = (h - h.mean(axis=1, keepdims=True)) / (h.std(axis=1, keepdims=True) + 1e-6)
-    ax.imshow(h, aspect="auto", cmap="RdBu_r", vmin=-3, vmax=3, extent=(0, h.shape[1] * FRAME_STRIDE / SAMPLING_RATE, 0, len(h)), interpolation="nearest")
+    extent = (0, h.shape[1] * FRAME_STRIDE / SAMPLING_RATE, 0, len(h))
+    ax.imshow(h, aspect="auto", cmap="RdBu_r", vmin=-3, vmax=3, extent=extent, interpolation="nearest")
     ax.set(xlabel="time (s)", ylabel="dimension")
     return ax
 
@@ -302,6 +318,7 @@ def plot_emissions(
     for v in sorted(set(best) - {blank}):
         ax.plot(seconds, p[:, v], lw=1)
     for t in np.flatnonzero((best != blank) & (best != np.r_[blank, best[:-1]])):
-        ax.annotate(labels[best[t]].replace("|", "␣"), (seconds[t], p[t, best[t]]), fontsize=9, ha="center", va="bottom")
+        letter, at = labels[best[t]].replace("|", "␣"), (seconds[t], p[t, best[t]])
+        ax.annotate(letter, at, fontsize=9, ha="center", va="bottom")
     ax.set(xlabel="time (s)", ylabel="probability", ylim=(0, 1.15))
     return ax

@@ -1,4 +1,4 @@
-"""Recordings and paths that nobody should send, against the real server and worker: a clear error each, nothing hangs, nothing dies."""
+"""Recordings and paths that nobody should send, against the real server and worker: a clear error each, no hanging."""
 
 import asyncio
 import os
@@ -15,10 +15,20 @@ from servers import Talk, running
 from websockets.asyncio.client import connect
 
 
-def wav(data: bytes = b"\1\0" * 8000, rate: int = 16000, channels: int = 1, data_size: int | None = None, fmt: int = 1, bits: int = 16, riff_size: int | None = None) -> bytes:
+def wav(
+    data: bytes = b"\1\0" * 8000,
+    rate: int = 16000,
+    channels: int = 1,
+    data_size: int | None = None,
+    fmt: int = 1,
+    bits: int = 16,
+    riff_size: int | None = None,
+) -> bytes:
     """A WAV whose header says whatever we like."""
     width = max(1, channels * bits // 8)
-    head = b"WAVEfmt " + struct.pack("<IHHIIHH", 16, fmt, channels, rate, (rate * width) & 0xFFFFFFFF, width & 0xFFFF, bits)
+    head = b"WAVEfmt " + struct.pack(
+        "<IHHIIHH", 16, fmt, channels, rate, (rate * width) & 0xFFFFFFFF, width & 0xFFFF, bits
+    )
     body = b"data" + struct.pack("<I", len(data) if data_size is None else data_size) + data
     return b"RIFF" + struct.pack("<I", len(head) + len(body) if riff_size is None else riff_size) + head + body
 
@@ -77,7 +87,10 @@ CONTENT = {  # name -> (bytes of the file, words of the error)
     "flac_header.flac": (encoded("FLAC")[:60], "Not audio|samples|cut short"),
     "cut.ogg": (encoded("OGG", "VORBIS")[:3000], "Not audio|samples|cut short"),
     "random.wav": (np.random.default_rng(0).bytes(50_000), "Not audio"),
-    "random_after_header.mp3": (b"ID3\4\0\0\0\0\0\0" + np.random.default_rng(1).bytes(500), "Not audio|samples|cut short"),
+    "random_after_header.mp3": (
+        b"ID3\4\0\0\0\0\0\0" + np.random.default_rng(1).bytes(500),
+        "Not audio|samples|cut short",
+    ),
     "chunks_without_end.wav": (b"RIFF\xff\xff\xff\x7fWAVE" + b"junk\0\0\0\0" * 5000, "Not audio"),
     "elf.wav": (b"\x7fELF" + bytes(1000), "Not audio"),
 }
@@ -86,8 +99,23 @@ CONTENT = {  # name -> (bytes of the file, words of the error)
 def odd_paths(folder: Path) -> dict[str, str]:
     """Paths that are no recordings -> words of the error."""
     paths = {
-        str(folder / "nobody.wav"): "not found", str(folder): "folder", "/": "folder", "": "audio_path", "a\0b.wav": "not found", "x" * 5000: "not found", "\ud800.wav": "not found", "~/x.wav": "not found", "~nobody/x.wav": "not found",
-        "file:///nobody.wav": "not found", "file://elsewhere/x.wav": "Not a local file", "http://localhost/x.wav": "Not a local file", f" {folder}/nobody.wav\n": "not found", "  ": "not found", "//": "folder|not found", "a" * 100_000: "not found"}
+        str(folder / "nobody.wav"): "not found",
+        str(folder): "folder",
+        "/": "folder",
+        "": "audio_path",
+        "a\0b.wav": "not found",
+        "x" * 5000: "not found",
+        "\ud800.wav": "not found",
+        "~/x.wav": "not found",
+        "~nobody/x.wav": "not found",
+        "file:///nobody.wav": "not found",
+        "file://elsewhere/x.wav": "Not a local file",
+        "http://localhost/x.wav": "Not a local file",
+        f" {folder}/nobody.wav\n": "not found",
+        "  ": "not found",
+        "//": "folder|not found",
+        "a" * 100_000: "not found",
+    }
     if os.name == "posix":
         paths["file:///etc/passwd"] = "Not audio"
         os.mkfifo(folder / "fifo.wav")
@@ -96,9 +124,20 @@ def odd_paths(folder: Path) -> dict[str, str]:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(folder / "socket.wav"))
         listener.close()
-        paths |= {str(folder / "fifo.wav"): "pipe", str(folder / "loop.wav"): "not found", str(folder / "dangling.wav"): "not found", str(folder / "socket.wav"): "not found|pipe", "/dev/zero": "device", "/dev/null": "device"}
+        paths |= {
+            str(folder / "fifo.wav"): "pipe",
+            str(folder / "loop.wav"): "not found",
+            str(folder / "dangling.wav"): "not found",
+            str(folder / "socket.wav"): "not found|pipe",
+            "/dev/zero": "device",
+            "/dev/null": "device",
+        }
     if sys.platform == "linux":
-        paths |= {"/proc/self/mem": "0 bytes|not found", "/proc/kmsg": "not found|0 bytes", "/dev/stdin": "pipe|device|not found"}
+        paths |= {
+            "/proc/self/mem": "0 bytes|not found",
+            "/proc/kmsg": "not found|0 bytes",
+            "/dev/stdin": "pipe|device|not found",
+        }
     return paths
 
 
@@ -132,13 +171,13 @@ def test_bad_files(server, tmp_path):
     for name, (data, _) in CONTENT.items():
         (tmp_path / name).write_bytes(data)
     replies = ask_all(server[1], [str(tmp_path / name) for name in CONTENT])
-    for (name, (_, words)), reply in zip(CONTENT.items(), replies):
+    for (name, (_, words)), reply in zip(CONTENT.items(), replies, strict=True):
         assert_says(reply, words, name)
 
 
 def test_odd_paths(server, tmp_path):
     paths = odd_paths(tmp_path)
-    for (path, words), reply in zip(paths.items(), ask_all(server[1], list(paths))):
+    for (path, words), reply in zip(paths.items(), ask_all(server[1], list(paths)), strict=True):
         assert_says(reply, words, path[:60])
 
 
@@ -150,7 +189,15 @@ def test_too_long(server, tmp_path):
 def test_every_format_and_silence_afterwards_still_work(server, tmp_path):
     """After all that, the same processes still answer; formats with a sampling rate of their own too."""
     voice, rate = sf.read(CLIPS / "gravity.ogg")
-    for name, options in {"a.wav": {}, "b.flac": {}, "c.mp3": {}, "d.ogg": {}, "e.wav": {"subtype": "FLOAT"}, "f.wav": {"subtype": "ULAW"}, "g.wav": {"subtype": "PCM_24"}}.items():
+    for name, options in {
+        "a.wav": {},
+        "b.flac": {},
+        "c.mp3": {},
+        "d.ogg": {},
+        "e.wav": {"subtype": "FLOAT"},
+        "f.wav": {"subtype": "ULAW"},
+        "g.wav": {"subtype": "PCM_24"},
+    }.items():
         sf.write(tmp_path / name, np.stack([voice, voice], 1), rate, **options)
     sf.write(tmp_path / "silence.wav", np.zeros(32000), 16000)
     replies = ask_all(server[1], [str(p) for p in sorted(tmp_path.iterdir())])
@@ -169,7 +216,22 @@ def test_roots_hide_what_is_outside(tmp_path):
     if os.name == "posix":
         (inside / "link.wav").symlink_to(outside / "a.wav")
     with running("--profile", "mini", "--audio-root", str(inside)) as (_, port):
-        hidden = [str(outside / "a.wav"), str(outside / "none.wav"), str(outside / "secret.txt"), str(outside), str(inside / ".." / "out" / "a.wav"), str(inside / "link.wav"), "/etc/passwd", "/dev/zero", f"file://{outside}/a.wav", f"file://{outside}/none.wav", f' "{outside}/a.wav"', "~/none.wav"]
+        hidden = [
+            str(outside / "a.wav"),
+            str(outside / "none.wav"),
+            str(outside / "secret.txt"),
+            str(outside),
+            str(inside / ".." / "out" / "a.wav"),
+            str(inside / "link.wav"),
+            "/etc/passwd",
+            "/dev/zero",
+            f"file://{outside}/a.wav",
+            f"file://{outside}/none.wav",
+            f' "{outside}/a.wav"',
+            "~/none.wav",
+        ]
         *refused, allowed = ask_all(port, [*hidden, str(inside / "a.wav")])
-    assert {r["error"].replace(p, "PATH") for p, r in zip(hidden, refused)} == {refused[1]["error"].replace(hidden[1], "PATH")}
+    assert {r["error"].replace(p, "PATH") for p, r in zip(hidden, refused, strict=True)} == {
+        refused[1]["error"].replace(hidden[1], "PATH")
+    }
     assert allowed["type"] == "result"

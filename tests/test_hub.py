@@ -23,7 +23,8 @@ HUB = "https://huggingface.co"  # never asked here: what is set beside it does n
 
 PAGE = b"<!DOCTYPE html><html><body>Welcome to the hotel's network. Please log in.</body></html>"
 HTML = {"Content_Type": "text/html; charset=utf-8"}
-PORTALS = {  # what networks answer that want a login first: a function from the path to an answer, or to None where the hub answers itself
+# what networks answer that want a login first: a function from the path to an answer, or to None where the hub answers
+PORTALS = {
     "a page": lambda path: (200, PAGE, HTML),
     "a page of other letters": lambda path: (200, "Zürich".encode("latin-1"), HTML),
     "a list": lambda path: (200, b"[]", {"Content_Type": "application/json"}),
@@ -35,7 +36,13 @@ PORTALS = {  # what networks answer that want a login first: a function from the
     "no such page": lambda path: (404, PAGE, HTML),
     "login required": lambda path: (511, PAGE, HTML),
     "pages for files": lambda path: None if path.startswith("/api/") else (200, PAGE, HTML),
-    "logins for files": lambda path: None if path.startswith("/api/") else (200, PAGE, HTML) if path == "/login" else (302, b"", {"Location": "/login"}),
+    "logins for files": lambda path: (
+        None
+        if path.startswith("/api/")
+        else (200, PAGE, HTML)
+        if path == "/login"
+        else (302, b"", {"Location": "/login"})
+    ),
 }
 
 
@@ -67,7 +74,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: bytes = b"", **headers):
         self.send_response(status)
-        for key, value in {"Content-Length": str(len(body)), **{k.replace("_", "-"): v for k, v in headers.items()}}.items():
+        for key, value in {
+            "Content-Length": str(len(body)),
+            **{k.replace("_", "-"): v for k, v in headers.items()},
+        }.items():
             self.send_header(key, value)
         self.end_headers()
         if self.command == "GET":
@@ -89,8 +99,16 @@ class Handler(BaseHTTPRequestHandler):
         if path.startswith("/api/models/") and "/tree/" in path:
             return self.json([{"type": "file", "path": f, "size": self.size(f), "oid": "a" * 40} for f in hub.files])
         if path.startswith("/api/models/"):
-            return self.json({"id": NAME, "sha": SHA, "private": False, "siblings": [{"rfilename": f, "size": self.size(f)} for f in hub.files]})
+            return self.json(
+                {
+                    "id": NAME,
+                    "sha": SHA,
+                    "private": False,
+                    "siblings": [{"rfilename": f, "size": self.size(f)} for f in hub.files],
+                }
+            )
         self.file(path.rsplit("/", 1)[-1])
+        return None
 
     def size(self, name: str) -> int:
         return self.server.sizes.get(name, len(self.server.files[name]))
@@ -108,7 +126,12 @@ class Handler(BaseHTTPRequestHandler):
         body, start = hub.files[name], 0
         if (wanted := self.headers.get("range", "")).startswith("bytes="):
             start = int(wanted[6:].split("-")[0])
-        headers = {"Content-Length": str(len(body) - start), "ETag": f'"{hashlib.sha1(body).hexdigest()}"', "X-Repo-Commit": SHA, "Accept-Ranges": "bytes"}
+        headers = {
+            "Content-Length": str(len(body) - start),
+            "ETag": f'"{hashlib.sha1(body).hexdigest()}"',
+            "X-Repo-Commit": SHA,
+            "Accept-Ranges": "bytes",
+        }
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
         self.send_response(206 if start else 200)
@@ -122,6 +145,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.connection.close()
             else:
                 self.wfile.write(body[start:])
+        return None
 
 
 @pytest.fixture
@@ -140,14 +164,35 @@ def hub(request):
 
 def fetch(tmp_path: Path, endpoint: str, code: str = "", **env: str) -> subprocess.CompletedProcess:
     """Fetch the model in a process of its own, since the hub library reads its environment once."""
-    code = code or f"from hubert_llama.models import hub; print(hub.fetch({NAME!r}, lambda *p: print('progress', p[0], p[1])))"
+    code = (
+        code
+        or f"from hubert_llama.models import hub; print(hub.fetch({NAME!r}, lambda *p: print('progress', p[0], p[1])))"
+    )
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-    env = {**clean, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": endpoint, "HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DOWNLOAD_TIMEOUT": "3", "NO_PROXY": "127.0.0.1", **env}
-    wrapped = f"from hubert_llama.models.hub import ModelError\ntry:\n    {code}\nexcept ModelError as e:\n    print(type(e).__name__, '|', e)"
+    env = {
+        **clean,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_ETAG_TIMEOUT": "3",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "3",
+        "NO_PROXY": "127.0.0.1",
+        **env,
+    }
+    wrapped = (
+        f"from hubert_llama.models.hub import ModelError\ntry:\n    {code}\n"
+        "except ModelError as e:\n    print(type(e).__name__, '|', e)"
+    )
     return subprocess.run([sys.executable, "-c", wrapped], env=env, capture_output=True, text=True, timeout=120)
 
 
-FILES = {"config.json": b"{}", "tokenizer.json": b"[0, 1]", "model.safetensors": b"w" * 300_000, "README.md": b"no", "pytorch_model.bin": b"twice", "original/consolidated.00.pth": b"thrice"}
+FILES = {
+    "config.json": b"{}",
+    "tokenizer.json": b"[0, 1]",
+    "model.safetensors": b"w" * 300_000,
+    "README.md": b"no",
+    "pytorch_model.bin": b"twice",
+    "original/consolidated.00.pth": b"thrice",
+}
 
 
 def test_only_what_is_needed_comes_with_progress_and_stays(tmp_path, hub):
@@ -155,7 +200,9 @@ def test_only_what_is_needed_comes_with_progress_and_stays(tmp_path, hub):
     done = fetch(tmp_path, server.url)
     assert SHA in done.stdout, done.stdout + done.stderr
     *told, last = done.stdout.splitlines()
-    fractions = [float(line.removeprefix("progress downloading ")) for line in told]  # several files come at once; who listens is told one thing at a time
+    fractions = [
+        float(line.removeprefix("progress downloading ")) for line in told
+    ]  # several files come at once; who listens is told one thing at a time
     assert fractions[-1] == 1.0 and fractions == sorted(set(fractions)), done.stdout
     folder = Path(last)
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
@@ -163,7 +210,12 @@ def test_only_what_is_needed_comes_with_progress_and_stays(tmp_path, hub):
     again = fetch(tmp_path, server.url)  # the cache is used without asking
     assert str(folder) in again.stdout and server.asked[asked:] == []
     assert str(folder) in fetch(tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1").stdout
-    assert str(folder) in fetch(tmp_path, HUB, ALL_PROXY="socks5://127.0.0.1:9", HTTPS_PROXY="socks5://127.0.0.1:9", NO_PROXY="").stdout
+    assert (
+        str(folder)
+        in fetch(
+            tmp_path, HUB, ALL_PROXY="socks5://127.0.0.1:9", HTTPS_PROXY="socks5://127.0.0.1:9", NO_PROXY=""
+        ).stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,8 +256,16 @@ for i, env in enumerate(cases):
 def fetch_each(tmp_path: Path, endpoint: str, cases: list[dict[str, str]]) -> list[tuple[str, str]]:
     """Fetch a model for each of these environments, in one process: an exception's name and its words."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-    env = {**clean, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": endpoint, "HF_HUB_ETAG_TIMEOUT": "3", "HF_HUB_DOWNLOAD_TIMEOUT": "3"}
-    done = subprocess.run([sys.executable, "-c", EACH], input=json.dumps(cases), env=env, capture_output=True, text=True, timeout=120)
+    env = {
+        **clean,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_ETAG_TIMEOUT": "3",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "3",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", EACH], input=json.dumps(cases), env=env, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
@@ -214,7 +274,9 @@ def test_a_network_that_answers_in_the_hubs_place(tmp_path, hub):
     server = hub(FILES)
     server.states = [(FILES, portal) for portal in PORTALS]
     for portal, (error, words) in zip(PORTALS, fetch_each(tmp_path, server.url, [{}] * len(PORTALS)), strict=True):
-        assert error == "ModelOfflineError" and "web page" in words and "Log in to the network" in words, f"{portal}: {error}: {words}"
+        assert error == "ModelOfflineError" and "web page" in words and "Log in to the network" in words, (
+            f"{portal}: {error}: {words}"
+        )
 
 
 def test_settings_that_cannot_work_are_named(tmp_path):
@@ -226,7 +288,9 @@ def test_settings_that_cannot_work_are_named(tmp_path):
         ({"SSL_CERT_FILE": "/nowhere.pem"}, "ModelDownloadError", "SSL_CERT_FILE"),
         ({"HF_TOKEN": "hf_ümläut", "HTTPS_PROXY": "http://127.0.0.1:9"}, "ModelAccessError", "HF_TOKEN"),
     ]
-    for (env, error, words), said in zip(cases, fetch_each(tmp_path, HUB, [{"NO_PROXY": "", **env} for env, _, _ in cases]), strict=True):
+    for (env, error, words), said in zip(
+        cases, fetch_each(tmp_path, HUB, [{"NO_PROXY": "", **env} for env, _, _ in cases]), strict=True
+    ):
         assert said[0] == error and re.search(words, said[1]), (env, said)
 
 
@@ -256,6 +320,7 @@ def test_a_profile_is_chosen_whatever_lies_in_the_cache(tmp_path):
 
 def test_a_proxy_that_wants_a_password(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as proxy:
+
         def answer():
             while True:
                 try:
@@ -263,7 +328,10 @@ def test_a_proxy_that_wants_a_password(tmp_path):
                 except OSError:
                     return
                 connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n")
+                connection.sendall(
+                    b"HTTP/1.1 407 Proxy Authentication Required\r\n"
+                    b"Proxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"
+                )
                 connection.close()
 
         threading.Thread(target=answer, daemon=True).start()
@@ -273,15 +341,37 @@ def test_a_proxy_that_wants_a_password(tmp_path):
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
 def test_a_certificate_that_nobody_vouches_for(tmp_path, hub):
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-                    "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"], check=True, capture_output=True)
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            tmp_path / "key.pem",
+            "-out",
+            tmp_path / "cert.pem",
+        ],
+        check=True,
+        capture_output=True,
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     server = hub(FILES)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     endpoint = server.url.replace("http:", "https:")
     said = fetch(tmp_path, endpoint)
-    assert said.stdout.startswith("ModelOfflineError") and "SSL_CERT_FILE" in said.stdout and "CERTIFICATE_VERIFY_FAILED" in said.stdout, said.stdout + said.stderr
+    assert (
+        said.stdout.startswith("ModelOfflineError")
+        and "SSL_CERT_FILE" in said.stdout
+        and "CERTIFICATE_VERIFY_FAILED" in said.stdout
+    ), said.stdout + said.stderr
     assert SHA in fetch(tmp_path, endpoint, SSL_CERT_FILE=str(tmp_path / "cert.pem")).stdout  # what the message advises
 
 
@@ -289,19 +379,42 @@ def test_a_certificate_that_nobody_vouches_for(tmp_path, hub):
 
 
 def test_strays_are_not_fetched(tmp_path, hub):
-    strays = ("adapter_model.safetensors", "adapter_config.json", "model.fp16.safetensors", "consolidated.safetensors", "q4.gguf", "training_args.bin", "optimizer.bin", "tf_model.h5")
-    files = {"config.json": b"{}", "tokenizer.json": b"{}", "pytorch_model.bin": b"w" * 1000} | {name: b"s" * 10**6 for name in strays}
-    server = hub(files, sizes={name: 10**15 for name in strays})  # nor counted: no disk has that much room
+    strays = (
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "model.fp16.safetensors",
+        "consolidated.safetensors",
+        "q4.gguf",
+        "training_args.bin",
+        "optimizer.bin",
+        "tf_model.h5",
+    )
+    files = {"config.json": b"{}", "tokenizer.json": b"{}", "pytorch_model.bin": b"w" * 1000}
+    files |= dict.fromkeys(strays, b"s" * 10**6)
+    server = hub(files, sizes=dict.fromkeys(strays, 10**15))  # nor counted: no disk has that much room
     folder = Path(fetch(tmp_path, server.url).stdout.splitlines()[-1])
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "pytorch_model.bin", "tokenizer.json"]
 
 
 def test_shards_are_fetched_by_their_index(tmp_path, hub):
     index = {"metadata": {}, "weight_map": {"a": "first.safetensors", "b": "second.safetensors"}}
-    files = {"config.json": b"{}", "tokenizer.json": b"{}", "first.safetensors": b"1" * 99, "second.safetensors": b"2" * 99, "third.safetensors": b"3" * 99,
-             "pytorch_model.bin": b"w", "model.safetensors.index.json": json.dumps(index).encode()}
+    files = {
+        "config.json": b"{}",
+        "tokenizer.json": b"{}",
+        "first.safetensors": b"1" * 99,
+        "second.safetensors": b"2" * 99,
+        "third.safetensors": b"3" * 99,
+        "pytorch_model.bin": b"w",
+        "model.safetensors.index.json": json.dumps(index).encode(),
+    }
     folder = Path(fetch(tmp_path, hub(files).url).stdout.splitlines()[-1])
-    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "first.safetensors", "model.safetensors.index.json", "second.safetensors", "tokenizer.json"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "config.json",
+        "first.safetensors",
+        "model.safetensors.index.json",
+        "second.safetensors",
+        "tokenizer.json",
+    ]
 
 
 def test_a_repository_without_weights_says_what_it_has_before_anything_big_is_fetched(tmp_path, hub):
@@ -313,7 +426,7 @@ def test_a_repository_without_weights_says_what_it_has_before_anything_big_is_fe
         (["README.md"], "holds no weights; there are README.md"),
     ]
     server = hub(FILES)
-    server.states = [({name: b'{"base_model_name_or_path": "a/base"}' for name in names}, "") for names, _ in cases]
+    server.states = [(dict.fromkeys(names, b'{"base_model_name_or_path": "a/base"}'), "") for names, _ in cases]
     for (names, words), (error, said) in zip(cases, fetch_each(tmp_path, server.url, [{}] * len(cases)), strict=True):
         assert error.startswith("Model") and words in said and names[0] in said, (names, said)
         assert not any(path.endswith(names[0]) for _, path in server.asked)
@@ -321,7 +434,11 @@ def test_a_repository_without_weights_says_what_it_has_before_anything_big_is_fe
 
 def test_a_page_in_a_files_place_is_told(tmp_path, hub):
     said = fetch(tmp_path, hub(FILES | {"config.json": PAGE}).url)
-    assert said.stdout.splitlines()[-1].startswith("ModelFormatError") and "web page" in said.stdout and "config.json" in said.stdout, said.stdout + said.stderr
+    assert (
+        said.stdout.splitlines()[-1].startswith("ModelFormatError")
+        and "web page" in said.stdout
+        and "config.json" in said.stdout
+    ), said.stdout + said.stderr
 
 
 def test_no_hub_there(tmp_path):
@@ -358,6 +475,9 @@ def test_an_interrupted_download_can_be_tried_again(tmp_path, hub):
 
 def test_a_model_loads_by_its_hub_name(tmp_path, hub, tiny_hubert):
     files = {p.name: p.read_bytes() for p in tiny_hubert.iterdir()}
-    code = f"from hubert_llama.hubert import SpeechEncoder; import numpy as np; print(SpeechEncoder.from_pretrained({NAME!r}).encode([np.zeros(16000, 'float32')])[0].shape)"
+    code = (
+        "from hubert_llama.hubert import SpeechEncoder; import numpy as np; "
+        f"print(SpeechEncoder.from_pretrained({NAME!r}).encode([np.zeros(16000, 'float32')])[0].shape)"
+    )
     said = fetch(tmp_path, hub(files).url, code)
     assert "(1, 49, 32)" in said.stdout, said.stdout + said.stderr

@@ -1,4 +1,4 @@
-"""Models as people keep them: other programs' files beside the weights or in their place, damaged files, other letters."""
+"""Models as people keep them: other programs' files beside or instead of the weights, damaged files, other letters."""
 
 import json
 import logging
@@ -12,21 +12,35 @@ import pytest
 import torch
 from checkpoints import SYMBOLS, save_hubert, save_llama
 
-from hubert_llama.models import hub
 from hubert_llama.fast import nf4
-from hubert_llama.words.ctc import judge, letters
-from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.llama import ChatLlama, Sampling, complete
-from hubert_llama.words.search import BeamSearch, LetterSearch
+from hubert_llama.models import hub
+from hubert_llama.models.device import DeviceConfig
 from hubert_llama.models.hub import user_message
+from hubert_llama.words.ctc import judge, letters
+from hubert_llama.words.search import BeamSearch, LetterSearch
 
 FP32 = DeviceConfig("cpu", "float32")
 MESSAGES = [{"role": "system", "content": "You are a tutor."}, {"role": "user", "content": "what is light"}]
-POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+POINTER = (
+    b"version https://git-lfs.github.com/spec/v1\n"
+    b"oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+)
 STRAYS = (
-    "adapter_model.safetensors", "model.fp16.safetensors", "consolidated.safetensors", "consolidated.00.pth", "lora.safetensors",
-    "ggml-q4_0.gguf", "training_args.bin", "optimizer.pt", "scheduler.bin", "tf_model.h5", "flax_model.msgpack", "original/params.json")
+    "adapter_model.safetensors",
+    "model.fp16.safetensors",
+    "consolidated.safetensors",
+    "consolidated.00.pth",
+    "lora.safetensors",
+    "ggml-q4_0.gguf",
+    "training_args.bin",
+    "optimizer.pt",
+    "scheduler.bin",
+    "tf_model.h5",
+    "flax_model.msgpack",
+    "original/params.json",
+)
 
 
 def copied(folder: Path, to: Path) -> Path:
@@ -63,9 +77,21 @@ def test_other_files_beside_the_weights_change_nothing(tmp_path, tiny_llama, lay
         folder = in_bin(tmp_path / "llama", tiny_llama)
     else:
         folder = save_llama(tmp_path / "llama", shards=3 if layout == "shards" else 1)
-    before = hub.weight_files(folder), hub.weight_bytes(folder), hub.fingerprint(folder), nf4.cache_folder(folder), said(folder)
+    before = (
+        hub.weight_files(folder),
+        hub.weight_bytes(folder),
+        hub.fingerprint(folder),
+        nf4.cache_folder(folder),
+        said(folder),
+    )
     with_strays(folder)
-    assert before == (hub.weight_files(folder), hub.weight_bytes(folder), hub.fingerprint(folder), nf4.cache_folder(folder), said(folder))
+    assert before == (
+        hub.weight_files(folder),
+        hub.weight_bytes(folder),
+        hub.fingerprint(folder),
+        nf4.cache_folder(folder),
+        said(folder),
+    )
     assert hub.missing_files(folder) == []
     if layout != "bin":  # quantised by ourselves
         assert said(folder, load_in_4bit=True)
@@ -74,14 +100,20 @@ def test_other_files_beside_the_weights_change_nothing(tmp_path, tiny_llama, lay
 def test_other_files_beside_a_huberts_weights_change_nothing(tmp_path):
     folder, clip = save_hubert(tmp_path, safe=False), np.random.default_rng(0).standard_normal(8000).astype(np.float32)
     before = SpeechEncoder.from_pretrained(str(folder), FP32).encode([clip])[0].emissions
-    assert np.array_equal(SpeechEncoder.from_pretrained(str(with_strays(folder)), FP32).encode([clip])[0].emissions, before)
+    assert np.array_equal(
+        SpeechEncoder.from_pretrained(str(with_strays(folder)), FP32).encode([clip])[0].emissions, before
+    )
 
 
 @pytest.mark.parametrize("load_in_4bit", [None, True])
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["adapter_model.safetensors"], "adapter (LoRA) for meta-llama/Llama-3.2-1B-Instruct, not a whole model. Name meta-llama/Llama-3.2-1B-Instruct"),
+        (
+            ["adapter_model.safetensors"],
+            "adapter (LoRA) for meta-llama/Llama-3.2-1B-Instruct, not a whole model. "
+            "Name meta-llama/Llama-3.2-1B-Instruct",
+        ),
         (["adapter_model.bin"], "adapter (LoRA) for meta-llama/Llama-3.2-1B-Instruct"),
         (["model.fp16.safetensors"], "variant"),
         (["pytorch_model.fp16.bin"], "variant"),
@@ -106,15 +138,23 @@ def test_what_is_there_instead_of_weights_is_named_with_what_to_do(tmp_path, tin
         (folder / name).write_bytes(b"something")
     if names[0].startswith("adapter"):
         (folder / "config.json").unlink()
-        (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "meta-llama/Llama-3.2-1B-Instruct", "peft_type": "LORA"}))
+        (folder / "adapter_config.json").write_text(
+            json.dumps({"base_model_name_or_path": "meta-llama/Llama-3.2-1B-Instruct", "peft_type": "LORA"})
+        )
     with pytest.raises(hub.ModelFormatError) as e:
         ChatLlama.from_pretrained(str(folder), FP32, load_in_4bit)
-    assert words in str(e.value) and names[0] in str(e.value) and "fault of the service" not in user_message(e.value, "Not loaded"), str(e.value)
+    assert (
+        words in str(e.value)
+        and names[0] in str(e.value)
+        and "fault of the service" not in user_message(e.value, "Not loaded")
+    ), str(e.value)
 
 
 def test_a_folder_without_a_model_says_what_it_holds(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(hub.ModelNotFoundError, match="lacks config.json, model.safetensors, tokenizer.json; there are notes.txt"):
+    with pytest.raises(
+        hub.ModelNotFoundError, match="lacks config.json, model.safetensors, tokenizer.json; there are notes.txt"
+    ):
         hub.fetch(str(tmp_path))
     with pytest.raises(hub.ModelNotFoundError, match="is a file"):
         hub.fetch(str(tmp_path / "notes.txt"))
@@ -124,7 +164,9 @@ def test_a_folder_without_a_model_says_what_it_holds(tmp_path):
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-@pytest.mark.parametrize(("content", "words"), [(POINTER, "git lfs pull"), (b"", "is empty"), (b"<!DOCTYPE html><title>Log in", "web page")])
+@pytest.mark.parametrize(
+    ("content", "words"), [(POINTER, "git lfs pull"), (b"", "is empty"), (b"<!DOCTYPE html><title>Log in", "web page")]
+)
 def test_weights_that_are_none_are_told(tmp_path, tiny_llama, shards, content, words):
     folder = copied(tiny_llama, tmp_path / "llama") if shards == 1 else save_llama(tmp_path / "llama", shards)
     path = hub.weight_files(folder)[-1]
@@ -159,14 +201,30 @@ def test_an_index_is_not_followed_anywhere(tmp_path, tiny_llama, index, error, w
             ChatLlama.from_pretrained(str(folder), FP32, load_in_4bit)
 
 
-WRONG = {b"": "is empty", b"[]": "a list where", b"null": "null where", b'"x"': "a string where", b"3": "a number where", b"{": "not JSON",
-         b"\xff\xfe{\x00}\x00": "not UTF-8", b"\xef\xbb\xbf{}": "byte order mark", b"<html>Log in": "web page", POINTER: "git lfs pull"}
+WRONG = {
+    b"": "is empty",
+    b"[]": "a list where",
+    b"null": "null where",
+    b'"x"': "a string where",
+    b"3": "a number where",
+    b"{": "not JSON",
+    b"\xff\xfe{\x00}\x00": "not UTF-8",
+    b"\xef\xbb\xbf{}": "byte order mark",
+    b"<html>Log in": "web page",
+    POINTER: "git lfs pull",
+}
 
 
 @pytest.mark.parametrize("content", WRONG, ids=lambda content: content[:12].decode("latin-1"))
 def test_json_of_the_wrong_kind_is_told(tmp_path, tiny_hubert, tiny_llama, content):
-    for base, load, names in ((tiny_hubert, SpeechEncoder.from_pretrained, ("config.json", "vocab.json", "preprocessor_config.json", "tokenizer_config.json")),
-                              (tiny_llama, ChatLlama.from_pretrained, ("config.json", "tokenizer_config.json", "generation_config.json"))):
+    for base, load, names in (
+        (
+            tiny_hubert,
+            SpeechEncoder.from_pretrained,
+            ("config.json", "vocab.json", "preprocessor_config.json", "tokenizer_config.json"),
+        ),
+        (tiny_llama, ChatLlama.from_pretrained, ("config.json", "tokenizer_config.json", "generation_config.json")),
+    ):
         for name in names:
             folder = copied(base, tmp_path / f"{base.name}-{name}")
             (folder / name).write_bytes(content)
@@ -175,7 +233,9 @@ def test_json_of_the_wrong_kind_is_told(tmp_path, tiny_hubert, tiny_llama, conte
             assert name in str(e.value)
 
 
-@pytest.mark.parametrize("content", [b"[]", b"null", b"3", b"{}", b"\xff\xfe{}", b"\xef\xbb\xbf{}", b'{"model": {"type": "Zork"}}'])
+@pytest.mark.parametrize(
+    "content", [b"[]", b"null", b"3", b"{}", b"\xff\xfe{}", b"\xef\xbb\xbf{}", b'{"model": {"type": "Zork"}}']
+)
 def test_a_foreign_tokenizer_is_told(tmp_path, tiny_llama, content):
     folder = copied(tiny_llama, tmp_path / "llama")
     (folder / "tokenizer.json").write_bytes(content)
@@ -216,7 +276,9 @@ def test_a_fault_with_the_bundled_models_stays_one(monkeypatch):
     assert "fault of the service" in user_message(e.value, "The models could not be loaded")
 
 
-@pytest.mark.parametrize("template", ["{{ raise_exception('System role not supported') }}", "{% if", "{{ messages[0]['nope'].x }}"])
+@pytest.mark.parametrize(
+    "template", ["{{ raise_exception('System role not supported') }}", "{% if", "{{ messages[0]['nope'].x }}"]
+)
 def test_a_chat_template_that_refuses_is_told_when_the_model_is_loaded(tmp_path, tiny_llama, template):
     folder = copied(tiny_llama, tmp_path / "llama")
     (folder / "chat_template.jinja").write_text(template)
@@ -225,8 +287,16 @@ def test_a_chat_template_that_refuses_is_told_when_the_model_is_loaded(tmp_path,
 
 
 def test_code_in_a_model_is_neither_run_nor_asked_about(tmp_path, tiny_llama, monkeypatch):
-    monkeypatch.setattr("builtins.input", lambda *prompt: pytest.fail("standard input belongs to the server's requests"))
-    folder = changed(tiny_llama, tmp_path / "llama", "tokenizer_config.json", tokenizer_class="Zork", auto_map={"AutoTokenizer": ["zork.Zork", "zork.Zork"]})
+    monkeypatch.setattr(
+        "builtins.input", lambda *prompt: pytest.fail("standard input belongs to the server's requests")
+    )
+    folder = changed(
+        tiny_llama,
+        tmp_path / "llama",
+        "tokenizer_config.json",
+        tokenizer_class="Zork",
+        auto_map={"AutoTokenizer": ["zork.Zork", "zork.Zork"]},
+    )
     (Path(folder) / "zork.py").write_text("raise SystemExit('run')")
     try:
         ChatLlama.from_pretrained(folder, FP32)  # tokenizer.json may do without
@@ -256,13 +326,18 @@ def with_delimiter(folder: Path, delimiter: str, told_so: bool = True) -> Path:
 def test_any_word_delimiter_is_searched_like_the_usual_one(tmp_path, delimiter, told_so):
     folder = with_delimiter(tmp_path, delimiter, told_so)
     encoder = SpeechEncoder.from_pretrained(str(folder), FP32)
-    said = np.log(0.97 * np.eye(32, dtype=np.float32)[[SYMBOLS.index(s) for s in ["T", "E", "L", "<pad>", "L", "|", "M", "E"]]] + 1e-3)
+    said = np.log(
+        0.97 * np.eye(32, dtype=np.float32)[[SYMBOLS.index(s) for s in ["T", "E", "L", "<pad>", "L", "|", "M", "E"]]]
+        + 1e-3
+    )
     assert encoder.labels == SYMBOLS and encoder.read(said) == "TELL ME"
     search = BeamSearch.from_pretrained(str(folder), encoder.labels)
     assert isinstance(search, LetterSearch) and search(said, 5)[0].text == "tell me" and len(search(said, 5)) == 5
     assert letters(judge(said, "tell me", "sell me", encoder.labels)[0]) == "tell me"
     (folder / "language_model").mkdir()
-    (folder / "language_model" / "words.arpa").write_text("\\data\\\n\n\\1-grams:\n-1\ttell\n-1\tme\n-1\tmet\n-1\t<s>\n-1\t</s>\n\n\\end\\\n")
+    (folder / "language_model" / "words.arpa").write_text(
+        "\\data\\\n\n\\1-grams:\n-1\ttell\n-1\tme\n-1\tmet\n-1\t<s>\n-1\t</s>\n\n\\end\\\n"
+    )
     words = BeamSearch.from_pretrained(str(folder), encoder.labels)
     assert isinstance(words, BeamSearch) and words(said, 5)[0].text == "tell me"
 
@@ -278,7 +353,9 @@ def test_a_hubert_without_a_word_delimiter_is_read_greedily_with_a_warning(tmp_p
 
 def test_a_blank_that_looks_like_a_delimiter_stays_the_blank(tmp_path):
     folder = save_hubert(tmp_path)
-    (folder / "vocab.json").write_text(json.dumps({{"<pad>": "_", "|": " "}.get(s, s): i for i, s in enumerate(SYMBOLS)}))
+    (folder / "vocab.json").write_text(
+        json.dumps({{"<pad>": "_", "|": " "}.get(s, s): i for i, s in enumerate(SYMBOLS)})
+    )
     for file in ("tokenizer_config.json", "special_tokens_map.json"):
         (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | {"pad_token": "_"}))
     assert SpeechEncoder.from_pretrained(str(folder), FP32).labels == ["_", *SYMBOLS[1:]]
@@ -310,7 +387,15 @@ def test_letters_of_another_model_are_told(tmp_path, tiny_hubert):
 
 
 def test_a_worker_that_loads_writes_no_bars(tiny_hubert, tiny_llama):
-    command = [sys.executable, "-m", "hubert_llama.serve.worker", "--hubert", str(tiny_hubert), "--llama", str(tiny_llama)]
+    command = [
+        sys.executable,
+        "-m",
+        "hubert_llama.serve.worker",
+        "--hubert",
+        str(tiny_hubert),
+        "--llama",
+        str(tiny_llama),
+    ]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     worker.stdin.write('{"op": "load"}\n')
     worker.stdin.flush()

@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom without a GPU and a network: cells that need one say so in a line and go on."""
+"""Every notebook runs from top to bottom without a GPU and a network: cells that need one say so in a line."""
 
 import json
 import os
@@ -22,7 +22,8 @@ for path in map(Path, sys.argv[1:]):
     os.chdir(path.parent)
     CaptureShell(path).run_all(notebook, exc_stop=True)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    print(json.dumps({cell.id: "".join("".join(out.get("text", "")) for out in cell.outputs) for cell in code}), flush=True)
+    texts = {cell.id: "".join("".join(out.get("text", "")) for out in cell.outputs) for cell in code}
+    print(json.dumps(texts), flush=True)
 """
 
 
@@ -57,14 +58,25 @@ def test_notebooks_run_from_top_to_bottom_without_a_gpu_and_a_network(tmp_path):
     shutil.copytree(ROOT / "nbs", tmp_path / "nbs")
     for folder in ("training", "tests", "benchmarks", "hubert_llama"):  # notebooks look into them
         (tmp_path / folder).symlink_to(ROOT / folder)
-    env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "CUDA_VISIBLE_DEVICES": "", "IN_TEST": "1", "MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)}
+    env = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path / "home"),
+        "CUDA_VISIBLE_DEVICES": "",
+        "IN_TEST": "1",
+        "MPLBACKEND": "agg",
+        "PYTHONPATH": str(ROOT),
+    }
     copies = [str(tmp_path / path.relative_to(ROOT)) for path in MARKED]
-    done = subprocess.run([sys.executable, "-c", RUN_ALL, *copies], env=env, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_ALL, *copies], env=env, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     ran = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     for path, outputs in zip(MARKED, ran, strict=True):
         for cell, (mark, source) in marked(path).items():
             guarded = "needs " in source
             assert guarded or mark != "gpu", f"{path.name}, {cell}: it does not say that it needs a GPU"
-            assert not guarded or outputs[cell].startswith("needs ") and outputs[cell].count("\n") == 1, f"{path.name}, {cell}"
+            assert not guarded or outputs[cell].startswith("needs ") and outputs[cell].count("\n") == 1, (
+                f"{path.name}, {cell}"
+            )
     assert len(MARKED) >= 5

@@ -1,5 +1,6 @@
 """Recordings as people make, join and cut them: each is heard to its end, or told to be incomplete."""
 
+import contextlib
 import io
 import os
 import re
@@ -20,7 +21,6 @@ from conftest import CLIPS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubert_llama import audio
 from hubert_llama.audio import (
     SAMPLING_RATE,
     AudioConfig,
@@ -32,7 +32,9 @@ from hubert_llama.audio import (
     AudioTruncatedError,
     load_audio,
 )
-from hubert_llama.containers import MAX_STREAMS, _mpeg_frame, find_streams
+from hubert_llama.sound import ffmpeg
+from hubert_llama.sound.containers import MAX_STREAMS, _mpeg_frame, find_streams
+from hubert_llama.sound.faults import shown
 
 VOICE, RATE = sf.read(CLIPS / "gravity.ogg")  # 16 kHz
 SECONDS = len(VOICE) / RATE
@@ -305,7 +307,7 @@ def test_no_spelling_leads_out_of_the_roots(tmp_path, monkeypatch):
         for name in ("a", "gone"):
             with pytest.raises(AudioNotFoundError) as e:
                 load_audio(given := spelling.format(name), config)
-            told.add(str(e.value).replace(audio._shown(given), "PATH"))
+            told.add(str(e.value).replace(shown(given), "PATH"))
     assert len(told) == 1
 
 
@@ -354,10 +356,8 @@ def test_ffmpeg_leaves_nothing_behind(tmp_path, monkeypatch):
     data = made_by_ffmpeg(tmp_path, *FFMPEG["webm"])
     handles = len(os.listdir("/proc/self/fd"))
     for recording in (data, data + data, data[:-500], data[:300] + bytes(2000), b"\x1a\x45\xdf\xa3" + bytes(500)):
-        try:
+        with contextlib.suppress(AudioError):
             seconds(recording)
-        except AudioError:
-            pass
     assert os.listdir(tmp_path / "temporary") == [] and len(os.listdir("/proc/self/fd")) == handles
     assert not psutil.Process().children()
 
@@ -380,7 +380,7 @@ def test_an_ffmpeg_that_hangs_is_ended(tmp_path, monkeypatch):
     (tmp_path / "ffmpeg").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "ffmpeg").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(audio, "FFMPEG_SECONDS", 0.5)
+    monkeypatch.setattr(ffmpeg, "FFMPEG_SECONDS", 0.5)
     before = time.monotonic()
     with pytest.raises(AudioTooLongError, match="within 0.5 s"):
         seconds(b"#!AMR\n" + b"\x3c".ljust(32, b"\0") * 50)

@@ -21,7 +21,9 @@ T = np.arange(N) / SAMPLING_RATE
 
 @pytest.fixture(scope="module")
 def pipeline() -> SpeechUnderstanding:
-    return SpeechUnderstanding.from_pretrained("mini", config=PipelineConfig(max_response_tokens=1, sampling=Sampling()))
+    return SpeechUnderstanding.from_pretrained(
+        "mini", config=PipelineConfig(max_response_tokens=1, sampling=Sampling())
+    )
 
 
 def noise(n: int, seed: int = 0) -> np.ndarray:
@@ -43,7 +45,7 @@ def under(sound: np.ndarray, decibels: float) -> np.ndarray:
 
 
 def banged(*bangs: tuple[float, float]) -> np.ndarray:
-    """The question 40 dB below full scale from 0.5 s on, with bangs: the second each begins at, and the seconds it lasts."""
+    """The question 40 dB below full scale from 0.5 s on, with bangs, each the second it begins at and its length."""
     sound = np.pad(0.01 * VOICE / np.abs(VOICE).max(), (SAMPLING_RATE // 2, SAMPLING_RATE))
     for start, length in bangs:
         at, n = int(start * SAMPLING_RATE), int(length * SAMPLING_RATE)
@@ -99,7 +101,11 @@ def test_hum_rumble_and_offset_hide_nothing(pipeline, sound):
 
 END = 0.5 + N / SAMPLING_RATE
 BANGS = {
-    **{f"{1000 * length:g} ms {when}": banged((start, length)) for length in (0.001, 0.01, 0.1, 0.3) for when, start in (("before", 0.1), ("after", END + 0.2))},
+    **{
+        f"{1000 * length:g} ms {when}": banged((start, length))
+        for length in (0.001, 0.01, 0.1, 0.3)
+        for when, start in (("before", 0.1), ("after", END + 0.2))
+    },
     "1 ms in the middle": banged((1.4, 0.001)),
     "10 ms in the middle": banged((1.4, 0.01)),
     "before and after": banged((0.0, 0.1), (END + 0.1, 0.1), (END + 0.5, 0.3)),
@@ -131,7 +137,9 @@ def test_an_hour_of_near_silence_costs_little_and_can_be_stopped(pipeline):
     near_silence = np.tile(0.001 * noise(60 * SAMPLING_RATE), 10).astype(np.float32)  # ten minutes
     start = time.process_time()
     assert pipeline(near_silence).no_speech
-    assert time.process_time() - start < 0.01 * 600  # twice the work that it is, a tenth of what silero's own loop takes
+    assert (
+        time.process_time() - start < 0.01 * 600
+    )  # twice the work that it is, a tenth of what silero's own loop takes
     asked = []
 
     def should_stop() -> bool:
@@ -151,5 +159,9 @@ def test_ordinary_recordings_pass_untouched():
 
 def test_noise_at_any_level_is_nobody():
     detect = VoiceActivityDetector()
-    for sound in (noise(3 * SAMPLING_RATE) / 4, np.diff(np.cumsum(noise(3 * SAMPLING_RATE)) % 7) / 9, np.resize(hum(50, 100, 150), 3 * SAMPLING_RATE) / 4):
+    for sound in (
+        noise(3 * SAMPLING_RATE) / 4,
+        np.diff(np.cumsum(noise(3 * SAMPLING_RATE)) % 7) / 9,
+        np.resize(hum(50, 100, 150), 3 * SAMPLING_RATE) / 4,
+    ):
         assert [detect(clean((level * sound).astype(np.float32))) for level in (1, 0.1, 0.01, 0.001)] == [[]] * 4

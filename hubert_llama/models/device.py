@@ -34,7 +34,9 @@ def choose_device(
     except RuntimeError as e:
         raise ValueError(f"Unknown device {device!r}: use auto, cpu, cuda or cuda:N.") from e
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"Device {device!r} was asked for, but this PyTorch ({torch.__version__}) sees no CUDA device. Use --device cpu, or install a CUDA build of torch.")
+        raise ValueError(
+            f"Device {device!r} was asked for, but this PyTorch ({torch.__version__}) sees no CUDA device. "
+            "Use --device cpu, or install a CUDA build of torch.")
     return chosen
 
 def choose_dtype(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from . import hub
 from ..errors import HubertLlamaError
+from . import hub
 
 # %% auto #0
 __all__ = ['HUBERT_LARGE', 'PROFILES', 'MINI_NOTICE', 'Profile', 'ProfileError', 'choose_profile', 'notice']
@@ -25,14 +25,24 @@ class Profile:
     load_in_4bit: bool | None = None  # None: for big Llamas only
     about: str = ""  # a line for people who choose
 
-PROFILES = {p.name: p for p in (
-    Profile("mini", hub.HUBERT_MINI, hub.LLAMA_MINI, False, "bundled, offline; to try, develop and test with"),
-    Profile("llama3-8b", HUBERT_LARGE, "meta-llama/Meta-Llama-3-8B-Instruct", True, "the full pair, 4 bit; download 17.4 GB, memory about 8 GB"),
-    Profile("llama3.2-3b", HUBERT_LARGE, "meta-llama/Llama-3.2-3B-Instruct", True, "4 bit; download 7.7 GB, memory about 4 GB"),
-    Profile("llama3.2-1b", HUBERT_LARGE, "meta-llama/Llama-3.2-1B-Instruct", False, "16 bit; download 3.8 GB, memory about 4 GB"),
-)}
-MINI_NOTICE = ("The bundled mini models answered: small, trained on synthetic speech and a short curriculum, for trying things out. "
-               "For real use set HF_TOKEN or choose --profile llama3-8b (see README, Profiles).")
+_PAIRS = (
+    Profile(
+        "mini", hub.HUBERT_MINI, hub.LLAMA_MINI, False,
+        "bundled, offline; to try, develop and test with"),
+    Profile(
+        "llama3-8b", HUBERT_LARGE, "meta-llama/Meta-Llama-3-8B-Instruct", True,
+        "the full pair, 4 bit; download 17.4 GB, memory about 8 GB"),
+    Profile(
+        "llama3.2-3b", HUBERT_LARGE, "meta-llama/Llama-3.2-3B-Instruct", True,
+        "4 bit; download 7.7 GB, memory about 4 GB"),
+    Profile(
+        "llama3.2-1b", HUBERT_LARGE, "meta-llama/Llama-3.2-1B-Instruct", False,
+        "16 bit; download 3.8 GB, memory about 4 GB"),
+)
+PROFILES = {profile.name: profile for profile in _PAIRS}
+MINI_NOTICE = (
+    "The bundled mini models answered: small, trained on synthetic speech and a short curriculum, "
+    "for trying things out. For real use set HF_TOKEN or choose --profile llama3-8b (see README, Profiles).")
 
 # %% ../../nbs/models/profiles.ipynb #958dec12
 class ProfileError(HubertLlamaError):
@@ -47,10 +57,14 @@ def choose_profile(
     if name == "auto":
         name = "llama3-8b" if _full_pair_at_hand() and not (hubert or llama) else "mini"
     if name not in PROFILES:
-        raise ProfileError(f"Unknown profile {name!r}: choose auto, {', '.join(PROFILES)}, or name two models with --hubert and --llama.")
+        raise ProfileError(
+            f"Unknown profile {name!r}: choose auto, {', '.join(PROFILES)}, "
+            "or name two models with --hubert and --llama.")
     profile = PROFILES[name]
     if hubert or llama:
-        profile = replace(profile, name="custom", hubert=hubert or profile.hubert, llama=llama or profile.llama, load_in_4bit=None if llama else profile.load_in_4bit, about="")
+        profile = replace(
+            profile, name="custom", hubert=hubert or profile.hubert, llama=llama or profile.llama,
+            load_in_4bit=None if llama else profile.load_in_4bit, about="")
     return profile
 
 def _full_pair_at_hand() -> bool:
