@@ -102,7 +102,7 @@ def load(profile: str, hubert: str | None, llama: str | None) -> None:
     """The pipeline of this process; answers are cut after a token, since transcripts are measured."""
     global pipeline
     import torch
-    from hubert_llama.llama import Sampling
+    from hubert_llama.chat import Sampling
     from hubert_llama.pipeline import PipelineConfig, SpeechUnderstanding
     from transformers.utils.logging import disable_progress_bar
 

@@ -131,7 +131,7 @@ def _load(args: argparse.Namespace, progress: ProgressLine, greedy: bool = False
     _quiet_libraries()
     from hubert_llama.audio import AudioConfig
     from hubert_llama.models.device import DeviceConfig
-    from hubert_llama.llama import Sampling
+    from hubert_llama.chat import Sampling
     from hubert_llama.pipeline import PipelineConfig, SpeechUnderstanding
 
     c = config_from(args)

@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher
 from os import PathLike
@@ -26,7 +26,8 @@ from .words.ctc import MAX_COST, Calibration, Change, Word, judge, letters, sign
 from .errors import Stopped
 from .models.device import DeviceConfig
 from .hubert import Encoding, SpeechEncoder
-from .llama import ChatLlama, Completion, Message, Sampling, complete, log_likelihoods, stream
+from .chat import ChatModel, Completion, Message, Sampling, Scoring, completed
+from .llama import ChatLlama
 from .models.profiles import Profile, choose_profile, notice
 from .course.quotes import Quote, choose_passages, find_quotes
 from .words.search import BeamSearch, Hypothesis, as_written
@@ -285,7 +286,7 @@ class SpeechUnderstanding:
     def __init__(
         self,
         encoder: SpeechEncoder,
-        llama: ChatLlama,
+        llama: ChatModel,
         profile: Profile,
         config: PipelineConfig = PipelineConfig(),
         search: BeamSearch | None = None,  # over a vocabulary, for a HuBERT that brings one; None: greedy
@@ -325,8 +326,7 @@ class SpeechUnderstanding:
         self.detect(np.zeros(SAMPLING_RATE, np.float32))
         find_quotes("The heart has four chambers.", "How many chambers?")
         self.encoder.encode([np.zeros(SAMPLING_RATE, np.float32)])
-        for _ in stream(self.llama, conversation(""), Sampling(max_new_tokens=1)):
-            pass
+        completed(self.llama.stream(conversation(""), Sampling(max_new_tokens=1)))
 
     def __call__(self, audio: Audio, context: str = "", history: Sequence[Turn] = ()) -> Understanding:
         "Understand one spoken question."
@@ -426,7 +426,7 @@ class SpeechUnderstanding:
         quotes = self._quotes(course, asked)
         messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked, history, quotes)
         chosen = self.config.sampling or self.llama.recommended
-        turn = stream(self.llama, messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
+        turn = self.llama.stream(messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
         answer = yield from self._answer(turn, asked, f"{course} {history}")
         timer.stage("response")
         return transcript, quotes, replace(answer, truncated=answer.truncated or cut_context or cut_question)
@@ -459,17 +459,17 @@ class SpeechUnderstanding:
     def _shown(self, course: str, heard: str, history: Sequence[Turn]) -> tuple[str, bool]:
         "The course as the prompt holds it, all of it or what is near the question; and whether anything was left out."
         besides = [*(text for turn in history for text in turn), *(quote.text for quote in self._quotes(course, heard))]
-        used = 2 * min(self.llama.count(heard), self._share(4)) + sum(map(self.llama.count, besides))  # heard and said
+        used = 2 * min(self.llama.count_tokens(heard), self._share(4)) + sum(map(self.llama.count_tokens, besides))  # heard and said
         limit = max(0, min(self._window() // 2, self._room() - used))
-        if self.llama.count(course) <= limit:
+        if self.llama.count_tokens(course) <= limit:
             return course, False
-        return choose_passages(self.llama.plain(course), heard, limit, self.llama.count), True
+        return choose_passages(self.llama.plain(course), heard, limit, self.llama.count_tokens), True
 
     def _quotes(self, course: str, asked: str) -> tuple[Quote, ...]:
         "The sentences of the whole course, even of what the window has no room for, that are near the question."
         kept, left = [], self._share(8)
         for quote in find_quotes(self.llama.plain(course), asked):
-            left -= len(self.llama.tokenizer(quote.text, add_special_tokens=False)["input_ids"])
+            left -= self.llama.count_tokens(quote.text)
             if left >= 0:
                 kept.append(quote)
         return tuple(kept)
@@ -478,7 +478,7 @@ class SpeechUnderstanding:
         "The newest turns that fit into their share of the window."
         kept, left = [], min(self.config.history_tokens, self._share(4))
         for turn in reversed(history):
-            left -= sum(len(self.llama.tokenizer(self.llama.plain(text), add_special_tokens=False)["input_ids"]) + 8 for text in turn)  # 8: the template's own
+            left -= sum(self.llama.count_tokens(text) + 8 for text in turn)  # 8: the template's own
             if left < 0:
                 break
             kept.insert(0, turn)
@@ -491,12 +491,12 @@ class SpeechUnderstanding:
     def _select(self, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]) -> list[Reading] | None:
         "Among the hypotheses of a question that is not sure, the one that the search and Llama like best together; None where there is nothing to choose. (What is longer than a segment is not chosen from: its readings would have to be combined.)"
         first = readings[0]
-        if len(readings) > 1 or len(first.hypotheses) < 2 or len(first.text) > MAX_REPAIRED or self._is_sure(first):
+        if not isinstance(self.llama, Scoring) or len(readings) > 1 or len(first.hypotheses) < 2 or len(first.text) > MAX_REPAIRED or self._is_sure(first):
             return None
         texts = [h.text for h in first.hypotheses]
         shown = context if len(self.search.rare_words(context)) <= self.config.max_rare_words else ""
-        with nullcontext() if shown == context else self.llama.aside():  # whose prompt is another one
-            likely = log_likelihoods(self.llama, conversation(None, shown, history=history), [as_saying(t) for t in texts], should_stop)
+        sayings = [as_saying(t) for t in texts]
+        likely = self.llama.log_likelihoods(conversation(None, shown, history=history), sayings, should_stop, aside=shown != context)
         best = prefer(first.hypotheses, likely, self.config).text
         text = first.text if best == texts[0] else self._allowed(first.emissions, first.greedy, best)
         return [replace(first, text=text, sense=sense_of(best, likely[texts.index(best)]))]
@@ -516,8 +516,8 @@ class SpeechUnderstanding:
         emissions = np.concatenate([r.emissions for r in readings])  # (T, V)
         text, refused, said = as_written(tidy(heard), written), [], ""
         if len(heard) <= MAX_REPAIRED:
-            limit = 16 + 2 * len(self.llama.tokenizer(heard)["input_ids"])
-            turn = complete(self.llama, conversation(heard, context, history=history), Sampling(max_new_tokens=limit), should_stop, draft=text.rstrip("."))
+            limit = 16 + 2 * self.llama.count_tokens(heard)
+            turn = completed(self.llama.stream(conversation(heard, context, history=history), Sampling(max_new_tokens=limit), should_stop, draft=text.rstrip(".")))
             said = turn.text.strip()
             if turn.finish_reason == "stop" and is_faithful(heard, said):
                 proposed, changes = judge(emissions, heard, said, self.encoder.labels, keep=written)
@@ -553,11 +553,12 @@ class SpeechUnderstanding:
 
     def _fitting(self, text: str, limit: int, keep_end: bool = False) -> tuple[str, bool]:
         "The text, or as many of its tokens as fit, and whether it was cut."
-        tokenizer = self.llama.tokenizer
-        ids = tokenizer(self.llama.plain(text), add_special_tokens=False)["input_ids"]
-        if len(ids) <= limit:
-            return text, False
-        return tokenizer.decode(ids[-limit:] if keep_end else ids[:limit], skip_special_tokens=True).strip("\ufffd"), True
+        cut = self.llama.truncate(text, limit, keep_end)
+        return cut, cut != text
+
+    def close(self) -> None:
+        "Give back what the language model holds."
+        self.llama.close()
 
 # %% ../nbs/03_pipeline.ipynb #1edc198b
 def from_array(

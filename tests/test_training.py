@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hubert_llama.audio import SAMPLING_RATE, load_audio, n_frames
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
-from hubert_llama.llama import ChatLlama, Sampling, complete
+from hubert_llama.chat import Sampling
+from hubert_llama.llama import ChatLlama
 
 TRAINING = Path(__file__).parent.parent / "training"
 sys.path.insert(0, str(TRAINING))
@@ -267,7 +268,7 @@ def test_words_that_sound_alike_have_the_same_phonemes():
 def test_llama_trains_and_speaks(tmp_path):
     script("train_llama.py", "--work-dir", tmp_path / "work", "--minutes", "0.1", "--out", tmp_path / "llama")
     llama = ChatLlama.from_pretrained(str(tmp_path / "llama"), DeviceConfig("cpu", "float32"))
-    assert complete(llama, [{"role": "user", "content": "Hello."}], Sampling(max_new_tokens=3)).n_new <= 3
+    assert llama.complete([{"role": "user", "content": "Hello."}], Sampling(max_new_tokens=3)).n_new <= 3
 
 
 def test_an_exported_llama_is_a_mean_of_the_weights_before_and_after(tmp_path):
@@ -527,7 +528,8 @@ def test_how_long_a_prompt_can_be_is_measured(tmp_path):
 
     from usable import Answer, summary, tested
 
-    from hubert_llama.llama import Tested
+    from hubert_llama.chat import Tested
+    from hubert_llama.llama import tested_from
 
     answers = [
         Answer(length, tokens + i, "passage", "", "", i < right, nats)
@@ -555,7 +557,7 @@ def test_how_long_a_prompt_can_be_is_measured(tmp_path):
     told = script(
         "usable.py", "--llama", llama, "--limit", "3", "--lengths", "0", "1800", "--out", tmp_path / "answers.jsonl"
     )
-    measured = Tested.from_folder(llama)
+    measured = tested_from(llama)
     assert (
         100 < measured.prompt_tokens < 400
         and "| 1800 | " in told
@@ -701,12 +703,11 @@ def test_choosing_weighs_readings_as_the_service_does():
     import torch
     from train_llama import Choice, ballot, choosing_loss
 
-    from hubert_llama.llama import log_likelihoods
     from hubert_llama.pipeline import as_saying, conversation
 
     llama = ChatLlama.from_pretrained(str(TRAINING.parent / "hubert_llama" / "mini" / "llama"), DeviceConfig("cpu", "float32"))
     choice = Choice(("what is gravity", "what is gravel", "watt is gravity and more"), (-3.0, -2.0, -4.0), (0, 1, 3))
-    likely = torch.tensor(log_likelihoods(llama, conversation(None, "Course: Physics"), [as_saying(r) for r in choice.readings]))
+    likely = torch.tensor(llama.log_likelihoods(conversation(None, "Course: Physics"), [as_saying(r) for r in choice.readings]))
     chosen = (torch.tensor(choice.scores) + 0.5 * likely).softmax(0)
     with torch.inference_mode():
         loss = choosing_loss(llama.model, ballot(llama.tokenizer, choice, "Course: Physics"), 0.5)

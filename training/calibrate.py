@@ -48,7 +48,7 @@ from hubert_llama.words.ctc import (
 from hubert_llama.measure.evaluation import Outcome, Utterance, count_errors, judged_words, read_manifest
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
-from hubert_llama.llama import ChatLlama, log_likelihoods
+from hubert_llama.llama import ChatLlama
 from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, prefer, sense_of, weighed_again
 from hubert_llama.words.search import BeamSearch, Hypothesis, LanguageModel
 
@@ -267,7 +267,7 @@ def nats_a_word(heard: list[Heard], likely: Callable[[Utterance, str], float]) -
 
 def ask(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> list[list[float]]:
     """How likely each reading is to be said, by Llama."""
-    return [log_likelihoods(llama, conversation(None, h.utterance.context), [as_saying(x.text) for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
+    return [llama.log_likelihoods(conversation(None, h.utterance.context), [as_saying(x.text) for x in f]) for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")]
 
 
 def choose(found: list[list[Hypothesis]], likely: list[list[float]], **config: float) -> list[str]:
@@ -286,7 +286,7 @@ def try_llama(heard: list[Heard], found: list[list[Hypothesis]], likely: list[li
         print(f"llama_weight {weight}, lm_discount {discount}: {word_errors(heard, choose(found, likely, llama_weight=weight, lm_discount=discount)):.2f} %")
     for outside in (6.0, 9.0, 12.0, 16.0, 1e9):
         print(f"outside {outside}: {word_errors(heard, choose(found, likely, outside=outside)):.2f} %")
-    print(f"how likely what was said is, nats a word: by Llama {nats_a_word(heard, lambda u, text: log_likelihoods(llama, conversation(None, u.context), [as_saying(text)])[0]):.2f}, by the search's language model {nats_a_word(heard, lambda u, text: sentence(lm, text)):.2f}")
+    print(f"how likely what was said is, nats a word: by Llama {nats_a_word(heard, lambda u, text: llama.log_likelihoods(conversation(None, u.context), [as_saying(text)])[0]):.2f}, by the search's language model {nats_a_word(heard, lambda u, text: sentence(lm, text)):.2f}")
     best = [min((x.text for x in f), key=lambda text: edit_distance(letters(h.utterance.text).split(), text.split())) for h, f in zip(heard, found, strict=True)]
     print(f"the best of each list: {word_errors(heard, best):.2f} %")
 

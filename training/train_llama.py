@@ -33,7 +33,8 @@ from tutor import ONES, TENS, Material, Turn, arithmetic_question, concept_quest
 
 from hubert_llama.words.ctc import edit_distance
 from hubert_llama.models.device import DeviceConfig
-from hubert_llama.llama import ChatLlama, Sampling, complete
+from hubert_llama.chat import Sampling
+from hubert_llama.llama import ChatLlama
 from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, is_faithful, tidy
 from hubert_llama.course.quotes import Quote, find_quotes
 
@@ -546,9 +547,9 @@ def held_out_turns(each: int, seed: int = 10_001) -> list[Turn]:
 
 def ask(llama: ChatLlama, turn: Turn) -> Asked:
     """Both turns as the service makes them, greedily."""
-    said = complete(llama, conversation(turn.heard, turn.context), Sampling(max_new_tokens=80)).text.strip()
+    said = llama.complete(conversation(turn.heard, turn.context), Sampling(max_new_tokens=80)).text.strip()
     transcript = said if is_faithful(turn.heard, said) else tidy(turn.heard)
-    answer = complete(llama, conversation(turn.heard, turn.context, transcript, quotes=find_quotes(turn.context, transcript)), Sampling(max_new_tokens=120)).text.strip()
+    answer = llama.complete(conversation(turn.heard, turn.context, transcript, quotes=find_quotes(turn.context, transcript)), Sampling(max_new_tokens=120)).text.strip()
     return Asked(turn, said, transcript, answer)
 
 

@@ -4,7 +4,7 @@
 
 It asks the curriculum's held-out questions as text, with courses of growing length: each question's own page among
 other pages of the curriculum. It prints how many answers are right at each length, and writes beside the weights what
-`hubert_llama.llama.Tested` reads (`tested.json`):
+`hubert_llama.llama.tested_from` reads (`tested.json`):
 
 - `prompt_tokens`: the mean tokens of the longest prompts with which nearly as many are right as with the shortest;
 - `least_nats`: the mean log-probability of an answer's tokens below which the model is guessing, half way between the
@@ -29,7 +29,8 @@ from hubert_llama.models import hub
 from hubert_llama.answers import nats_a_token
 from hubert_llama.measure.evaluation import Utterance, is_right
 from hubert_llama.models.device import DeviceConfig
-from hubert_llama.llama import ChatLlama, Sampling, Tested, complete
+from hubert_llama.chat import Sampling, Tested
+from hubert_llama.llama import ChatLlama
 from hubert_llama.pipeline import conversation
 from hubert_llama.course.quotes import find_quotes
 
@@ -73,7 +74,7 @@ def ask(llama: ChatLlama, turn: Turn, length: int, context: str) -> Answer | Non
     n = len(llama.tokens(messages))
     if n + 100 > llama.window:
         return None
-    said = complete(llama, messages, Sampling(max_new_tokens=80)).text.strip()
+    said = llama.complete(messages, Sampling(max_new_tokens=80)).text.strip()
     right = is_right(Utterance("", turn.transcript, **wanted(turn)), said)
     return Answer(length, n, turn.kind, turn.transcript, said, bool(right), round(nats_a_token(llama.logprobs), 3))
 
