@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from os import PathLike
 from typing import TYPE_CHECKING, BinaryIO
@@ -24,6 +24,8 @@ from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, Au
 from .audio import Segment, VoiceActivityDetector, clean, even_out, load_audio, split_segments
 from .words.ctc import MAX_COST, Calibration, Change, Word, judge, letters, signs_of_transcript, time_words
 from .errors import Stopped
+from .events import READ, TIMED, Correction, Event, Heard, Progress, Reason, ResponseDelta, Stage
+from .events import Transcript, Understanding
 from .models.device import DeviceConfig
 from .hubert import Encoding, SpeechEncoder
 from .chat import ChatModel, Completion, Message, Sampling, Scoring, completed
@@ -36,12 +38,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['log', 'Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED', 'Event',
+__all__ = ['log', 'Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED',
            'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'UNANSWERED_RESPONSE', 'FIXED', 'LEAST_SHARE', 'Audio',
-           'conversation', 'is_faithful', 'changed_share', 'tidy', 'as_saying', 'Progress', 'Heard', 'Transcript',
-           'ResponseDelta', 'Correction', 'Understanding', 'PipelineConfig', 'Timer', 'Reading', 'explain',
-           'weighed_again', 'prefer', 'sense_of', 'as_asked', 'split_words', 'SpeechUnderstanding', 'from_array',
-           'plot_timings']
+           'conversation', 'is_faithful', 'changed_share', 'tidy', 'as_saying', 'PipelineConfig', 'Timer', 'Reading',
+           'explain', 'weighed_again', 'prefer', 'sense_of', 'as_asked', 'split_words', 'SpeechUnderstanding',
+           'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 log = logging.getLogger(__name__)
@@ -99,62 +100,6 @@ def as_saying(reading: str) -> str:
     return tidy(reading).rstrip(".")
 
 # %% ../nbs/03_pipeline.ipynb #9cb3777c
-@dataclass(frozen=True)
-class Progress:
-    "Something takes its time."
-    stage: str  # "loading", "downloading", "encoding", "searching"
-    fraction: float  # 0 to 1
-    message: str
-
-@dataclass(frozen=True)
-class Heard:
-    "What the sound alone says, before Llama has read it: soon there, and not final."
-    transcript: str
-
-@dataclass(frozen=True)
-class Transcript:
-    "What the student said; final."
-    transcript: str
-    raw_transcript: str
-    words: tuple[Word, ...] = ()
-
-@dataclass(frozen=True)
-class ResponseDelta:
-    "A piece of the answer; the pieces join to the response."
-    text: str
-
-@dataclass(frozen=True)
-class Correction(Change):
-    "A change of the raw reading, and who wanted it or why it was refused."
-    reason: str = ""
-
-@dataclass(frozen=True)
-class Understanding:
-    "Everything about one spoken question."
-    transcript: str  # what the student said; empty when nobody spoke
-    response: str  # the tutor's answer
-    raw_transcript: str  # what the recogniser read, before any repair
-    speech_features_shape: tuple[int, int, int]  # of HuBERT's last hidden state, (1, T, D); T is 0 where nothing was encoded
-    profile: str
-    duration: float  # seconds of audio
-    no_speech: bool = False  # nobody spoke, or no word could be made out
-    unclear: bool = False  # what was made out is too unsure to be answered; the response asks for it again
-    unanswered: bool = False  # what Llama said was no answer, and the response says so: a loop, a guess, the question
-    truncated: bool = False  # something was left out: of the course context, of a very long question, or of the answer
-    notice: str | None = None  # something the user should know
-    words: tuple[Word, ...] = ()  # of the transcript, with times and confidence
-    corrections: tuple[Correction, ...] = ()  # where the transcript differs from the raw reading, and what Llama proposed and was refused
-    readings: dict[str, str] = field(default_factory=dict)  # what each stage made of the sound: "greedy", "search", "rescored", "selection", "llama"
-    quotes: tuple[Quote, ...] = ()  # of the course, nearest to the question; Llama had them beside it when it answered
-    timings: dict[str, float] = field(default_factory=dict)  # seconds per stage
-
-    def to_dict(self) -> dict:
-        "As plain data; a notice only when there is one."
-        corrections = [{"from": c.heard, "to": c.proposed, "score": c.cost, "accepted": c.accepted, "reason": c.reason} for c in self.corrections]
-        data = {**asdict(self), "speech_features_shape": list(self.speech_features_shape), "corrections": corrections}
-        return data if self.notice else {k: v for k, v in data.items() if k != "notice"}
-
-Event = Progress | Heard | Transcript | ResponseDelta | Understanding
 NO_SPEECH_RESPONSE = "I could not hear a question. Please check your microphone and ask again."
 UNCLEAR_RESPONSE = "I did not hear that clearly enough to answer. Please say it once more, slowly and close to the microphone."
 UNANSWERED_RESPONSE = "I cannot answer that. Please ask it in other words, or about a smaller part of the course."
@@ -186,12 +131,12 @@ class Timer:
         self.seconds: dict[str, float] = {}
         self._last = self._start = time.perf_counter()
 
-    def stage(self, name: str) -> None:
+    def stage(self, name: Stage) -> None:
         "What has passed since the last call was `name`."
         now = time.perf_counter()
-        self.seconds.pop("total", None)
-        self.seconds[name] = round(now - self._last, 4)
-        self.seconds["total"] = round(now - self._start, 4)  # always the last
+        self.seconds.pop(Stage.TOTAL.value, None)
+        self.seconds[name.value] = round(now - self._last, 4)
+        self.seconds[Stage.TOTAL.value] = round(now - self._start, 4)  # always the last
         self._last = now
 
 # %% ../nbs/03_pipeline.ipynb #5f1ccc83
@@ -214,11 +159,16 @@ def explain(
 ) -> Correction:
     "A change of the raw reading, with whose it was, or why it was refused."
     held = lambda text: change.proposed and f" {change.proposed} " in f" {text} "
-    if not change.accepted:
-        reason = "refused: the recogniser has no such letters" if change.cost is None else f"refused: it costs {change.cost:.1f} nats a letter, {MAX_COST} are allowed" if change.cost > MAX_COST else "refused: the course has the word that was heard" if any(w in keep for w in change.heard.split()) else "refused: too many words are changed at once"
+    if change.accepted:
+        by_search = any(map(held, search))
+        reason = Reason.SEARCH if by_search else Reason.SELECTION if held(selection) else Reason.LLAMA
+    elif change.cost is None:
+        reason = Reason.UNSPELLABLE
+    elif change.cost > MAX_COST:
+        reason = Reason.COSTLY
     else:
-        reason = "search: a likelier reading of the sound" if any(map(held, search)) else "selection: Llama prefers this reading" if held(selection) else "Llama: it reads better, and the sound allows it"
-    return Correction(change.heard, change.proposed, change.cost, change.accepted, reason)
+        reason = Reason.COURSE_WORD if any(w in keep for w in change.heard.split()) else Reason.TOO_MANY
+    return Correction(change.heard, change.proposed, change.cost, change.accepted, reason, MAX_COST)
 
 def weighed_again(
     found: Sequence[Hypothesis],  # the search's list
@@ -343,18 +293,18 @@ class SpeechUnderstanding:
         "Understand one spoken question, telling what is known as soon as it is; the last event is the `Understanding`."
         timer = Timer()
         waveform = clean(self._waveform(audio), lambda: _stop_if(should_stop))
-        timer.stage("audio")
+        timer.stage(Stage.AUDIO)
         regions = self.detect(waveform, lambda percent: _stop_if(should_stop))
-        timer.stage("vad")
+        timer.stage(Stage.VAD)
         segments = [s for s in split_segments(waveform, regions) if any(r.start < s.end and r.end > s.start for r in regions)]
         encodings = yield from self._encode(waveform, segments, regions, should_stop)
-        timer.stage("hubert")
+        timer.stage(Stage.HUBERT)
         duration = round(len(waveform) / SAMPLING_RATE, 3)
         shape = (1, sum(e.shape[1] for e in encodings), self.encoder.hidden_size)
         raw = " ".join(e.text for e in encodings if e.text)
         if raw:
             readings = yield from self._read_all([(e, s.start / SAMPLING_RATE) for e, s in zip(encodings, segments) if e.text], context, should_stop)
-            timer.stage("search")
+            timer.stage(Stage.SEARCH)
             yield Heard(as_written(tidy(" ".join(r.text for r in readings)), self._written(context)))
             transcript, quotes, answer = yield from self._converse(raw, readings, context, history, should_stop, timer)
         else:
@@ -363,8 +313,10 @@ class SpeechUnderstanding:
             yield ResponseDelta(answer.text)
         t = transcript
         yield Understanding(
-            t.text, answer.text, raw, shape, self.profile.name, duration, not raw, t.unclear, answer.unanswered,
-            answer.truncated, notice(self.profile), t.words, t.corrections, t.readings, quotes, timer.seconds)
+            transcript=t.text, response=answer.text, raw_transcript=raw, speech_features_shape=shape,
+            profile=self.profile.name, duration=duration, no_speech=not raw, unclear=t.unclear,
+            unanswered=answer.unanswered, truncated=answer.truncated, notice=notice(self.profile), words=t.words,
+            corrections=t.corrections, readings=t.readings, quotes=quotes, timings=timer.seconds)
 
     def _waveform(self, audio: Audio) -> np.ndarray:
         if isinstance(audio, tuple):
@@ -377,7 +329,7 @@ class SpeechUnderstanding:
         for i in range(0, len(segments), 4):
             group = segments[i : i + 4]
             encodings += self.encoder.encode([_heard(waveform, s, regions) for s in group], should_stop=should_stop)
-            yield Progress("encoding", round(len(encodings) / len(segments), 3), f"Heard {len(encodings)} of {len(segments)} segments")
+            yield Progress(Stage.ENCODING.value, round(len(encodings) / len(segments), 3), f"Heard {len(encodings)} of {len(segments)} segments")
         return encodings
 
     def _read_all(self, encodings: list[tuple[Encoding, float]], context: str, should_stop: Callable[[], bool]) -> Generator[Event, None, list[Reading]]:
@@ -386,7 +338,7 @@ class SpeechUnderstanding:
         for encoding, start in encodings:
             readings.append(self._read(encoding, start, context, should_stop))
             if len(encodings) > 1:
-                yield Progress("searching", round(len(readings) / len(encodings), 3), f"Read {len(readings)} of {len(encodings)} segments")
+                yield Progress(Stage.SEARCHING.value, round(len(readings) / len(encodings), 3), f"Read {len(readings)} of {len(encodings)} segments")
         return readings
 
     def _read(self, encoding: Encoding, start: float, context: str, should_stop: Callable[[], bool]) -> Reading:
@@ -413,9 +365,9 @@ class SpeechUnderstanding:
         course, (context, cut_context) = context, self._shown(context, " ".join(r.text for r in readings), history)
         if selected := self._select(readings, context, history, should_stop):
             readings = selected
-            timer.stage("selection")
+            timer.stage(Stage.SELECTION)
         transcript = self._transcribe(raw, readings, context, history, should_stop, written)
-        timer.stage("transcript")
+        timer.stage(Stage.TRANSCRIPT)
         yield Transcript(transcript.text, raw, transcript.words)
         if transcript.unclear:
             yield ResponseDelta(UNCLEAR_RESPONSE)
@@ -424,11 +376,11 @@ class SpeechUnderstanding:
         asked = as_asked(transcript.text, transcript.words, raw, self.config.doubt, is_word)
         asked, cut_question = self._fitting(asked, self._share(4), keep_end=True)
         quotes = self._quotes(course, asked)
-        messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked, history, quotes)
+        messages = conversation(asked if cut_question else transcript.readings[Stage.SELECTION], context, asked, history, quotes)
         chosen = self.config.sampling or self.llama.recommended
         turn = self.llama.stream(messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
         answer = yield from self._answer(turn, asked, f"{course} {history}")
-        timer.stage("response")
+        timer.stage(Stage.RESPONSE)
         return transcript, quotes, replace(answer, truncated=answer.truncated or cut_context or cut_question)
 
     def _answer(
@@ -527,7 +479,7 @@ class SpeechUnderstanding:
         parts = list(zip(readings, split_words(text, [r.text for r in readings])))  # segment by segment: what is weighed grows faster than the text
         taken = [change for r, part in parts for change in judge(r.emissions, r.greedy, part, self.encoder.labels, max_cost=float("inf"))[1]]
         words = [w for r, part in parts for w in self._words(r, part)]
-        stages = {"greedy": raw.lower(), "search": searched, "rescored": likeliest, "selection": heard, "llama": said}
+        stages = {stage.value: text for stage, text in zip(READ, (raw.lower(), searched, likeliest, heard, said))}
         unclear = bool(words) and self._is_misheard(emissions, " ".join(r.greedy for r in readings), text, words)
         corrections = tuple(explain(c, (searched, likeliest), heard, written) for c in taken + refused)
         return _Transcription(text, tuple(words), corrections, stages, unclear)
@@ -642,9 +594,9 @@ def plot_timings(
     ax = ax or plt.subplots(figsize=(8, 0.5 + 0.45 * len(results)))[1]
     for y, result in enumerate(results):
         left = 0.0
-        for i, stage in enumerate(("audio", "vad", "hubert", "search", "selection", "transcript", "response")):
+        for i, stage in enumerate(TIMED):
             seconds = result.timings.get(stage, 0.0)
-            ax.barh(y, seconds, left=left, color=f"C{i}", label=stage if y == 0 else None)
+            ax.barh(y, seconds, left=left, color=f"C{i}", label=stage.value if y == 0 else None)
             left += seconds
     ax.set(yticks=range(len(names)), yticklabels=names, xlabel="seconds")
     ax.invert_yaxis()

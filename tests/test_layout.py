@@ -20,6 +20,7 @@ FLOORS = (  # lowest first; a room is a module or a package, and may import only
     ("llama",),
     ("course",),
     ("answers",),
+    ("events",),
     ("pipeline",),
     ("measure",),
     ("serve",),
