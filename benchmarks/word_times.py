@@ -5,7 +5,7 @@
 
 Each word is spoken alone by espeak-ng (Debian: espeak-ng), cut to its sound, and joined to the next with a pause, so that its beginning and end
 are known to the sample: of 0 to 80 ms, as in one breath, and, in a second round, every other one of 100 to 700 ms. In a third, festival (Debian: festival,
-festvox-us-slt-hts) says whole sentences and tells when it says each word. Printed: how far `hubert_llama.words.ctc.time_words` is off, in milliseconds.
+festvox-us-slt-hts) says whole sentences and tells when it says each word. Printed: how far `hubert_llama.words.times.time_words` is off, in milliseconds.
 """
 
 import argparse
@@ -21,7 +21,8 @@ import numpy as np
 from hubert_llama.words import ctc
 from hubert_llama.models import hub
 from hubert_llama.audio import SAMPLING_RATE, load_audio
-from hubert_llama.words.ctc import Calibration, time_words
+from hubert_llama.words.confidence import Calibration
+from hubert_llama.words.times import time_words
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.models.profiles import choose_profile

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from hubert_llama.course.quotes import Quote
-    from hubert_llama.words.ctc import Word
+    from hubert_llama.words.confidence import Word
 
 # %% auto #0
 __all__ = ['TIMED', 'READ', 'Event', 'Stage', 'Reason', 'Correction', 'Progress', 'Heard', 'Transcript', 'ResponseDelta',

@@ -22,7 +22,9 @@ from .models import hub
 from .answers import AnswerConfig, Told, fault, nats_a_token, told
 from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Mixdown
 from .audio import Segment, VoiceActivityDetector, clean, even_out, load_audio, split_segments
-from .words.ctc import MAX_COST, Calibration, Change, Word, judge, letters, signs_of_transcript, time_words
+from .words.confidence import Calibration, Word, signs_of_transcript
+from .words.ctc import MAX_COST, Change, judge, letters
+from .words.times import time_words
 from .errors import Stopped
 from .events import READ, TIMED, Correction, Event, Heard, Progress, Reason, ResponseDelta, Stage
 from .events import Transcript, Understanding

@@ -7,11 +7,14 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hubert_llama.words.ctc import Calibration, SignWeights, align, judge, letters, log_likelihoods, spell, time_words
+from hubert_llama.words.confidence import Calibration, SignWeights
+from hubert_llama.words.ctc import align, judge, letters, log_likelihoods, spell
+from hubert_llama.words.times import time_words
 from hubert_llama.measure.evaluation import ManifestError, Outcome, Utterance, failures, read_manifest, read_outcomes, report
 from hubert_llama.models.hub import ModelFormatError
 from hubert_llama.pipeline import split_words
-from hubert_llama.words.search import BeamSearch, LanguageModel, course_words
+from hubert_llama.words.ngrams import LanguageModel
+from hubert_llama.words.search import BeamSearch, course_words
 
 LABELS = ["<pad>", "|", "A", "B", "C", "'"]
 anything = st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=8)

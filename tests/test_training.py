@@ -446,7 +446,7 @@ def test_confidence_is_fitted_on_recordings(tmp_path):
     import shutil
 
     from hubert_llama.models import hub
-    from hubert_llama.words.ctc import Calibration
+    from hubert_llama.words.confidence import Calibration
 
     hubert = tmp_path / "hubert"
     shutil.copytree(Path(__file__).parent.parent / "hubert_llama" / "mini" / "hubert", hubert)
@@ -469,7 +469,7 @@ def test_confidence_is_fitted_on_recordings(tmp_path):
 def test_whether_a_transcript_was_misheard_is_fitted_on_recordings(tmp_path):
     import shutil
 
-    from hubert_llama.words.ctc import Calibration
+    from hubert_llama.words.confidence import Calibration
 
     hubert = tmp_path / "hubert"
     shutil.copytree(Path(__file__).parent.parent / "hubert_llama" / "mini" / "hubert", hubert)
@@ -505,7 +505,7 @@ def test_whether_a_transcript_was_misheard_is_fitted_on_recordings(tmp_path):
 def test_nine_in_ten_of_the_misheard_are_asked_again(capsys):
     from calibrate import Whole, fit_misheard, tell_asked
 
-    from hubert_llama.words.ctc import MisheardWeights
+    from hubert_llama.words.confidence import MisheardWeights
 
     rng = np.random.default_rng(0)
     found = [
@@ -842,7 +842,7 @@ def test_the_search_counts_pairs_of_prose_too(tmp_path):
 def test_of_pairs_those_stay_that_say_most_and_all_words_after_one_still_sum_to_1(tmp_path):
     from language_model import arpa, count, pruned, smoothed
 
-    from hubert_llama.words.search import LanguageModel
+    from hubert_llama.words.ngrams import LanguageModel
 
     sentences = ["a dark horse", "the dark horse runs", "the dark horse", "the horse", "a day", "the day", "dark day", "the new day"]
     grams = count(sentences, {w for s in sentences for w in s.split()}, [1])

@@ -5,7 +5,7 @@
 
 It reads the manifest's recordings with the beam search, and, so that a confidence is also fitted where little is understood, every second one again in noise and every fifth
 backwards, and another manifest's lines with split=train, of people, that were too long to be learned from (what was learned from is understood too well); fits the numbers of
-`hubert_llama.words.ctc.Calibration` by logistic regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several values of
+`hubert_llama.words.confidence.Calibration` by logistic regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several values of
 `PipelineConfig.llama_weight`, `lm_discount` and `outside`, and limits of `hubert_llama.pipeline.SEARCH_COST`.
 
 With `--people` it also fits the chance that more than half of a transcript's words are wrong (`MisheardWeights`): on
@@ -34,23 +34,16 @@ from train_hubert import Settings
 
 from hubert_llama.models import hub
 from hubert_llama.audio import load_audio
-from hubert_llama.words.ctc import (
-    Calibration,
-    MisheardWeights,
-    SignWeights,
-    edit_distance,
-    judge,
-    letters,
-    log_odds,
-    signs_of_transcript,
-    time_words,
-)
+from hubert_llama.words.confidence import Calibration, MisheardWeights, SignWeights, log_odds, signs_of_transcript
+from hubert_llama.words.ctc import edit_distance, judge, letters
+from hubert_llama.words.times import time_words
 from hubert_llama.measure.evaluation import Outcome, Utterance, count_errors, judged_words, read_manifest
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.llama import ChatLlama
 from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, prefer, sense_of, weighed_again
-from hubert_llama.words.search import BeamSearch, Hypothesis, LanguageModel
+from hubert_llama.words.ngrams import LanguageModel
+from hubert_llama.words.search import BeamSearch, Hypothesis
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 UNLEARNED = Settings.longest_seconds  # recordings of people from that length on were too long to be learned from

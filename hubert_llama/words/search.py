@@ -5,7 +5,6 @@
 # %% ../../nbs/words/search.ipynb #a0703204
 from __future__ import annotations
 
-import gzip
 import logging
 import math
 import re
@@ -14,87 +13,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import islice
-from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from ..models import hub
 from .ctc import APOSTROPHES, LOOKALIKES, composed, letter_columns, letters, log_likelihoods, spell
+from .ngrams import LN_10, LanguageModel
 
 # %% auto #0
-__all__ = ['log', 'LN_10', 'MAX_WORD', 'MAX_REMEMBERED', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words',
-           'course_bonus', 'spellings', 'as_written', 'spelt_words', 'Hypothesis', 'BeamSearch', 'LetterSearch']
+__all__ = ['log', 'MAX_WORD', 'MAX_REMEMBERED', 'BeamConfig', 'course_words', 'rare_words', 'course_bonus', 'spellings',
+           'as_written', 'spelt_words', 'Hypothesis', 'BeamSearch', 'LetterSearch']
 
 # %% ../../nbs/words/search.ipynb #ed4084af
 log = logging.getLogger(__name__)
 
-# %% ../../nbs/words/search.ipynb #2f2e9e9d
-class LanguageModel:
-    "Back-off word n-grams (Katz 1987), as an ARPA file holds them; natural logarithms."
-
-    def __init__(
-        self,
-        logs: dict[str, float],  # n-gram, its words with single spaces between them -> logarithm to base ten
-        backoffs: dict[str, float],  # history -> logarithm to base ten of its back-off weight, where it is not 0
-        order: int,
-    ):
-        self.logs, self.backoffs, self.order = logs, backoffs, order
-        self.words = [word for word in [gram for gram in logs if " " not in gram] if word not in ("<s>", "</s>", "<unk>")]  # the cheap question first
-
-    @classmethod
-    def from_arpa(
-        cls,
-        path: str | PathLike[str],  # compressed where it ends in .gz
-    ) -> LanguageModel:
-        "Read an ARPA file; `ModelFormatError` when it is none."
-        logs, backoffs, order = {}, {}, 0
-        try:
-            with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
-                _, *sections = re.split(r"\n\\(\d+)-grams:[ \t]*(?=\n)", f"\n{file.read().lower()}")
-            for order, body in zip(map(int, sections[::2]), sections[1::2]):
-                columns = _table(body.partition("\n\\")[0].strip())
-                logs.update(zip(columns[1], map(float, columns[0])))
-                backoffs.update((gram, x) for gram, x in zip(columns[1], map(float, columns[2])) if x)
-        except (OSError, EOFError, ValueError, IndexError) as e:
-            raise hub.ModelFormatError(f"Not an ARPA language model: {path} ({type(e).__name__}: {e}). Make it anew, or remove the folder it is in.") from e
-        if not logs:
-            raise hub.ModelFormatError(f"Not an ARPA language model: {path} holds no n-grams. Make it anew, or remove the folder it is in.")
-        return cls(logs, backoffs, order)
-
-    def score(
-        self,
-        history: tuple[str, ...],
-        word: str,
-    ) -> float | None:
-        "The log-probability of a word after others; None for a word that the model lacks."
-        history = history[-(self.order - 1) :] if self.order > 1 else ()
-        weight = 0.0
-        while (found := self.logs.get(" ".join((*history, word)))) is None:
-            if not history:
-                return None
-            weight += self.backoffs.get(" ".join(history), 0.0)
-            history = history[1:]
-        return (weight + found) * LN_10
-
-LN_10 = math.log(10)
-
-def _table(rows: str) -> list[list[str]]:
-    "Logarithms, n-grams and back-off weights of a section's rows, of which some may lack the last."
-    rows = re.sub(r"\n\s*\n", "\n", rows)
-    if not rows:
-        return [[], [], []]
-    fields, n = rows.replace("\n", "\t").split("\t"), rows.count("\n") + 1
-    if len(fields) == 2 * n:
-        return [fields[::2], fields[1::2], []]
-    if len(fields) != 3 * n:
-        fields = [x for row in rows.split("\n") for x in (row if row.count("\t") > 1 else row + "\t0").split("\t")]
-    if len(fields) != 3 * n:
-        raise ValueError("a row has too many columns, or too few")
-    return [fields[i::3] for i in range(3)]
-
 # %% ../../nbs/words/search.ipynb #ee2fc58c
-MAX_WORD = 64  # letters; nobody says longer words, and flashlight's tree calls itself once a letter: 90,000 overran the stack
+MAX_WORD = 64  # letters; flashlight's tree calls itself once a letter, and 90,000 of them overrun the stack
 
 @dataclass(frozen=True)
 class BeamConfig:
@@ -114,6 +49,7 @@ class BeamConfig:
     ordinary: float = -12.0  # from which a word is common English, and another one with a course's accents (résumé)
     similarity: float = 66.0  # percent of a course word's letters that the greedy reading must have
 
+# %% ../../nbs/words/search.ipynb #70b1c562
 def course_words(
     context: str,
     heard: str,  # the greedy reading
@@ -127,7 +63,9 @@ def _alike(words: Sequence[str], heard: str, config: BeamConfig) -> list[str]:
     "The words that sound like a part of what was heard, the most alike first."
     from rapidfuzz import fuzz, process
 
-    found = process.extract(letters(heard).replace(" ", ""), words, scorer=fuzz.partial_ratio, processor=None, score_cutoff=config.similarity, limit=config.max_course_words)
+    found = process.extract(
+        letters(heard).replace(" ", ""), words, scorer=fuzz.partial_ratio, processor=None,
+        score_cutoff=config.similarity, limit=config.max_course_words)
     return [word for word, _, _ in found]
 
 def rare_words(
@@ -141,7 +79,7 @@ def rare_words(
     return [w for w in _words(context, labels) if len(w) > 3 and rare(w)]
 
 def course_bonus(rare: int, config: BeamConfig = BeamConfig()) -> float:
-    "What a course word gains where the context has so many rare words: the more there are, the less likely is each to be said."
+    "What a course word gains among so many rare ones: the more there are, the less likely is each to be said."
     return max(0.0, config.bonus - math.log(max(1.0, rare / config.few)))
 
 @lru_cache(maxsize=4)
@@ -265,7 +203,7 @@ class BeamSearch:
         rare = self.rare_words(context) if heard else []
         bonus = course_bonus(len(rare), c)
         course = frozenset(_alike(rare, heard, c) if bonus else ())
-        lm = _Words()(scores, course, bonus / c.lm_weight)  # kept by name: the search does not own it
+        lm = _word_lm_class()(scores, course, bonus / c.lm_weight)  # kept by name: the search does not own it
         search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
         leaning = self._leaning(emissions, new_words)
         found: dict[str, tuple[float, float]] = {}  # text -> its score, and the language model's part of it
@@ -364,13 +302,14 @@ class _Scores:
             self.histories.append(following)
         return score, self._numbers[following]
 
+# %% ../../nbs/words/search.ipynb #3e94a827
 @cache
-def _Words() -> type:
-    "The class of language models as flashlight's search asks them: states are nodes of its own tree. (Made once, when flashlight is there.)"
+def _word_lm_class() -> type:
+    "The class of language models as flashlight asks them; made once, when flashlight is there to derive it from."
     from flashlight.lib.text import decoder
 
-    class Words(decoder.LM):
-        "Word n-grams, and a bonus for course words."
+    class WordLM(decoder.LM):
+        "Word n-grams, and a bonus for course words; states are nodes of the search's own tree."
 
         def __init__(self, scores: _Scores, course: frozenset[str], bonus: float):
             super().__init__()
@@ -394,7 +333,7 @@ def _Words() -> type:
             "The score of ending here."
             return state, self.scores.lm.score(self.scores.histories[self.histories[state]], "</s>") or 0.0
 
-    return Words
+    return WordLM
 
 # %% ../../nbs/words/search.ipynb #6e0c41d2
 class LetterSearch:
