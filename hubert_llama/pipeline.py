@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import gc
 import logging
-import re
 import time
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from difflib import SequenceMatcher
 from os import PathLike
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -24,15 +22,17 @@ from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, Au
 from .audio import Segment, VoiceActivityDetector, clean, even_out, load_audio, split_segments
 from .words.confidence import Calibration, Word, signs_of_transcript
 from .words.ctc import MAX_COST, Change, judge, letters
+from .words.repair import MAX_CHANGED, MAX_REPAIRED, as_asked, as_saying, changed_share, is_faithful, split_words, tidy
 from .words.times import time_words
 from .errors import Stopped
 from .events import READ, TIMED, Correction, Event, Heard, Progress, Reason, ResponseDelta, Stage
 from .events import Transcript, Understanding
 from .models.device import DeviceConfig
 from .hubert import Encoding, SpeechEncoder
-from .chat import ChatModel, Completion, Message, Sampling, Scoring, completed
+from .chat import ChatModel, Completion, Sampling, Scoring, completed
 from .llama import ChatLlama
 from .models.profiles import Profile, choose_profile, notice
+from .course.prompt import SYSTEM_PROMPT, Turn, conversation
 from .course.quotes import Quote, choose_passages, find_quotes
 from .words.search import BeamSearch, Hypothesis, as_written
 
@@ -40,66 +40,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['log', 'Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED',
-           'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'UNANSWERED_RESPONSE', 'FIXED', 'LEAST_SHARE', 'Audio',
-           'conversation', 'is_faithful', 'changed_share', 'tidy', 'as_saying', 'PipelineConfig', 'Timer', 'Reading',
-           'explain', 'weighed_again', 'prefer', 'sense_of', 'as_asked', 'split_words', 'SpeechUnderstanding',
-           'from_array', 'plot_timings']
+__all__ = ['log', 'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'UNANSWERED_RESPONSE', 'SEARCH_COST', 'FIXED', 'LEAST_SHARE', 'Audio',
+           'PipelineConfig', 'Timer', 'Reading', 'explain', 'weighed_again', 'prefer', 'sense_of',
+           'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 log = logging.getLogger(__name__)
-Turn = tuple[str, str]  # a question's transcript and its answer
-SYSTEM_PROMPT = (
-    "You are a patient tutor who listens to a student. Answer in plain words, in one to three sentences, "
-    "and use the course context when it helps. Say so when you do not know.")
-
-def conversation(
-    heard: str | None,  # the recogniser's text, lower case; None: nothing yet, and the coming turn is what the student may say
-    context: str = "",  # course, persona, difficulty, a page of the course: whatever the application knows
-    transcript: str | None = None,  # None: the coming turn is the transcript; else it is the answer
-    history: Sequence[Turn] = (),  # what was said before, the oldest first
-    quotes: Sequence[Quote] = (),  # of the course, near the question: they stand beside it when it is answered
-) -> list[Message]:
-    "The messages that Llama continues, first with the transcript, then with the answer."
-    system = SYSTEM_PROMPT + (f"\n\nCourse context:\n{context.strip()}" if context.strip() else "")
-    before = [{"role": role, "content": text} for turn in history for role, text in zip(("user", "assistant"), turn)]
-    asked = "Write what the student may say next." if heard is None else f"A speech recogniser heard:\n{heard}\nWrite exactly what the student said."
-    messages = [{"role": "system", "content": system}, *before, {"role": "user", "content": asked}]
-    if transcript is not None:
-        near = "".join(["Nearest in the course:\n", *(f"{quote.text}\n" for quote in quotes)]) if quotes else ""
-        messages += [{"role": "assistant", "content": transcript}, {"role": "user", "content": f"{near}Now answer the student."}]
-    return messages
-
-# %% ../nbs/03_pipeline.ipynb #08d5caae
-MIN_SIMILARITY = 0.6  # of what was heard and what Llama says was said; below, Llama is not believed
-MIN_LENGTH = 0.75  # of the shorter to the longer: nothing of the question is dropped, and no answer added
-SEARCH_COST = 12.0  # nats for each edited letter that the search's words may cost against the greedy letters: it weighs the sound itself, so only words that the vocabulary lacks are kept from it
-MAX_CHANGED = 0.5  # of the words heard that Llama may exchange, drop or add to in one go; beyond, it is telling a story of its own
-MAX_REPAIRED = 800  # characters; what is longer is not given to Llama to repair: it would have to say it all again
-
-def is_faithful(
-    heard: str,
-    said: str,  # Llama's transcript
-) -> bool:
-    "Whether a proposal is a transcript of the same sounds at all: common letters by Ratcliff and Obershelp, the cheap bounds first."
-    a, b = letters(heard), letters(said)
-    if not b or "\n" in said.strip() or min(len(a), len(b)) < MIN_LENGTH * max(len(a), len(b)):
-        return False
-    match = SequenceMatcher(None, a, b, autojunk=False)
-    return match.real_quick_ratio() >= MIN_SIMILARITY and match.quick_ratio() >= MIN_SIMILARITY and match.ratio() >= MIN_SIMILARITY
-
-def changed_share(heard: str, changes: Sequence[Change]) -> float:
-    "Words that changes touch, for each word heard."
-    return sum(max(len(c.heard.split()), len(c.proposed.split())) for c in changes) / max(1, len(heard.split()))
-
-def tidy(heard: str) -> str:
-    "The recogniser's text as a person would write it at the least: a capital, a lone I, a full stop."
-    text = re.sub(r"\bi\b", "I", heard.strip().lower())
-    return text and text[0].upper() + text[1:] + "."
-
-def as_saying(reading: str) -> str:
-    "A reading as Llama is asked how likely a student is to say it: without the full stop, which may have to be a question mark."
-    return tidy(reading).rstrip(".")
 
 # %% ../nbs/03_pipeline.ipynb #9cb3777c
 NO_SPEECH_RESPONSE = "I could not hear a question. Please check your microphone and ask again."
@@ -142,6 +88,8 @@ class Timer:
         self._last = now
 
 # %% ../nbs/03_pipeline.ipynb #5f1ccc83
+SEARCH_COST = 12.0  # nats for each edited letter that the search's words may cost against the greedy letters
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     "What was made of a segment before Llama saw it."
@@ -194,38 +142,6 @@ def sense_of(
 ) -> float:
     "How likely Llama finds each word of a reading, the end counted as one: what a `Calibration` calls sense."
     return nats / (1 + len(reading.split()))
-
-def as_asked(
-    transcript: str,
-    words: Sequence[Word],  # of the transcript
-    raw: str,  # the recogniser's reading
-    doubt: float,  # confidence below which a word is doubtful
-    is_word: Callable[[str], bool] | None = None,  # whether the vocabulary has what was heard: then it is no word that it lacks
-) -> str:
-    "The transcript with its doubtful words as they were heard: no vocabulary has every word, and what it puts in the place of one that it lacks must not be explained."
-    tokens, heard = transcript.split(), letters(raw).split()
-    if len(tokens) != len(words):  # hyphens
-        return transcript
-    asked = list(tokens)
-    for tag, i, j, k, m in SequenceMatcher(None, heard, [letters(t) for t in tokens], autojunk=False).get_opcodes():
-        if tag == "replace" and j - i == m - k:
-            for at, word in zip(range(k, m), heard[i:j]):
-                if words[at].confidence < doubt and not (is_word and is_word(word)):
-                    asked[at] = word + re.search(r"[.,;:?!…]*$", tokens[at])[0]
-    return " ".join(asked)
-
-def split_words(
-    transcript: str,
-    heard: Sequence[str],  # the readings that it was made from
-) -> list[str]:  # as many parts as there were readings
-    "A transcript cut where its readings were joined, also where its words are not theirs."
-    tokens = transcript.split()
-    match = SequenceMatcher(None, letters(" ".join(heard)).split(), [letters(t) for t in tokens], autojunk=False)
-    cuts, total = [0], 0
-    for reading in heard[:-1]:
-        total += len(reading.split())
-        cuts.append(max(cuts[-1], next((k + min(total - i, m - k) for _, i, j, k, m in match.get_opcodes() if i <= total <= j), 0)))
-    return [" ".join(tokens[a:b]) for a, b in zip(cuts, [*cuts[1:], len(tokens)])]
 
 # %% ../nbs/03_pipeline.ipynb #d3693ef9
 FIXED = 100  # tokens of a conversation with neither context nor question

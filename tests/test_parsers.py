@@ -12,7 +12,7 @@ from hubert_llama.words.ctc import align, judge, letters, log_likelihoods, spell
 from hubert_llama.words.times import time_words
 from hubert_llama.measure.evaluation import ManifestError, Outcome, Utterance, failures, read_manifest, read_outcomes, report
 from hubert_llama.models.hub import ModelFormatError
-from hubert_llama.pipeline import split_words
+from hubert_llama.words.repair import split_words
 from hubert_llama.words.ngrams import LanguageModel
 from hubert_llama.words.search import BeamSearch, course_words
 

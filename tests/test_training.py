@@ -703,7 +703,8 @@ def test_choosing_weighs_readings_as_the_service_does():
     import torch
     from train_llama import Choice, ballot, choosing_loss
 
-    from hubert_llama.pipeline import as_saying, conversation
+    from hubert_llama.course.prompt import conversation
+    from hubert_llama.words.repair import as_saying
 
     llama = ChatLlama.from_pretrained(str(TRAINING.parent / "hubert_llama" / "mini" / "llama"), DeviceConfig("cpu", "float32"))
     choice = Choice(("what is gravity", "what is gravel", "watt is gravity and more"), (-3.0, -2.0, -4.0), (0, 1, 3))

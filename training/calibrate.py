@@ -41,7 +41,9 @@ from hubert_llama.measure.evaluation import Outcome, Utterance, count_errors, ju
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.llama import ChatLlama
-from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, prefer, sense_of, weighed_again
+from hubert_llama.course.prompt import conversation
+from hubert_llama.pipeline import PipelineConfig, prefer, sense_of, weighed_again
+from hubert_llama.words.repair import as_saying
 from hubert_llama.words.ngrams import LanguageModel
 from hubert_llama.words.search import BeamSearch, Hypothesis
 

@@ -3,7 +3,7 @@
     python training/train_llama.py --minutes 110 --out hubert_llama/mini/llama
     python training/train_llama.py --evaluate hubert_llama/mini/llama
 
-It sees the very conversations that the service builds (`hubert_llama.pipeline.conversation`) and
+It sees the very conversations that the service builds (`hubert_llama.course.prompt.conversation`) and
 learns the assistant's turns in them: what a student may say, the transcript and the answer. Turns come in lessons that share
 their system prompt and context, which is encoded once for all of them, as the service's prefix cache does. Drills, random tokens
 that repeat themselves, come first and in between: they teach to copy. The learning
@@ -35,7 +35,9 @@ from hubert_llama.words.ctc import edit_distance
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.chat import Sampling
 from hubert_llama.llama import ChatLlama
-from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, is_faithful, tidy
+from hubert_llama.course.prompt import conversation
+from hubert_llama.pipeline import PipelineConfig
+from hubert_llama.words.repair import as_saying, is_faithful, tidy
 from hubert_llama.course.quotes import Quote, find_quotes
 
 # Llama 3's control tokens, in its order

@@ -31,7 +31,7 @@ from hubert_llama.measure.evaluation import Utterance, is_right
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.chat import Sampling, Tested
 from hubert_llama.llama import ChatLlama
-from hubert_llama.pipeline import conversation
+from hubert_llama.course.prompt import conversation
 from hubert_llama.course.quotes import find_quotes
 
 QUESTIONS = {"passage": 16, "invented": 16, "definition": 16, "arithmetic": 8, "unknown": 8}  # of each kind
