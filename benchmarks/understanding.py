@@ -43,7 +43,7 @@ class Condition:
     contexts: str = "given"  # as `make_contexts` says
     distractors: int = 0
     snr: float | None = None  # dB
-    sure: float | None = None  # of `PipelineConfig`; None: as it is
+    sure: float | None = None  # of `ReadingConfig`; None: as it is
     with_context_only: bool = False  # leave out recordings that bring no context
 
 
@@ -112,7 +112,7 @@ def load(profile: str, hubert: str | None, llama: str | None) -> None:
     pipeline.warm_up()
     pipeline.encoder.encode = Remembering(pipeline.encoder.encode, lambda waveforms: tuple(w.tobytes() for w in waveforms))
     if pipeline.search:
-        pipeline.search = Remembering(pipeline.search, lambda emissions, *rest: (emissions.tobytes(), *rest))
+        pipeline.recogniser.search = Remembering(pipeline.search, lambda emissions, *rest: (emissions.tobytes(), *rest))
 
 
 def understand(u: Utterance, contexts: dict[str, str], seed: int) -> dict[str, Outcome]:
@@ -120,13 +120,13 @@ def understand(u: Utterance, contexts: dict[str, str], seed: int) -> dict[str, O
     from hubert_llama.audio import load_audio
     from speech import add_noise
 
-    clean, given, outcomes = load_audio(u.audio), pipeline.config, {}
+    clean, given, outcomes = load_audio(u.audio), pipeline.recogniser.config, {}
     for name, context in contexts.items():
         c = CONDITIONS[name]
         noisy = clean if c.snr is None else add_noise(clean, np.random.default_rng(seed), c.snr)
-        pipeline.config = given if c.sure is None else replace(given, sure=c.sure)
+        pipeline.recogniser.config = given if c.sure is None else replace(given, sure=c.sure)
         outcomes[name] = next(run(Given(pipeline, noisy / max(1.0, float(np.abs(noisy).max()))), [u], contexts={u: context}))
-    pipeline.config = given
+    pipeline.recogniser.config = given
     for memory in (pipeline.encoder.encode, pipeline.search):
         if isinstance(memory, Remembering):
             memory.known.clear()

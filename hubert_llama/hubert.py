@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -92,9 +93,10 @@ class SpeechEncoder:
         name: str = "facebook/hubert-large-ls960-ft",  # hub id or folder
         config: DeviceConfig = DeviceConfig(),
         on_progress: hub.Progress | None = None,
+        folder: Path | None = None,  # where its files lie, if that is known; None: `hub.fetch` finds out
     ) -> SpeechEncoder:
         "Load a CTC-fine-tuned HuBERT; `ModelError` says why not."
-        folder = hub.fetch(name, on_progress)
+        folder = folder or hub.fetch(name, on_progress)
         device = choose_device(config.device)
         dtype = choose_dtype(config.dtype, device)
         with hub.explained(name):

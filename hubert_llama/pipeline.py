@@ -20,10 +20,9 @@ from .models import hub
 from .answers import AnswerConfig, Told, fault, nats_a_token, told
 from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Mixdown
 from .audio import Segment, VoiceActivityDetector, clean, even_out, load_audio, split_segments
-from .words.confidence import Calibration, Word, signs_of_transcript
-from .words.ctc import MAX_COST, Change, judge, letters
+from .words.confidence import Calibration, Word
+from .words.ctc import MAX_COST, Change, judge
 from .words.repair import MAX_CHANGED, MAX_REPAIRED, as_asked, as_saying, changed_share, is_faithful, split_words, tidy
-from .words.times import time_words
 from .errors import Stopped
 from .events import READ, TIMED, Correction, Event, Heard, Progress, Reason, ResponseDelta, Stage
 from .events import Transcript, Understanding
@@ -32,17 +31,17 @@ from .hubert import Encoding, SpeechEncoder
 from .chat import ChatModel, Completion, Sampling, Scoring, completed
 from .llama import ChatLlama
 from .models.profiles import Profile, choose_profile, notice
-from .course.prompt import SYSTEM_PROMPT, Turn, conversation
+from .course.prompt import Turn, conversation
 from .course.quotes import Quote, choose_passages, find_quotes
-from .words.search import BeamSearch, Hypothesis, as_written
+from .words.recogniser import ChoiceConfig, Reading, ReadingConfig, Recogniser, prefer, sense_of
+from .words.search import BeamSearch, LetterSearch, as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['log', 'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'UNANSWERED_RESPONSE', 'SEARCH_COST', 'FIXED', 'LEAST_SHARE', 'Audio',
-           'PipelineConfig', 'Timer', 'Reading', 'explain', 'weighed_again', 'prefer', 'sense_of',
-           'SpeechUnderstanding', 'from_array', 'plot_timings']
+__all__ = ['log', 'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'UNANSWERED_RESPONSE', 'FIXED', 'LEAST_SHARE', 'Audio',
+           'PipelineConfig', 'Timer', 'explain', 'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 log = logging.getLogger(__name__)
@@ -60,15 +59,8 @@ class PipelineConfig:
     device: DeviceConfig = DeviceConfig()
     max_response_tokens: int = 256
     sampling: Sampling | None = None  # for the answer; None: what the model's makers recommend
-    listed: int = 64  # readings of the search that are weighed again with all their alignments
-    hypotheses: int = 16  # the best of them, which Llama chooses from; 1: the first stands
-    sure: float = 0.95  # confidence of a reading's least sure word from which Llama is not asked to choose
-    max_rare_words: int = 60  # of a context that Llama is shown when it chooses; among more, a small model loses the question (they make the search's vocabulary all the same)
-    llama_weight: float = 0.6  # of Llama's log-likelihood beside the search's score
-    lm_discount: float = 0.6  # of the search's own language model, which Llama's knowledge of the language takes the place of
-    outside: float = 12.0  # nats below the search's language model where Llama's opinion of a reading ends: of what nobody says to a tutor it knows less than counted words do
-    clear: float = 0.3  # mean confidence of the words below which one asks again, for a calibration without `misheard`
-    doubt: float = 0.3  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
+    reading: ReadingConfig = ReadingConfig()
+    choice: ChoiceConfig = ChoiceConfig()
     answers: AnswerConfig | None = AnswerConfig()  # what is no answer; None: whatever Llama says is passed on
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
@@ -88,19 +80,6 @@ class Timer:
         self._last = now
 
 # %% ../nbs/03_pipeline.ipynb #5f1ccc83
-SEARCH_COST = 12.0  # nats for each edited letter that the search's words may cost against the greedy letters
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    "What was made of a segment before Llama saw it."
-    emissions: np.ndarray  # log-probabilities (T, V)
-    start: float  # seconds before it
-    greedy: str  # lower case
-    searched: str  # the search's first; the greedy letters without one
-    hypotheses: tuple[Hypothesis, ...]  # of the search, the best by `total` first; empty without one
-    text: str  # the best, as far as the sound allows it
-    sense: float | None = None  # `sense_of` the hypothesis that Llama chose; None where it was not asked
-
 def explain(
     change: Change,
     search: Sequence[str],  # what the search read before Llama chose: its first, and the best of its list
@@ -120,29 +99,6 @@ def explain(
         reason = Reason.COURSE_WORD if any(w in keep for w in change.heard.split()) else Reason.TOO_MANY
     return Correction(change.heard, change.proposed, change.cost, change.accepted, reason, MAX_COST)
 
-def weighed_again(
-    found: Sequence[Hypothesis],  # the search's list
-    n: int,
-) -> list[Hypothesis]:  # the best first
-    "The best of a list by all their alignments: where little is clear the likeliest one says little about the others."
-    return sorted(found, key=lambda h: -h.total)[:n]
-
-def prefer(
-    hypotheses: Sequence[Hypothesis],
-    likely: Sequence[float],  # how likely Llama finds it that each is said, nats
-    config: PipelineConfig,
-) -> Hypothesis:
-    "The reading that the sound, the search's language model and Llama like best together: the logarithms weighted and added. Llama's likelihood has a small share of the other's mixed in, where there is one."
-    opinions = [np.logaddexp(opinion, h.lm - config.outside) if h.lm else opinion for h, opinion in zip(hypotheses, likely)]
-    return max(zip(hypotheses, opinions), key=lambda pair: pair[0].total - config.lm_discount * pair[0].lm + config.llama_weight * pair[1])[0]
-
-def sense_of(
-    reading: str,
-    nats: float,  # how likely Llama finds it
-) -> float:
-    "How likely Llama finds each word of a reading, the end counted as one: what a `Calibration` calls sense."
-    return nats / (1 + len(reading.split()))
-
 # %% ../nbs/03_pipeline.ipynb #d3693ef9
 FIXED = 100  # tokens of a conversation with neither context nor question
 LEAST_SHARE = 96  # tokens of a question, of its quotes, and of the turns before, where there is room for them
@@ -157,10 +113,11 @@ class SpeechUnderstanding:
         llama: ChatModel,
         profile: Profile,
         config: PipelineConfig = PipelineConfig(),
-        search: BeamSearch | None = None,  # over a vocabulary, for a HuBERT that brings one; None: greedy
+        search: BeamSearch | LetterSearch | None = None,  # None: the greedy letters stand
         calibration: Calibration = Calibration(),  # of the words' confidence, for a HuBERT that brings one
     ):
-        self.encoder, self.llama, self.profile, self.config, self.search, self.calibration = encoder, llama, profile, config, search, calibration
+        self.encoder, self.llama, self.profile, self.config = encoder, llama, profile, config
+        self.recogniser = Recogniser(encoder.labels, search, calibration, config.reading)
         self.detect = VoiceActivityDetector()
 
     @classmethod
@@ -176,18 +133,23 @@ class SpeechUnderstanding:
         "Load a pair of models; `ModelError` says why not."
         chosen = choose_profile(profile, hubert, llama)
         four = chosen.load_in_4bit if load_in_4bit is None else load_in_4bit
-        folders = [hub.fetch(name, on_progress) for name in (chosen.llama, chosen.hubert)]  # both before one is loaded: the gated one first
+        in_llama, in_hubert = (hub.fetch(name, on_progress) for name in (chosen.llama, chosen.hubert))  # the gated one first
         on_progress("loading", 0.0, f"Loading {chosen.hubert}")
         with _nothing_collected():
-            encoder = SpeechEncoder.from_pretrained(chosen.hubert, config.device, on_progress)
-            search = BeamSearch.from_pretrained(chosen.hubert, encoder.labels)
+            encoder = SpeechEncoder.from_pretrained(chosen.hubert, config.device, on_progress, in_hubert)
+            search = BeamSearch.from_pretrained(chosen.hubert, encoder.labels, folder=in_hubert)
             on_progress("loading", 0.3, f"Loading {chosen.llama}")
-            tutor = ChatLlama.from_pretrained(chosen.llama, config.device, four, on_progress)
-            calibration = (Calibration.from_folder(folders[1]) or Calibration()).beside(hub.fingerprint(folders[0]))
+            tutor = ChatLlama.from_pretrained(chosen.llama, config.device, four, on_progress, in_llama)
+            calibration = (Calibration.from_folder(in_hubert) or Calibration()).beside(hub.fingerprint(in_llama))
             pipeline = cls(encoder, tutor, chosen, config, search, calibration)
             pipeline.detect.load()
         on_progress("loading", 1.0, "Ready")
         return pipeline
+
+    @property
+    def search(self) -> BeamSearch | LetterSearch | None:
+        "The recogniser's search."
+        return self.recogniser.search
 
     def warm_up(self) -> None:
         "Pay now for what the first question would pay: lazy imports, first calls, the system prompt's cache. Worth it where nobody waits yet."
@@ -254,24 +216,11 @@ class SpeechUnderstanding:
         "The words of all segments, each with the second it starts at; where there are several, progress is told."
         readings: list[Reading] = []
         for encoding, start in encodings:
-            readings.append(self._read(encoding, start, context, should_stop))
+            _stop_if(should_stop)
+            readings.append(self.recogniser.read(encoding, start, context))
             if len(encodings) > 1:
                 yield Progress(Stage.SEARCHING.value, round(len(readings) / len(encodings), 3), f"Read {len(readings)} of {len(encodings)} segments")
         return readings
-
-    def _read(self, encoding: Encoding, start: float, context: str, should_stop: Callable[[], bool]) -> Reading:
-        "The words of a segment: those that the search finds, as far as the sound allows, or the greedy letters."
-        _stop_if(should_stop)
-        greedy = letters(encoding.text, self.encoder.labels)
-        found = self.search(encoding.emissions, self.config.listed, context, greedy) if self.search else []
-        best = weighed_again(found, self.config.hypotheses)
-        text = self._allowed(encoding.emissions, greedy, best[0].text) if best else greedy
-        return Reading(encoding.emissions, start, greedy, found[0].text if found else greedy, tuple(best), text)
-
-    def _allowed(self, emissions: np.ndarray, greedy: str, found: str) -> str:
-        "What the search found, as far as the sound allows."
-        labels = self.encoder.labels
-        return letters(judge(emissions, greedy, found, labels, max_cost=SEARCH_COST)[0], labels)
 
     def _converse(
         self, raw: str, readings: list[Reading], context: str, history: Sequence[Turn],
@@ -291,7 +240,7 @@ class SpeechUnderstanding:
             yield ResponseDelta(UNCLEAR_RESPONSE)
             return transcript, (), _Answer(UNCLEAR_RESPONSE, cut_context)
         is_word = self.search.knows if self.search else None
-        asked = as_asked(transcript.text, transcript.words, raw, self.config.doubt, is_word)
+        asked = as_asked(transcript.text, transcript.words, raw, self.config.reading.doubt, is_word)
         asked, cut_question = self._fitting(asked, self._share(4), keep_end=True)
         quotes = self._quotes(course, asked)
         messages = conversation(asked if cut_question else transcript.readings[Stage.SELECTION], context, asked, history, quotes)
@@ -361,23 +310,15 @@ class SpeechUnderstanding:
     def _select(self, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]) -> list[Reading] | None:
         "Among the hypotheses of a question that is not sure, the one that the search and Llama like best together; None where there is nothing to choose. (What is longer than a segment is not chosen from: its readings would have to be combined.)"
         first = readings[0]
-        if not isinstance(self.llama, Scoring) or len(readings) > 1 or len(first.hypotheses) < 2 or len(first.text) > MAX_REPAIRED or self._is_sure(first):
+        if not isinstance(self.llama, Scoring) or len(readings) > 1 or len(first.hypotheses) < 2 or len(first.text) > MAX_REPAIRED or self.recogniser.is_sure(first):
             return None
         texts = [h.text for h in first.hypotheses]
-        shown = context if len(self.search.rare_words(context)) <= self.config.max_rare_words else ""
+        shown = context if len(self.search.rare_words(context)) <= self.config.choice.max_rare_words else ""
         sayings = [as_saying(t) for t in texts]
         likely = self.llama.log_likelihoods(conversation(None, shown, history=history), sayings, should_stop, aside=shown != context)
-        best = prefer(first.hypotheses, likely, self.config).text
-        text = first.text if best == texts[0] else self._allowed(first.emissions, first.greedy, best)
+        best = prefer(first.hypotheses, likely, self.config.choice).text
+        text = first.text if best == texts[0] else self.recogniser.allowed(first.emissions, first.greedy, best)
         return [replace(first, text=text, sense=sense_of(best, likely[texts.index(best)]))]
-
-    def _is_sure(self, reading: Reading) -> bool:
-        "Whether no word is in doubt."
-        return bool(words := self._words(reading, reading.text)) and min(w.confidence for w in words) >= self.config.sure
-
-    def _words(self, reading: Reading, text: str) -> list[Word]:
-        "The words of a segment's part of the transcript, timed."
-        return time_words(reading.emissions, text, self.encoder.labels, [(h.text, h.total) for h in reading.hypotheses], self.calibration, reading.start, reading.sense)
 
     def _transcribe(self, raw: str, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool], written: Mapping[str, str]) -> _Transcription:
         "Llama's transcript as far as it may be believed, the readings' else; its words, and how it came about."
@@ -396,18 +337,11 @@ class SpeechUnderstanding:
                 text, refused = as_written(proposed, written), [change for change in changes if not change.accepted]
         parts = list(zip(readings, split_words(text, [r.text for r in readings])))  # segment by segment: what is weighed grows faster than the text
         taken = [change for r, part in parts for change in judge(r.emissions, r.greedy, part, self.encoder.labels, max_cost=float("inf"))[1]]
-        words = [w for r, part in parts for w in self._words(r, part)]
+        words = [w for r, part in parts for w in self.recogniser.words(r, part)]
         stages = {stage.value: text for stage, text in zip(READ, (raw.lower(), searched, likeliest, heard, said))}
-        unclear = bool(words) and self._is_misheard(emissions, " ".join(r.greedy for r in readings), text, words)
+        unclear = bool(words) and self.recogniser.is_misheard(emissions, " ".join(r.greedy for r in readings), text, words)
         corrections = tuple(explain(c, (searched, likeliest), heard, written) for c in taken + refused)
         return _Transcription(text, tuple(words), corrections, stages, unclear)
-
-    def _is_misheard(self, emissions: np.ndarray, greedy: str, text: str, words: list[Word]) -> bool:
-        "Whether too much of a transcript is wrong to be answered, as far as a calibration can tell."
-        misheard = self.calibration.misheard
-        if misheard:
-            return misheard(*signs_of_transcript(emissions, greedy, text, words)) >= misheard.limit
-        return bool(self.calibration.of_sound) and float(np.mean([w.confidence for w in words])) < self.config.clear
 
     def _window(self) -> int:
         "Tokens of the window that are left for what changes, beside the fixed words and the answer."

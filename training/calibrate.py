@@ -6,7 +6,7 @@
 It reads the manifest's recordings with the beam search, and, so that a confidence is also fitted where little is understood, every second one again in noise and every fifth
 backwards, and another manifest's lines with split=train, of people, that were too long to be learned from (what was learned from is understood too well); fits the numbers of
 `hubert_llama.words.confidence.Calibration` by logistic regression, writes them into the HuBERT's folder (calibration.json), and prints word error rates for several values of
-`PipelineConfig.llama_weight`, `lm_discount` and `outside`, and limits of `hubert_llama.pipeline.SEARCH_COST`.
+`ChoiceConfig.llama_weight`, `lm_discount` and `outside`, and limits of `SEARCH_COST` (both of `hubert_llama.words.recogniser`).
 
 With `--people` it also fits the chance that more than half of a transcript's words are wrong (`MisheardWeights`): on
 all of these and on shorter recordings of people, a few of each speaker (`--each`). From which chance on a question is
@@ -42,7 +42,7 @@ from hubert_llama.models.device import DeviceConfig
 from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.llama import ChatLlama
 from hubert_llama.course.prompt import conversation
-from hubert_llama.pipeline import PipelineConfig, prefer, sense_of, weighed_again
+from hubert_llama.words.recogniser import ChoiceConfig, ReadingConfig, prefer, sense_of, weighed_again
 from hubert_llama.words.repair import as_saying
 from hubert_llama.words.ngrams import LanguageModel
 from hubert_llama.words.search import BeamSearch, Hypothesis
@@ -124,7 +124,7 @@ def fit_confidence(heard: list[Heard], found: list[list[Hypothesis]], chosen: li
         signs, right = [], []
         for h, hypotheses, (text, sense) in zip(heard, found, chosen, strict=True):
             words = time_words(h.emissions, hypotheses[0].text, labels, [(x.text, x.total) for x in hypotheses], alone)
-            if not words or min(w.confidence for w in words) < PipelineConfig.sure:
+            if not words or min(w.confidence for w in words) < ReadingConfig.sure:
                 mine, judged = signs_of(h, hypotheses, text, sense, labels)
                 signs, right = signs + mine, right + judged
         fitted["with_sense"] = fit(signs, right, ("sound", "evidence", "agreement", "sense"))
@@ -153,7 +153,7 @@ def wholes(
     for h, (hypotheses, text, sense) in zip(heard, chosen, strict=True):
         scores = [(x.text, x.total) for x in hypotheses]
         words = time_words(h.emissions, hypotheses[0].text, labels, scores, calibration)
-        if not words or min(w.confidence for w in words) < PipelineConfig.sure:
+        if not words or min(w.confidence for w in words) < ReadingConfig.sure:
             words = time_words(
                 h.emissions, text, labels, scores, calibration, sense=sense if calibration.with_sense else None
             )
@@ -236,13 +236,13 @@ def try_guards(heard: list[Heard], found: list[list[Hypothesis]], labels: list[s
 
 def read(h: Heard, search: BeamSearch) -> list[Hypothesis]:
     """The search's list, as the service gets it."""
-    return search(h.emissions, PipelineConfig.listed, h.utterance.context, h.greedy) or [Hypothesis(h.greedy, 0.0, 0.0)]
+    return search(h.emissions, ReadingConfig.listed, h.utterance.context, h.greedy) or [Hypothesis(h.greedy, 0.0, 0.0)]
 
 
 def read_all(heard: list[Heard], search: BeamSearch, whose: str = "") -> list[list[Hypothesis]]:
     """What the service keeps of each list; says how right the search's first were, and how right those weighed again are."""
     found = [read(h, search) for h in tqdm(heard, desc="searching")]
-    kept = [weighed_again(f, PipelineConfig.hypotheses) for f in found]
+    kept = [weighed_again(f, ReadingConfig.hypotheses) for f in found]
     if heard:
         print(f"{whose}search: {word_errors(heard, [f[0].text for f in found]):.2f} %; weighed again with all alignments: {word_errors(heard, [f[0].text for f in kept]):.2f} %")
     return kept
@@ -267,7 +267,7 @@ def ask(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> 
 
 def choose(found: list[list[Hypothesis]], likely: list[list[float]], **config: float) -> list[str]:
     """What the service takes of each list (but that it does not ask where it is sure)."""
-    return [prefer(f, own, PipelineConfig(**config)).text for f, own in zip(found, likely, strict=True)]
+    return [prefer(f, own, ChoiceConfig(**config)).text for f, own in zip(found, likely, strict=True)]
 
 
 def with_sense(found: list[list[Hypothesis]], likely: list[list[float]], chosen: list[str]) -> list[tuple[str, float]]:
@@ -322,7 +322,7 @@ def only_misheard(
     for group, lists, is_person in (
         (heard, found, False),
         (people, read_all(people, search, "people: "), True),
-        (backwards, [weighed_again(read(h, search), PipelineConfig.hypotheses) for h in backwards], False),
+        (backwards, [weighed_again(read(h, search), ReadingConfig.hypotheses) for h in backwards], False),
     ):
         likely = ask(group, lists, llama) if llama else [[0.0] * len(f) for f in lists]
         chosen = with_sense(lists, likely, choose(lists, likely))
@@ -360,7 +360,7 @@ def main() -> None:
         try_search(heard, people, search)
     noisy, backwards = (list(hear(given[::2], encoder, NOISE)), list(hear(given[::5], encoder, backwards=True))) if args.snr is None else ([], [])
     everyone = heard + people + noisy + backwards
-    lists = found + read_all(people, search, "people: ") + read_all(noisy, search, f"{NOISE:g} dB: ") + [weighed_again(read(h, search), PipelineConfig.hypotheses) for h in backwards]
+    lists = found + read_all(people, search, "people: ") + read_all(noisy, search, f"{NOISE:g} dB: ") + [weighed_again(read(h, search), ReadingConfig.hypotheses) for h in backwards]
     llama = ChatLlama.from_pretrained(str(args.llama), exact) if args.llama else None
     likely = ask(everyone, lists, llama) if llama else [[0.0] * len(f) for f in lists]
     chosen = choose(lists, likely)

@@ -33,7 +33,7 @@ from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2V
 
 from hubert_llama.audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE, n_frames
 from hubert_llama.words.ctc import edit_distance
-from hubert_llama.pipeline import PipelineConfig, weighed_again
+from hubert_llama.words.recogniser import ReadingConfig, weighed_again
 from hubert_llama.words.search import BeamSearch
 
 SYMBOLS = "<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split()  # ids 0–31, those of facebook/hubert-large-ls960-ft
@@ -531,7 +531,7 @@ def search_clips(model: HubertForCTC, clips: list[Clip], language_model: Path, n
         x = clip.samples.astype(np.float32)
         emissions = model(torch.from_numpy((x - x.mean()) / np.sqrt(x.var() + 1e-7))[None]).logits[0].log_softmax(-1).numpy()  # (T, V)
         greedy = greedy_text(emissions.argmax(-1).tolist())
-        rows.append({"heard": greedy, "readings": [[h.text, round(h.total, 3), round(h.lm, 3)] for h in weighed_again(search(emissions, PipelineConfig.listed, "", greedy), n)]})
+        rows.append({"heard": greedy, "readings": [[h.text, round(h.total, 3), round(h.lm, 3)] for h in weighed_again(search(emissions, ReadingConfig.listed, "", greedy), n)]})
     return rows
 
 

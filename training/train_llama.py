@@ -36,7 +36,7 @@ from hubert_llama.models.device import DeviceConfig
 from hubert_llama.chat import Sampling
 from hubert_llama.llama import ChatLlama
 from hubert_llama.course.prompt import conversation
-from hubert_llama.pipeline import PipelineConfig
+from hubert_llama.words.recogniser import ChoiceConfig
 from hubert_llama.words.repair import as_saying, is_faithful, tidy
 from hubert_llama.course.quotes import Quote, find_quotes
 
@@ -79,8 +79,8 @@ class Settings:
     unheard: float = 0.0  # share of the other lessons that are what students say before anything is heard: what readings are weighed by
     choosing: float = 0.0  # of the loss: the weight of choosing right among a recogniser's readings, which the hypotheses then must bring
     choices: int = 2  # lists of readings in a batch
-    llama_weight: float = PipelineConfig.llama_weight  # of the model's log-likelihood beside the search's score, as the service adds them
-    lm_discount: float = PipelineConfig.lm_discount  # share of the search's language model that the service takes off
+    llama_weight: float = ChoiceConfig.llama_weight  # of the model's log-likelihood beside the search's score, as the service adds them
+    lm_discount: float = ChoiceConfig.lm_discount  # share of the search's language model that the service takes off
     peak_lr: float = 2e-3
     hold: float = 0.3  # share of the time at the peak, before the cosine
     warmup: int = 200  # steps

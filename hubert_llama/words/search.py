@@ -169,9 +169,10 @@ class BeamSearch:
         name: str,  # of the HuBERT: hub id or folder
         labels: Sequence[str],  # the symbol of each column of the emissions, the blank first
         config: BeamConfig = BeamConfig(),
+        folder: Path | None = None,  # where its files lie, if that is known; None: `hub.fetch` finds out
     ) -> BeamSearch | LetterSearch | None:
         "The search that a HuBERT's folder allows: over the words of its language model, or over letters where it has none; None where flashlight-text is not installed."
-        found = sorted((Path(hub.fetch(name)) / "language_model").glob("*.arpa*"))
+        found = sorted(((folder or Path(hub.fetch(name))) / "language_model").glob("*.arpa*"))
         try:
             import flashlight.lib.text.decoder  # noqa: F401
         except ImportError:
