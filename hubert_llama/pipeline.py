@@ -31,8 +31,9 @@ from .hubert import Encoding, SpeechEncoder
 from .chat import ChatModel, Completion, Sampling, Scoring, completed
 from .llama import ChatLlama
 from .models.profiles import Profile, choose_profile, notice
+from .course.context import CourseContext, ParsedCourse
 from .course.prompt import Turn, conversation
-from .course.quotes import Quote, choose_passages, find_quotes
+from .course.quotes import Quote, find_quotes
 from .words.recogniser import ChoiceConfig, Reading, ReadingConfig, Recogniser, prefer, sense_of
 from .words.search import BeamSearch, LetterSearch, as_written
 
@@ -133,7 +134,8 @@ class SpeechUnderstanding:
         "Load a pair of models; `ModelError` says why not."
         chosen = choose_profile(profile, hubert, llama)
         four = chosen.load_in_4bit if load_in_4bit is None else load_in_4bit
-        in_llama, in_hubert = (hub.fetch(name, on_progress) for name in (chosen.llama, chosen.hubert))  # the gated one first
+        in_llama = hub.fetch(chosen.llama, on_progress)  # the gated one first
+        in_hubert = hub.fetch(chosen.hubert, on_progress)
         on_progress("loading", 0.0, f"Loading {chosen.hubert}")
         with _nothing_collected():
             encoder = SpeechEncoder.from_pretrained(chosen.hubert, config.device, on_progress, in_hubert)
@@ -152,13 +154,13 @@ class SpeechUnderstanding:
         return self.recogniser.search
 
     def warm_up(self) -> None:
-        "Pay now for what the first question would pay: lazy imports, first calls, the system prompt's cache. Worth it where nobody waits yet."
+        "Pay now, while nobody waits, for what the first question would pay: imports, first calls, the prompt's cache."
         self.detect(np.zeros(SAMPLING_RATE, np.float32))
         find_quotes("The heart has four chambers.", "How many chambers?")
         self.encoder.encode([np.zeros(SAMPLING_RATE, np.float32)])
         completed(self.llama.stream(conversation(""), Sampling(max_new_tokens=1)))
 
-    def __call__(self, audio: Audio, context: str = "", history: Sequence[Turn] = ()) -> Understanding:
+    def __call__(self, audio: Audio, context: str | CourseContext = "", history: Sequence[Turn] = ()) -> Understanding:
         "Understand one spoken question."
         *_, result = self.stream(audio, context, history=history)
         return result
@@ -166,27 +168,30 @@ class SpeechUnderstanding:
     def stream(
         self,
         audio: Audio,  # path, open file, waveform (float32 mono 16 kHz) or (waveform, sampling rate)
-        context: str = "",  # course, persona, difficulty, …
+        context: str | CourseContext = "",  # course, persona, difficulty, …
         should_stop: Callable[[], bool] = lambda: False,  # raises `Stopped` soon after this says so
         history: Sequence[Turn] = (),  # questions and answers before this one, the oldest first
     ) -> Iterator[Event]:
-        "Understand one spoken question, telling what is known as soon as it is; the last event is the `Understanding`."
+        "Understand one spoken question, event by event; the last one is the `Understanding`."
         timer = Timer()
         waveform = clean(self._waveform(audio), lambda: _stop_if(should_stop))
         timer.stage(Stage.AUDIO)
         regions = self.detect(waveform, lambda percent: _stop_if(should_stop))
         timer.stage(Stage.VAD)
-        segments = [s for s in split_segments(waveform, regions) if any(r.start < s.end and r.end > s.start for r in regions)]
+        spoken = lambda s: any(r.start < s.end and r.end > s.start for r in regions)
+        segments = [s for s in split_segments(waveform, regions) if spoken(s)]
         encodings = yield from self._encode(waveform, segments, regions, should_stop)
         timer.stage(Stage.HUBERT)
         duration = round(len(waveform) / SAMPLING_RATE, 3)
         shape = (1, sum(e.shape[1] for e in encodings), self.encoder.hidden_size)
         raw = " ".join(e.text for e in encodings if e.text)
         if raw:
-            readings = yield from self._read_all([(e, s.start / SAMPLING_RATE) for e, s in zip(encodings, segments) if e.text], context, should_stop)
+            course = ParsedCourse(context, self.llama, self.search)
+            heard = [(e, s.start / SAMPLING_RATE) for e, s in zip(encodings, segments) if e.text]
+            readings = yield from self._read_all(heard, course, should_stop)
             timer.stage(Stage.SEARCH)
-            yield Heard(as_written(tidy(" ".join(r.text for r in readings)), self._written(context)))
-            transcript, quotes, answer = yield from self._converse(raw, readings, context, history, should_stop, timer)
+            yield Heard(as_written(tidy(" ".join(r.text for r in readings)), course.words.spellings))
+            transcript, quotes, answer = yield from self._converse(raw, readings, course, history, should_stop, timer)
         else:
             transcript, quotes, answer = _Transcription("", ()), (), _Answer(NO_SPEECH_RESPONSE)
             yield Transcript("", "")
@@ -203,37 +208,48 @@ class SpeechUnderstanding:
             return from_array(*audio)
         return from_array(audio) if isinstance(audio, np.ndarray) else load_audio(audio, self.config.audio)
 
-    def _encode(self, waveform: np.ndarray, segments: list[Segment], regions: list[Segment], should_stop: Callable[[], bool]) -> Generator[Event, None, list[Encoding]]:
+    def _encode(
+        self,
+        waveform: np.ndarray,
+        segments: list[Segment],
+        regions: list[Segment],
+        should_stop: Callable[[], bool],
+    ) -> Generator[Event, None, list[Encoding]]:
         "Segments in batches of a few, so that memory does not grow with the recording and progress can be told."
         encodings: list[Encoding] = []
         for i in range(0, len(segments), 4):
             group = segments[i : i + 4]
             encodings += self.encoder.encode([_heard(waveform, s, regions) for s in group], should_stop=should_stop)
-            yield Progress(Stage.ENCODING.value, round(len(encodings) / len(segments), 3), f"Heard {len(encodings)} of {len(segments)} segments")
+            yield _progress(Stage.ENCODING, "Heard", len(encodings), len(segments))
         return encodings
 
-    def _read_all(self, encodings: list[tuple[Encoding, float]], context: str, should_stop: Callable[[], bool]) -> Generator[Event, None, list[Reading]]:
-        "The words of all segments, each with the second it starts at; where there are several, progress is told."
+    def _read_all(
+        self,
+        encodings: list[tuple[Encoding, float]],  # each with the second it starts at
+        course: ParsedCourse,
+        should_stop: Callable[[], bool],
+    ) -> Generator[Event, None, list[Reading]]:
+        "The words of all segments; where there are several, progress is told."
         readings: list[Reading] = []
         for encoding, start in encodings:
             _stop_if(should_stop)
-            readings.append(self.recogniser.read(encoding, start, context))
+            readings.append(self.recogniser.read(encoding, start, course.words))
             if len(encodings) > 1:
-                yield Progress(Stage.SEARCHING.value, round(len(readings) / len(encodings), 3), f"Read {len(readings)} of {len(encodings)} segments")
+                yield _progress(Stage.SEARCHING, "Read", len(readings), len(encodings))
         return readings
 
     def _converse(
-        self, raw: str, readings: list[Reading], context: str, history: Sequence[Turn],
+        self, raw: str, readings: list[Reading], course: ParsedCourse, history: Sequence[Turn],
         should_stop: Callable[[], bool], timer: Timer,
     ) -> Generator[Event, None, tuple[_Transcription, tuple[Quote, ...], _Answer]]:
         "Both turns of the conversation: transcript, the course's quotes and the answer."
-        written = self._written(context)
         history = self._remembered(history)
-        course, (context, cut_context) = context, self._shown(context, " ".join(r.text for r in readings), history)
+        context = self._shown(course, " ".join(r.text for r in readings), history)
+        cut_context = context != course.text
         if selected := self._select(readings, context, history, should_stop):
             readings = selected
             timer.stage(Stage.SELECTION)
-        transcript = self._transcribe(raw, readings, context, history, should_stop, written)
+        transcript = self._transcribe(raw, readings, context, history, should_stop, course.words.spellings)
         timer.stage(Stage.TRANSCRIPT)
         yield Transcript(transcript.text, raw, transcript.words)
         if transcript.unclear:
@@ -242,11 +258,12 @@ class SpeechUnderstanding:
         is_word = self.search.knows if self.search else None
         asked = as_asked(transcript.text, transcript.words, raw, self.config.reading.doubt, is_word)
         asked, cut_question = self._fitting(asked, self._share(4), keep_end=True)
-        quotes = self._quotes(course, asked)
-        messages = conversation(asked if cut_question else transcript.readings[Stage.SELECTION], context, asked, history, quotes)
+        quotes = course.quotes(asked, self._share(8))
+        heard = asked if cut_question else transcript.readings[Stage.SELECTION]
+        messages = conversation(heard, context, asked, history, quotes)
         chosen = self.config.sampling or self.llama.recommended
         turn = self.llama.stream(messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
-        answer = yield from self._answer(turn, asked, f"{course} {history}")
+        answer = yield from self._answer(turn, asked, f"{course.text} {history}")
         timer.stage(Stage.RESPONSE)
         return transcript, quotes, replace(answer, truncated=answer.truncated or cut_context or cut_question)
 
@@ -275,23 +292,13 @@ class SpeechUnderstanding:
             return _Answer(UNANSWERED_RESPONSE, unanswered=True)
         return _Answer(kept.text, bool(kept.fault) or done.finish_reason == "length")
 
-    def _shown(self, course: str, heard: str, history: Sequence[Turn]) -> tuple[str, bool]:
-        "The course as the prompt holds it, all of it or what is near the question; and whether anything was left out."
-        besides = [*(text for turn in history for text in turn), *(quote.text for quote in self._quotes(course, heard))]
-        used = 2 * min(self.llama.count_tokens(heard), self._share(4)) + sum(map(self.llama.count_tokens, besides))  # heard and said
-        limit = max(0, min(self._window() // 2, self._room() - used))
-        if self.llama.count_tokens(course) <= limit:
-            return course, False
-        return choose_passages(self.llama.plain(course), heard, limit, self.llama.count_tokens), True
-
-    def _quotes(self, course: str, asked: str) -> tuple[Quote, ...]:
-        "The sentences of the whole course, even of what the window has no room for, that are near the question."
-        kept, left = [], self._share(8)
-        for quote in find_quotes(self.llama.plain(course), asked):
-            left -= self.llama.count_tokens(quote.text)
-            if left >= 0:
-                kept.append(quote)
-        return tuple(kept)
+    def _shown(self, course: ParsedCourse, heard: str, history: Sequence[Turn]) -> str:
+        "The course as the prompt holds it, all of it or what is near the question."
+        count = self.llama.count_tokens
+        quotes = course.quotes(heard, self._share(8))
+        besides = [*(text for turn in history for text in turn), *(quote.text for quote in quotes)]
+        used = 2 * min(count(heard), self._share(4)) + sum(map(count, besides))  # heard and said
+        return course.shown(heard, max(0, min(self._window() // 2, self._room() - used)))
 
     def _remembered(self, history: Sequence[Turn]) -> list[Turn]:
         "The newest turns that fit into their share of the window."
@@ -303,24 +310,32 @@ class SpeechUnderstanding:
             kept.insert(0, turn)
         return kept
 
-    def _written(self, context: str) -> Mapping[str, str]:
-        "How the course writes its words that are more than a to z."
-        return self.search.spellings(context) if self.search else {}
-
-    def _select(self, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]) -> list[Reading] | None:
-        "Among the hypotheses of a question that is not sure, the one that the search and Llama like best together; None where there is nothing to choose. (What is longer than a segment is not chosen from: its readings would have to be combined.)"
+    def _is_open(self, readings: Sequence[Reading]) -> bool:
+        "Whether there is something to choose: of several segments the readings would have to be combined."
         first = readings[0]
-        if not isinstance(self.llama, Scoring) or len(readings) > 1 or len(first.hypotheses) < 2 or len(first.text) > MAX_REPAIRED or self.recogniser.is_sure(first):
+        several = len(readings) == 1 and len(first.hypotheses) > 1 and len(first.text) <= MAX_REPAIRED
+        return several and not self.recogniser.is_sure(first)
+
+    def _select(
+        self, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]
+    ) -> list[Reading] | None:
+        "The hypothesis that the search and Llama like best together; None where there is nothing to choose."
+        if not isinstance(self.llama, Scoring) or not self.search or not self._is_open(readings):
             return None
+        first = readings[0]
         texts = [h.text for h in first.hypotheses]
         shown = context if len(self.search.rare_words(context)) <= self.config.choice.max_rare_words else ""
         sayings = [as_saying(t) for t in texts]
-        likely = self.llama.log_likelihoods(conversation(None, shown, history=history), sayings, should_stop, aside=shown != context)
+        messages = conversation(None, shown, history=history)
+        likely = self.llama.log_likelihoods(messages, sayings, should_stop, aside=shown != context)
         best = prefer(first.hypotheses, likely, self.config.choice).text
         text = first.text if best == texts[0] else self.recogniser.allowed(first.emissions, first.greedy, best)
         return [replace(first, text=text, sense=sense_of(best, likely[texts.index(best)]))]
 
-    def _transcribe(self, raw: str, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool], written: Mapping[str, str]) -> _Transcription:
+    def _transcribe(
+        self, raw: str, readings: list[Reading], context: str, history: list[Turn],
+        should_stop: Callable[[], bool], written: Mapping[str, str],
+    ) -> _Transcription:
         "Llama's transcript as far as it may be believed, the readings' else; its words, and how it came about."
         heard, searched = " ".join(r.text for r in readings), " ".join(r.searched for r in readings)
         likeliest = " ".join(r.hypotheses[0].text if r.hypotheses else r.greedy for r in readings)
@@ -328,15 +343,19 @@ class SpeechUnderstanding:
         text, refused, said = as_written(tidy(heard), written), [], ""
         if len(heard) <= MAX_REPAIRED:
             limit = 16 + 2 * self.llama.count_tokens(heard)
-            turn = completed(self.llama.stream(conversation(heard, context, history=history), Sampling(max_new_tokens=limit), should_stop, draft=text.rstrip(".")))
+            messages = conversation(heard, context, history=history)
+            turn = completed(self.llama.stream(
+                messages, Sampling(max_new_tokens=limit), should_stop, draft=text.rstrip(".")))
             said = turn.text.strip()
             if turn.finish_reason == "stop" and is_faithful(heard, said):
                 proposed, changes = judge(emissions, heard, said, self.encoder.labels, keep=written)
                 if changed_share(heard, [change for change in changes if change.accepted]) > MAX_CHANGED:
                     proposed, changes = text, [replace(change, accepted=False) for change in changes]
                 text, refused = as_written(proposed, written), [change for change in changes if not change.accepted]
-        parts = list(zip(readings, split_words(text, [r.text for r in readings])))  # segment by segment: what is weighed grows faster than the text
-        taken = [change for r, part in parts for change in judge(r.emissions, r.greedy, part, self.encoder.labels, max_cost=float("inf"))[1]]
+        parts = list(zip(readings, split_words(text, [r.text for r in readings])))  # weighed segment by segment
+        labels, any_cost = self.encoder.labels, float("inf")
+        judged = (judge(r.emissions, r.greedy, part, labels, max_cost=any_cost)[1] for r, part in parts)
+        taken = [change for changes in judged for change in changes]
         words = [w for r, part in parts for w in self.recogniser.words(r, part)]
         stages = {stage.value: text for stage, text in zip(READ, (raw.lower(), searched, likeliest, heard, said))}
         unclear = bool(words) and self.recogniser.is_misheard(emissions, " ".join(r.greedy for r in readings), text, words)
@@ -412,6 +431,10 @@ class _Answer:
     text: str
     truncated: bool = False
     unanswered: bool = False
+
+def _progress(stage: Stage, done: str, n: int, of: int) -> Progress:
+    "So many segments of all."
+    return Progress(stage.value, round(n / of, 3), f"{done} {n} of {of} segments")
 
 def _stop_if(should_stop: Callable[[], bool]) -> None:
     if should_stop():

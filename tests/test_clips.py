@@ -49,6 +49,14 @@ def test_as_recorded(pipeline, name):
         assert [w[side] for w in now["words"]] == pytest.approx([w[side] for w in recorded["words"]], abs=0.01)
 
 
+def test_words_that_an_application_names_are_written_as_it_does(pipeline):
+    from hubert_llama.course.context import CourseContext
+
+    recording = str(HERE / "data" / "roentgen.ogg")
+    named, unnamed = (pipeline(recording, CourseContext("", words)) for words in (("Röntgen",), ()))
+    assert named.transcript == "Who was Röntgen?" and "Röntgen" not in unnamed.transcript
+
+
 if __name__ == "__main__":
     models = load()
     results = {name: understood(models, *question) for name, question in QUESTIONS.items()}

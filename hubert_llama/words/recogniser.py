@@ -13,7 +13,7 @@ import numpy as np
 from ..hubert import Encoding
 from .confidence import Calibration, Word, signs_of_transcript
 from .ctc import judge, letters
-from .search import BeamSearch, Hypothesis, LetterSearch
+from .search import BeamSearch, ContextWords, Hypothesis, LetterSearch
 from .times import time_words
 
 # %% auto #0
@@ -91,7 +91,7 @@ class Recogniser:
     ):
         self.labels, self.search, self.calibration, self.config = labels, search, calibration, config
 
-    def read(self, encoding: Encoding, start: float, context: str) -> Reading:
+    def read(self, encoding: Encoding, start: float, context: str | ContextWords) -> Reading:
         "The words of a segment: those that the search finds, as far as the sound allows, or the greedy letters."
         greedy = letters(encoding.text, self.labels)
         found = self.search(encoding.emissions, self.config.listed, context, greedy) if self.search else []

@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from .ngrams import LN_10, LanguageModel
 
 # %% auto #0
 __all__ = ['log', 'MAX_WORD', 'MAX_REMEMBERED', 'BeamConfig', 'course_words', 'rare_words', 'course_bonus', 'spellings',
-           'as_written', 'spelt_words', 'Hypothesis', 'BeamSearch', 'LetterSearch']
+           'as_written', 'spelt_words', 'Hypothesis', 'ContextWords', 'BeamSearch', 'LetterSearch']
 
 # %% ../../nbs/words/search.ipynb #ed4084af
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def spelt_words(
         if len(spelling) > 1 and knows("".join(labels[i] for i in spelling).lower()):
             yield before if before >= 0 else int(marks[0]), after + 1 if after < len(path) else before + 2 + int(marks[-1])
 
-# %% ../../nbs/words/search.ipynb #7359a895
+# %% ../../nbs/words/search.ipynb #f2c337c3
 @dataclass(frozen=True)
 class Hypothesis:
     "A reading and its score."
@@ -149,6 +149,14 @@ class Hypothesis:
     total: float  # the same with all alignments of the sound: what a reading is chosen by
     lm: float = 0.0  # the language model's part of both, without what course words gain
 
+@dataclass(frozen=True)
+class ContextWords:
+    "What a search takes from a context, found once for all segments of a question."
+    new: tuple[str, ...] = ()  # that the vocabulary lacks: they join it
+    rare: tuple[str, ...] = ()  # those that sound like a part of what was heard are made likelier
+    spellings: Mapping[str, str] = field(default_factory=dict, compare=False)  # as `spellings` finds them
+
+# %% ../../nbs/words/search.ipynb #7359a895
 class BeamSearch:
     "Reads emissions as words of a vocabulary."
 
@@ -192,21 +200,21 @@ class BeamSearch:
         self,
         emissions: np.ndarray,  # log-probabilities (T, V)
         n: int = 1,
-        context: str = "",  # its words join the vocabulary
+        context: str | ContextWords = "",  # its words join the vocabulary
         heard: str = "",  # the greedy reading: course words that sound like a part of it are made likelier
     ) -> list[Hypothesis]:  # the best by `score` first, at most n
         "The likeliest readings."
         from flashlight.lib.text import decoder
 
-        c, new_words = self.config, self.new_words(context)
-        trie, scores = self._trie(new_words)
+        words = self.words_of(context) if isinstance(context, str) else context
+        c, (trie, scores) = self.config, self._trie(words.new)
         options = decoder.LexiconDecoderOptions(c.beam, min(c.symbols, len(self.labels)), c.threshold, c.lm_weight, c.word_score, -math.inf, 0.0, False, decoder.CriterionType.CTC)
-        rare = self.rare_words(context) if heard else []
+        rare = words.rare if heard else ()
         bonus = course_bonus(len(rare), c)
         course = frozenset(_alike(rare, heard, c) if bonus else ())
         lm = _word_lm_class()(scores, course, bonus / c.lm_weight)  # kept by name: the search does not own it
         search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
-        leaning = self._leaning(emissions, new_words)
+        leaning = self._leaning(emissions, words.new)
         found: dict[str, tuple[float, float]] = {}  # text -> its score, and the language model's part of it
         for result in search.decode(leaning.ctypes.data, *leaning.shape):  # the best first
             found.setdefault(" ".join(scores.words[i] for i in result.words if i >= 0), (result.score, c.lm_weight * result.lmScore))
@@ -226,6 +234,12 @@ class BeamSearch:
         for first, end in spelt_words(emissions, self.labels, lambda word: self.knows(word) or word in new_words, self.blank):
             leaning[np.arange(first, end), path[first:end]] += self.config.spelt / (end - first)
         return leaning
+
+    def words_of(self, context: str, bias_words: Sequence[str] = ()) -> ContextWords:
+        "What the search takes from a context; where words are named explicitly, only these are made likelier."
+        text = "\n".join([*bias_words, context])
+        rare = _words(" ".join(bias_words), self._own) if bias_words else self.rare_words(text)
+        return ContextWords(self.new_words(text), tuple(rare), self.spellings(text))
 
     def new_words(self, context: str) -> tuple[str, ...]:
         "The context's words that the language model lacks and the letters can write, in order."
@@ -352,7 +366,7 @@ class LetterSearch:
         self,
         emissions: np.ndarray,  # log-probabilities (T, V)
         n: int = 1,
-        context: str = "",  # changes nothing here
+        context: str | ContextWords = "",  # changes nothing here
         heard: str = "",
     ) -> list[Hypothesis]:  # the best first, at most n, none of them empty
         "The likeliest readings."
@@ -372,6 +386,10 @@ class LetterSearch:
         kept = [self.labels[i] for at, i in enumerate(symbols) if i != self.blank and (at == 0 or i != symbols[at - 1])]
         return letters("".join(" " if label == "|" else label for label in kept if len(label) == 1))
 
+    def words_of(self, context: str, bias_words: Sequence[str] = ()) -> ContextWords:
+        "None: there is no vocabulary that they could join."
+        return ContextWords()
+
     def knows(self, word: str) -> bool:
         "No: there is no vocabulary."
         return False
@@ -383,4 +401,3 @@ class LetterSearch:
     def spellings(self, context: str) -> dict[str, str]:
         "None: there is no vocabulary to say which words are common English."
         return {}
-
