@@ -32,7 +32,7 @@ from .chat import ChatModel, Completion, Sampling, Scoring, completed
 from .llama import ChatLlama
 from .models.profiles import Profile, choose_profile, notice
 from .course.context import CourseContext, ParsedCourse
-from .course.prompt import Turn, conversation
+from .course.prompt import PromptRoom, Turn, conversation
 from .course.quotes import Quote, find_quotes
 from .words.recogniser import ChoiceConfig, Reading, ReadingConfig, Recogniser, prefer, sense_of
 from .words.search import BeamSearch, LetterSearch, as_written
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['log', 'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'UNANSWERED_RESPONSE', 'FIXED', 'LEAST_SHARE', 'Audio',
-           'PipelineConfig', 'Timer', 'explain', 'SpeechUnderstanding', 'from_array', 'plot_timings']
+__all__ = ['log', 'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'UNANSWERED_RESPONSE', 'Audio', 'PipelineConfig', 'Timer', 'explain',
+           'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 log = logging.getLogger(__name__)
@@ -101,8 +101,6 @@ def explain(
     return Correction(change.heard, change.proposed, change.cost, change.accepted, reason, MAX_COST)
 
 # %% ../nbs/03_pipeline.ipynb #d3693ef9
-FIXED = 100  # tokens of a conversation with neither context nor question
-LEAST_SHARE = 96  # tokens of a question, of its quotes, and of the turns before, where there is room for them
 Audio = str | PathLike[str] | BinaryIO | np.ndarray | tuple[np.ndarray, int]
 
 class SpeechUnderstanding:
@@ -119,6 +117,7 @@ class SpeechUnderstanding:
     ):
         self.encoder, self.llama, self.profile, self.config = encoder, llama, profile, config
         self.recogniser = Recogniser(encoder.labels, search, calibration, config.reading)
+        self.room = PromptRoom(llama, config.max_response_tokens, config.history_tokens)
         self.detect = VoiceActivityDetector()
 
     @classmethod
@@ -243,7 +242,7 @@ class SpeechUnderstanding:
         should_stop: Callable[[], bool], timer: Timer,
     ) -> Generator[Event, None, tuple[_Transcription, tuple[Quote, ...], _Answer]]:
         "Both turns of the conversation: transcript, the course's quotes and the answer."
-        history = self._remembered(history)
+        history = self.room.remembered(history)
         context = self._shown(course, " ".join(r.text for r in readings), history)
         cut_context = context != course.text
         if selected := self._select(readings, context, history, should_stop):
@@ -257,8 +256,9 @@ class SpeechUnderstanding:
             return transcript, (), _Answer(UNCLEAR_RESPONSE, cut_context)
         is_word = self.search.knows if self.search else None
         asked = as_asked(transcript.text, transcript.words, raw, self.config.reading.doubt, is_word)
-        asked, cut_question = self._fitting(asked, self._share(4), keep_end=True)
-        quotes = course.quotes(asked, self._share(8))
+        whole, asked = asked, self.llama.truncate(asked, self.room.share(4), keep_end=True)
+        cut_question = asked != whole
+        quotes = course.quotes(asked, self.room.share(8))
         heard = asked if cut_question else transcript.readings[Stage.SELECTION]
         messages = conversation(heard, context, asked, history, quotes)
         chosen = self.config.sampling or self.llama.recommended
@@ -295,20 +295,10 @@ class SpeechUnderstanding:
     def _shown(self, course: ParsedCourse, heard: str, history: Sequence[Turn]) -> str:
         "The course as the prompt holds it, all of it or what is near the question."
         count = self.llama.count_tokens
-        quotes = course.quotes(heard, self._share(8))
+        quotes = course.quotes(heard, self.room.share(8))
         besides = [*(text for turn in history for text in turn), *(quote.text for quote in quotes)]
-        used = 2 * min(count(heard), self._share(4)) + sum(map(count, besides))  # heard and said
-        return course.shown(heard, max(0, min(self._window() // 2, self._room() - used)))
-
-    def _remembered(self, history: Sequence[Turn]) -> list[Turn]:
-        "The newest turns that fit into their share of the window."
-        kept, left = [], min(self.config.history_tokens, self._share(4))
-        for turn in reversed(history):
-            left -= sum(self.llama.count_tokens(text) + 8 for text in turn)  # 8: the template's own
-            if left < 0:
-                break
-            kept.insert(0, turn)
-        return kept
+        used = 2 * min(count(heard), self.room.share(4)) + sum(map(count, besides))  # heard and said
+        return course.shown(heard, max(0, min(self.room.window() // 2, self.room.tokens() - used)))
 
     def _is_open(self, readings: Sequence[Reading]) -> bool:
         "Whether there is something to choose: of several segments the readings would have to be combined."
@@ -361,23 +351,6 @@ class SpeechUnderstanding:
         unclear = bool(words) and self.recogniser.is_misheard(emissions, " ".join(r.greedy for r in readings), text, words)
         corrections = tuple(explain(c, (searched, likeliest), heard, written) for c in taken + refused)
         return _Transcription(text, tuple(words), corrections, stages, unclear)
-
-    def _window(self) -> int:
-        "Tokens of the window that are left for what changes, beside the fixed words and the answer."
-        return max(64, self.llama.window - self.config.max_response_tokens - 160)
-
-    def _room(self) -> int:
-        "Tokens that context, question, quotes and history may fill together: no more than the model can use."
-        return min(self._window(), max(64, (self.llama.tested.prompt_tokens or self.llama.window) - FIXED))
-
-    def _share(self, parts: int) -> int:
-        "Tokens of one of so many parts of the room; of a small one a third, if that is not more than `LEAST_SHARE`."
-        return max(self._room() // parts, min(LEAST_SHARE, self._room() // 3))
-
-    def _fitting(self, text: str, limit: int, keep_end: bool = False) -> tuple[str, bool]:
-        "The text, or as many of its tokens as fit, and whether it was cut."
-        cut = self.llama.truncate(text, limit, keep_end)
-        return cut, cut != text
 
     def close(self) -> None:
         "Give back what the language model holds."

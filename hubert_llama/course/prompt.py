@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..chat import Message
+from ..chat import ChatModel, Message
 from .quotes import Quote
 
 # %% auto #0
-__all__ = ['Turn', 'SYSTEM_PROMPT', 'conversation']
+__all__ = ['Turn', 'SYSTEM_PROMPT', 'FIXED', 'LEAST_SHARE', 'conversation', 'PromptRoom']
 
 # %% ../../nbs/course/prompt.ipynb #6fb30204
 Turn = tuple[str, str]  # a question's transcript and its answer
@@ -41,3 +41,40 @@ def _asked(heard: str | None) -> str:
     if heard is None:
         return "Write what the student may say next."
     return f"A speech recogniser heard:\n{heard}\nWrite exactly what the student said."
+
+# %% ../../nbs/course/prompt.ipynb #8c7d36f4
+FIXED = 100  # tokens of a conversation with neither context nor question
+LEAST_SHARE = 96  # tokens of a question, of its quotes, and of the turns before, where there is room for them
+
+class PromptRoom:
+    "How many tokens of a prompt may be filled with what."
+
+    def __init__(
+        self,
+        llama: ChatModel,
+        answer: int = 256,  # tokens that the answer may have
+        history: int = 512,  # tokens of the turns before, at most
+    ):
+        self.llama, self.answer, self.history = llama, answer, history
+
+    def window(self) -> int:
+        "Tokens of the window that are left for what changes, beside the fixed words and the answer."
+        return max(64, self.llama.window - self.answer - 160)
+
+    def tokens(self) -> int:
+        "Tokens that context, question, quotes and history may fill together: no more than the model can use."
+        return min(self.window(), max(64, (self.llama.tested.prompt_tokens or self.llama.window) - FIXED))
+
+    def share(self, parts: int) -> int:
+        "Tokens of one of so many parts; of a small room a third, if that is not more than `LEAST_SHARE`."
+        return max(self.tokens() // parts, min(LEAST_SHARE, self.tokens() // 3))
+
+    def remembered(self, history: Sequence[Turn]) -> list[Turn]:
+        "The newest turns that fit into their share."
+        kept, left = [], min(self.history, self.share(4))
+        for turn in reversed(history):
+            left -= sum(self.llama.count_tokens(text) + 8 for text in turn)  # 8: the template's own
+            if left < 0:
+                break
+            kept.insert(0, turn)
+        return kept
