@@ -105,3 +105,12 @@ def test_a_llama_gives_its_model_back(tiny_llama):
     assert isinstance(llama, Scoring) and llama.complete(messages, Sampling(max_new_tokens=2)).n_new > 0
     llama.close()
     assert llama.model is None and not llama.prefix.ids
+
+
+def test_each_model_is_looked_for_once(tiny_hubert, tiny_llama, monkeypatch):
+    from hubert_llama.models import hub
+
+    asked, fetch = [], hub.fetch
+    monkeypatch.setattr(hub, "fetch", lambda name, *rest: asked.append(name) or fetch(name, *rest))
+    SpeechUnderstanding.from_pretrained(hubert=str(tiny_hubert), llama=str(tiny_llama))
+    assert asked == [str(tiny_llama), str(tiny_hubert)]
