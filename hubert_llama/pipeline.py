@@ -49,7 +49,8 @@ log = logging.getLogger(__name__)
 
 # %% ../nbs/03_pipeline.ipynb #9cb3777c
 NO_SPEECH_RESPONSE = "I could not hear a question. Please check your microphone and ask again."
-UNCLEAR_RESPONSE = "I did not hear that clearly enough to answer. Please say it once more, slowly and close to the microphone."
+UNCLEAR_RESPONSE = (
+    "I did not hear that clearly enough to answer. Please say it once more, slowly and close to the microphone.")
 UNANSWERED_RESPONSE = "I cannot answer that. Please ask it in other words, or about a smaller part of the course."
 
 # %% ../nbs/03_pipeline.ipynb #f2267b21
@@ -348,7 +349,8 @@ class SpeechUnderstanding:
         taken = [change for changes in judged for change in changes]
         words = [w for r, part in parts for w in self.recogniser.words(r, part)]
         stages = {stage.value: text for stage, text in zip(READ, (raw.lower(), searched, likeliest, heard, said))}
-        unclear = bool(words) and self.recogniser.is_misheard(emissions, " ".join(r.greedy for r in readings), text, words)
+        greedy = " ".join(r.greedy for r in readings)
+        unclear = bool(words) and self.recogniser.is_misheard(emissions, greedy, text, words)
         corrections = tuple(explain(c, (searched, likeliest), heard, written) for c in taken + refused)
         return _Transcription(text, tuple(words), corrections, stages, unclear)
 
@@ -372,7 +374,8 @@ def from_array(
         waveform = waveform[:, None]  # (n,) -> (n, channels)
     mixdown = Mixdown(sampling_rate)
     if not np.isfinite(mixdown.add(waveform.astype(np.float32))).all():
-        raise AudioNotFiniteError("Broken samples: the waveform holds NaN or infinite values. Replace them, or record again.")
+        raise AudioNotFiniteError(
+            "Broken samples: the waveform holds NaN or infinite values. Replace them, or record again.")
     mono = mixdown.waveform()
     if len(mono) < FRAME_LENGTH:
         raise AudioEmptyError(f"Empty recording: {len(mono)} samples at 16 kHz; {FRAME_LENGTH} (25 ms) is the least.")
@@ -380,7 +383,7 @@ def from_array(
 
 @contextmanager
 def _nothing_collected() -> Iterator[None]:
-    "Meanwhile Python looks for no garbage: libraries that load make a million objects and drop none of them, and looking them through again and again takes a fifth of the time."
+    "Meanwhile Python looks for no garbage: libraries that load make a million objects and drop none of them."
     was = gc.isenabled()
     gc.disable()
     try:
@@ -415,7 +418,8 @@ def _stop_if(should_stop: Callable[[], bool]) -> None:
 
 def _heard(waveform: np.ndarray, segment: Segment, regions: Sequence[Segment]) -> np.ndarray:
     "A segment as the encoder gets it: no bang and no louder voice hides another in it."
-    inside = [Segment(r.start - segment.start, r.end - segment.start) for r in regions if r.start < segment.end and r.end > segment.start]
+    overlapping = [r for r in regions if r.start < segment.end and r.end > segment.start]
+    inside = [Segment(r.start - segment.start, r.end - segment.start) for r in overlapping]
     return _at_least_a_frame(even_out(waveform[segment.start : segment.end], inside))
 
 def _at_least_a_frame(waveform: np.ndarray) -> np.ndarray:

@@ -94,7 +94,8 @@ def spell(
 def letter_columns(labels: tuple[str, ...]) -> dict[str, int]:
     "The column of each lower-case letter, whose capital comes first where there are both, and of the space."
     columns = {label: i for i, label in enumerate(labels)}
-    return columns | {label.lower(): i for label, i in columns.items() if label.isupper()} | ({" ": columns["|"]} if "|" in columns else {})
+    capitals = {label.lower(): i for label, i in columns.items() if label.isupper()}
+    return columns | capitals | ({" ": columns["|"]} if "|" in columns else {})
 
 
 # %% ../../nbs/words/ctc.ipynb #a5d777ec
@@ -117,8 +118,11 @@ def log_likelihoods(
     log_probs = torch.from_numpy(np.ascontiguousarray(emissions, np.float32))[:, None]  # (T, 1, V)
     together, losses = max(1, LOSS_BYTES // (4 * len(emissions) * (2 * max(map(len, able)) + 1))), []
     for group in (able[i : i + together] for i in range(0, len(able), together)):
-        targets, lengths = torch.tensor([i for s in group for i in s], dtype=torch.long), torch.tensor([len(s) for s in group])
-        losses += torch.nn.functional.ctc_loss(log_probs.expand(-1, len(group), -1), targets, torch.full_like(lengths, len(emissions)), lengths, blank=blank, reduction="none").tolist()
+        targets = torch.tensor([i for s in group for i in s], dtype=torch.long)
+        lengths = torch.tensor([len(s) for s in group])
+        losses += torch.nn.functional.ctc_loss(
+            log_probs.expand(-1, len(group), -1), targets, torch.full_like(lengths, len(emissions)), lengths,
+            blank=blank, reduction="none").tolist()
     found = (-loss for loss in losses)
     return [-float("inf") if s is None else next(found) for s in spelt]
 
@@ -200,7 +204,7 @@ def align(
     emissions: np.ndarray,  # log-probabilities (T, V)
     symbols: Sequence[int],  # columns, as `spell` gives them
     blank: int = 0,
-) -> list[tuple[int, int]] | None:  # for each symbol its first frame and the one after its last; None where there is no room
+) -> list[tuple[int, int]] | None:  # of each symbol the first frame and the one after the last; None: no room
     "The likeliest alignment of a text with the frames."
     T, S = len(emissions), 2 * len(symbols) + 1
     states = np.full(S, blank)
@@ -212,7 +216,8 @@ def align(
     scores, steps = np.full(S, -np.inf), np.zeros((T, S), np.int8)
     scores[:2] = emissions[0, states[:2]]
     for t in range(1, T):
-        options = np.stack([scores, np.r_[-np.inf, scores[:-1]], np.where(skips, np.r_[-np.inf, -np.inf, scores[:-2]], -np.inf)])  # stay, from the last, from the one before
+        skipped = np.where(skips, np.r_[-np.inf, -np.inf, scores[:-2]], -np.inf)
+        options = np.stack([scores, np.r_[-np.inf, scores[:-1]], skipped])  # stay, from the last, from the one before
         steps[t] = options.argmax(0)
         scores = options.max(0) + emissions[t, states]
     state = S - 1 if scores[-1] >= scores[-2] else S - 2

@@ -37,7 +37,7 @@ class ChoiceConfig:
     llama_weight: float = 0.6  # of Llama's log-likelihood beside the search's score
     lm_discount: float = 0.6  # of the search's own language model, whose place Llama takes
     outside: float = 12.0  # nats below the search's language model where Llama's opinion of a reading ends
-    max_rare_words: int = 60  # of a context that Llama is shown when it chooses: among more a small one loses the question
+    max_rare_words: int = 60  # of a context that Llama is shown when it chooses: among more it loses the question
 
 @dataclass(frozen=True, eq=False)
 class Reading:

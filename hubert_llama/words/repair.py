@@ -54,7 +54,7 @@ def as_asked(
     words: Sequence[Word],  # of the transcript
     raw: str,  # the recogniser's reading
     doubt: float,  # confidence below which a word is doubtful
-    is_word: Callable[[str], bool] | None = None,  # whether the vocabulary has a word that was heard; None: there is none
+    is_word: Callable[[str], bool] | None = None,  # whether the vocabulary has a word; None: there is no vocabulary
 ) -> str:
     "The transcript with its doubtful words as they were heard, for a vocabulary may lack the word that was said."
     tokens, heard = transcript.split(), letters(raw).split()
