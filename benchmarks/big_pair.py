@@ -174,7 +174,7 @@ def time_llama(pipeline, repeats: int) -> dict:
     """Reading a prompt, writing token by token, and what reading the weights once would allow."""
     import torch
 
-    from hubert_llama.llama import _prefill
+    from hubert_llama.llama import prefill
 
     llama = pipeline.llama
     ids = torch.randint(0, 100_000, (PROMPT_TOKENS,)).tolist()
@@ -182,11 +182,11 @@ def time_llama(pipeline, repeats: int) -> dict:
     def read() -> None:
         """The prompt, from the start."""
         llama.prefix.clear()
-        _prefill(llama, ids, lambda: False)
+        prefill(llama, ids)
 
     prompt = median_of(read, repeats)
-    token = median_of(lambda: _prefill(llama, [1], lambda: False), 16)
-    ahead = {n: median_of(lambda n=n: _prefill(llama, [1] * n, lambda: False), repeats) for n in (4, 8, 16, 32)}
+    token = median_of(lambda: prefill(llama, [1]), 16)
+    ahead = {n: median_of(lambda n=n: prefill(llama, [1] * n), repeats) for n in (4, 8, 16, 32)}
     codes = bytes_in_4_bit(llama.model)
     head = llama.model.lm_head
     output = head.weight.nbytes if getattr(head, "sketch", None) is None else 0  # the sketch is among the codes
@@ -260,12 +260,11 @@ GUESSES = {
 
 def time_question(pipeline, drafted: bool, redraft: int) -> dict:
     """Seconds from the recording to each event, for the first question of a course and for the second."""
-    from hubert_llama import pipeline as module
     from hubert_llama.pipeline import Heard, ResponseDelta, Transcript
 
-    complete, pipeline.llama.redraft = module.complete, redraft
+    stream, pipeline.llama.redraft = pipeline.llama.stream, redraft
     if not drafted:
-        module.complete = lambda *args, draft="", **kwargs: complete(*args, **kwargs)
+        pipeline.llama.stream = lambda *args, draft="", **kwargs: stream(*args, **kwargs)
     context = PAGE * (CONTEXT_TOKENS // len(pipeline.llama.tokenizer(PAGE)["input_ids"]) + 1)
     context = pipeline.llama.tokenizer.decode(
         pipeline.llama.tokenizer(context, add_special_tokens=False)["input_ids"][:CONTEXT_TOKENS]
@@ -282,7 +281,7 @@ def time_question(pipeline, drafted: bool, redraft: int) -> dict:
             if not isinstance(event, (Heard, Transcript, ResponseDelta)):
                 at["answer"] = time.perf_counter() - start
         figures[name] = at
-    module.complete = complete
+    pipeline.llama.stream = stream
     return figures
 
 

@@ -23,7 +23,7 @@ from timing import in_turns
 
 from hubert_llama import SpeechUnderstanding
 from hubert_llama.fast.cache import TokenGraph
-from hubert_llama.llama import ChatLlama, _prefill
+from hubert_llama.llama import ChatLlama, prefill
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.pipeline import PipelineConfig, ResponseDelta
 
@@ -61,7 +61,7 @@ def writing(llama: ChatLlama, new: int, recorded: bool) -> Callable[[], None]:
         llama.graph = graph
         llama.prefix.keep(PROMPT_TOKENS)
         for _ in range(new):
-            int(_prefill(llama, [1], lambda: False)[-1].argmax())
+            int(prefill(llama, [1], lambda: False)[-1].argmax())
 
     return work
 
@@ -101,7 +101,7 @@ def measure(folder: Path, device: torch.device, weights: str, args: argparse.Nam
     def read() -> None:
         """The prompt, from the start."""
         llama.prefix.clear()
-        _prefill(llama, ids, lambda: False)
+        prefill(llama, ids, lambda: False)
         finished(device)
 
     prompt = in_turns({"prompt": read}, args.repeats)["prompt"]

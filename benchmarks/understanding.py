@@ -28,13 +28,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from hubert_llama.models import hub
-from hubert_llama.words.ctc import letters
 from hubert_llama.measure.manifest import Utterance, make_contexts, read_manifest
 from hubert_llama.measure.noise import add_noise
 from hubert_llama.measure.report import Outcome, judged_words, read_outcomes, report, run, stage_text
 from hubert_llama.measure.score import Errors, count_errors, normalise
+from hubert_llama.models import hub
 from hubert_llama.models.profiles import choose_profile
+from hubert_llama.words.ctc import letters
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Condition:
     contexts: str = "given"  # as `make_contexts` says
     distractors: int = 0
     snr: float | None = None  # dB
-    sure: float | None = None  # of `PipelineConfig`; None: as it is
+    sure: float | None = None  # of `ReadingConfig`; None: as it is
     with_context_only: bool = False  # leave out recordings that bring no context
 
 
@@ -103,9 +103,10 @@ def load(profile: str, hubert: str | None, llama: str | None) -> None:
     """The pipeline of this process; answers are cut after a token, since transcripts are measured."""
     global pipeline
     import torch
-    from hubert_llama.llama import Sampling
-    from hubert_llama.pipeline import PipelineConfig, SpeechUnderstanding
     from transformers.utils.logging import disable_progress_bar
+
+    from hubert_llama.chat import Sampling
+    from hubert_llama.pipeline import PipelineConfig, SpeechUnderstanding
 
     disable_progress_bar()
     torch.set_num_threads(1)
@@ -113,20 +114,20 @@ def load(profile: str, hubert: str | None, llama: str | None) -> None:
     pipeline.warm_up()
     pipeline.encoder.encode = Remembering(pipeline.encoder.encode, lambda waveforms: tuple(w.tobytes() for w in waveforms))
     if pipeline.search:
-        pipeline.search = Remembering(pipeline.search, lambda emissions, *rest: (emissions.tobytes(), *rest))
+        pipeline.recogniser.search = Remembering(pipeline.search, lambda emissions, *rest: (emissions.tobytes(), *rest))
 
 
 def understand(u: Utterance, contexts: dict[str, str], seed: int) -> dict[str, Outcome]:
     """The outcome of one recording under each condition for which a context is given."""
     from hubert_llama.audio import load_audio
 
-    clean, given, outcomes = load_audio(u.audio), pipeline.config, {}
+    clean, given, outcomes = load_audio(u.audio), pipeline.recogniser.config, {}
     for name, context in contexts.items():
         c = CONDITIONS[name]
         noisy = clean if c.snr is None else add_noise(clean, np.random.default_rng(seed), c.snr)
-        pipeline.config = given if c.sure is None else replace(given, sure=c.sure)
+        pipeline.recogniser.config = given if c.sure is None else replace(given, sure=c.sure)
         outcomes[name] = next(run(Given(pipeline, noisy / max(1.0, float(np.abs(noisy).max()))), [u], contexts={u: context}))
-    pipeline.config = given
+    pipeline.recogniser.config = given
     for memory in (pipeline.encoder.encode, pipeline.search):
         if isinstance(memory, Remembering):
             memory.known.clear()

@@ -25,7 +25,8 @@ from hubert_llama.models import hub
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.models.profiles import choose_profile
 from hubert_llama.words import ctc
-from hubert_llama.words.ctc import Calibration, time_words
+from hubert_llama.words.confidence import Calibration
+from hubert_llama.words.times import time_words
 
 SENTENCES = (
     "what is gravity",

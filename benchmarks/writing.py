@@ -29,7 +29,7 @@ def ours(folder: Path, new: int) -> Round:
     import torch
     from big_pair import bytes_in_4_bit, read_bandwidth
 
-    from hubert_llama.llama import ChatLlama, _prefill
+    from hubert_llama.llama import ChatLlama, prefill
     from hubert_llama.models.device import DeviceConfig
 
     llama = ChatLlama.from_pretrained(str(folder / "llama"), DeviceConfig("cpu"), load_in_4bit=True)
@@ -41,13 +41,13 @@ def ours(folder: Path, new: int) -> Round:
         if reads:
             llama.prefix.clear()
             start = time.perf_counter()
-            _prefill(llama, torch.randint(0, 100_000, (PROMPT_TOKENS,)).tolist(), lambda: False)
+            prefill(llama, torch.randint(0, 100_000, (PROMPT_TOKENS,)).tolist(), lambda: False)
             figures["reading"] = (time.perf_counter() - start) / PROMPT_TOKENS
         llama.prefix.keep(PROMPT_TOKENS)
-        _prefill(llama, [1], lambda: False)
+        prefill(llama, [1], lambda: False)
         start = time.perf_counter()
         for _ in range(new):
-            token = int(_prefill(llama, [1], lambda: False)[-1].argmax()) % 2 + 1
+            token = int(prefill(llama, [1], lambda: False)[-1].argmax()) % 2 + 1
         return {
             **figures,
             "writing": (time.perf_counter() - start) / new,

@@ -3,7 +3,7 @@
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "SpeechUnderstanding": "pipeline", "Understanding": "pipeline", "PipelineConfig": "pipeline",
+    "SpeechUnderstanding": "pipeline", "Understanding": "events", "PipelineConfig": "pipeline",
     "SpeechEncoder": "hubert", "ChatLlama": "llama", "load_audio": "audio", "HubertLlamaError": "errors",
 }
 __all__ = [*_EXPORTS, "__version__"]

@@ -144,7 +144,7 @@ def _load(args: argparse.Namespace, progress: ProgressLine, greedy: bool = False
     "The pipeline that the options describe; None, after saying why, where it cannot be had."
     _quiet_libraries()
     from hubert_llama.audio import AudioConfig
-    from hubert_llama.llama import Sampling
+    from hubert_llama.chat import Sampling
     from hubert_llama.models.device import DeviceConfig
     from hubert_llama.pipeline import PipelineConfig, SpeechUnderstanding
 

@@ -124,9 +124,10 @@ class SpeechEncoder:
         name: str = "facebook/hubert-large-ls960-ft",  # hub id or folder
         config: DeviceConfig = DeviceConfig(),
         on_progress: hub.Progress | None = None,
+        folder: Path | None = None,  # where its files lie, if that is known; None: `hub.fetch` finds out
     ) -> SpeechEncoder:
         "Load a CTC-fine-tuned HuBERT; `ModelError` says why not."
-        return cls(*_load(name, config, on_progress), name)
+        return cls(*_load(name, config, on_progress, folder), name)
 
     def encode(
         self,
@@ -188,9 +189,11 @@ def _encode_batch(encoder: SpeechEncoder, waveforms: list[np.ndarray], keep: boo
         yield Encoding(emissions[i, :T], encoder.read(emissions[i, :T]), encoder.hidden_size, states)
 
 # %% ../nbs/01_hubert.ipynb #b1323c25
-def _load(name: str, config: DeviceConfig, on_progress: hub.Progress | None) -> tuple[Any, Any]:
+def _load(
+    name: str, config: DeviceConfig, on_progress: hub.Progress | None, folder: Path | None = None
+) -> tuple[Any, Any]:
     "A model and its processor, on the device and in the dtype asked for."
-    folder = hub.fetch(name, on_progress)
+    folder = folder or hub.fetch(name, on_progress)
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device)
     with hub.explained(name):

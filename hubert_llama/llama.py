@@ -8,12 +8,13 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .chat import Completion, Message, Sampling, Tested, Turn, completed, never
 from .models import hub
 from .fast.attention import attend_quickly
 from .words.ctc import typewritten
@@ -24,31 +25,12 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['log', 'Message', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'LOOKAHEAD', 'PREFILL_CHUNK', 'MAX_KEPT', 'MAX_GUESS',
-           'MAX_SKIPPED', 'Step', 'Sampling', 'Completion', 'next_token', 'PrefixCache', 'common_prefix',
-           'loaded_bytes', 'Tested', 'ChatLlama', 'stream', 'complete', 'log_likelihoods']
+__all__ = ['log', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'LOOKAHEAD', 'PREFILL_CHUNK', 'MAX_KEPT', 'MAX_GUESS', 'MAX_SKIPPED',
+           'Step', 'next_token', 'PrefixCache', 'common_prefix', 'loaded_bytes', 'tested_from', 'ChatTemplate',
+           'CachedLlama', 'PromptedLlama', 'prefill', 'ChatLlama']
 
 # %% ../nbs/02_llama.ipynb #9cb3777c
 log = logging.getLogger(__name__)
-Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": …}
-
-@dataclass(frozen=True)
-class Sampling:
-    "How the next token is chosen, and when to stop."
-    max_new_tokens: int = 256
-    temperature: float = 0.0  # 0: always the likeliest
-    top_p: float = 1.0  # choose among the likeliest tokens that together have this probability
-    seed: int | None = None  # for the same choices again
-
-@dataclass(frozen=True)
-class Completion:
-    "What a generation came to."
-    text: str
-    finish_reason: str  # "stop": the model ended its turn; "length": max_new_tokens or the model's window was used up
-    n_prompt: int  # tokens of the prompt
-    n_cached: int  # of these, how many the cache already held
-    n_new: int  # tokens made
-    n_passes: int  # of the model
 
 def next_token(
     logits: torch.Tensor,  # (V,)
@@ -145,13 +127,16 @@ def _load_model(
     model, info = transformers.LlamaForCausalLM.from_pretrained(
         folder, dtype=dtype, device_map={"": device}, quantization_config=quantization, output_loading_info=True)
     if info["missing_keys"]:
-        raise hub.ModelFormatError(f"Incomplete Llama: {name} lacks {', '.join(sorted(info['missing_keys'])[:3])}. Fetch it again, or name another model.")
+        lacking = ", ".join(sorted(info["missing_keys"])[:3])
+        raise hub.ModelFormatError(
+            f"Incomplete Llama: {name} lacks {lacking}. Fetch it again, or name another model.")
     return _decoding(model.eval())
 
+# %% ../nbs/02_llama.ipynb #db4627fd
 def _decoding(model):
-    "The model, quick on a CPU that multiplies bf16; at writing only a large one. (A small one gains nothing there, and would wait for numba's import.)"
+    "The model, quick on a CPU that multiplies bf16; a large one also at writing."
     attend_quickly(model)
-    if model.lm_head.weight.numel() >= LARGE_OUTPUT:
+    if model.lm_head.weight.numel() >= LARGE_OUTPUT:  # a small one gains nothing, and would wait for numba's import
         from hubert_llama.fast.few_tokens import decode_quickly
 
         decode_quickly(model)
@@ -164,8 +149,11 @@ def _nf4(dtype: torch.dtype, name: str):
     try:
         import bitsandbytes  # noqa: F401
     except (ImportError, RuntimeError) as e:
-        raise hub.ModelFormatError(f"4 bit not possible for {name}: bitsandbytes does not load here ({e}). Install it (`pip install bitsandbytes`), or load without it (--no-load-in-4bit).") from e
-    return transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+        raise hub.ModelFormatError(
+            f"4 bit not possible for {name}: bitsandbytes does not load here ({e}). "
+            "Install it (`pip install bitsandbytes`), or load without it (--no-load-in-4bit).") from e
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
 
 def loaded_bytes(
     folder: Path,  # holds the weights, in 16 bits a weight or more
@@ -179,121 +167,32 @@ def loaded_bytes(
     if not load_in_4bit:
         return weights * itemsize
     spared = arch.vocab_size * arch.hidden_size * (1 if arch.tie_word_embeddings else 2)
-    return spared * itemsize + int((weights - spared + arch.vocab_size * arch.hidden_size) * 0.52)  # 4 bits and 0.13 for the scales, also of the output layer's sketch
+    in_4_bit = weights - spared + arch.vocab_size * arch.hidden_size  # also the output layer's sketch
+    return spared * itemsize + int(in_4_bit * 0.52)  # 4 bits, and 0.13 for the scales
 
 # %% ../nbs/02_llama.ipynb #368fa693
-@dataclass(frozen=True)
-class Tested:
-    "What a model was found to be able to use."
-    prompt_tokens: int | None = None  # up to which its answers stay good; None: not measured, its window counts
-    least_nats: float = -2.5  # mean log-probability of its tokens below which an answer is a guess
-
-    @classmethod
-    def from_folder(cls, folder: Path) -> Tested:
-        "What lies beside a Llama's weights; the defaults where nothing of use does, or what other weights gave."
-        try:
-            measured = dict(json.loads((Path(folder) / "tested.json").read_text(encoding="utf-8")))
-            if measured.get("llama") != hub.fingerprint(Path(folder)):
-                return cls()
-            return cls(max(1, int(measured["prompt_tokens"])), min(0.0, float(measured["least_nats"])))
-        except (OSError, ValueError, TypeError, KeyError):
-            return cls()
+def tested_from(folder: Path) -> Tested:
+    "What lies beside a Llama's weights; the defaults where nothing of use does, or what other weights gave."
+    try:
+        measured = dict(json.loads((Path(folder) / "tested.json").read_text(encoding="utf-8")))
+        if measured.get("llama") != hub.fingerprint(Path(folder)):
+            return Tested()
+        return Tested(max(1, int(measured["prompt_tokens"])), min(0.0, float(measured["least_nats"])))
+    except (OSError, ValueError, TypeError, KeyError):
+        return Tested()
 
 # %% ../nbs/02_llama.ipynb #f4742555
-MAX_WINDOW = 8192  # tokens of a conversation; Llama 3.2 could look back on 131,072, whose keys and values take gigabytes
-LOOKAHEAD = 8  # tokens guessed at a time, where a pass of several takes hardly longer than one of a single token
-PREFILL_CHUNK = 512  # tokens computed at a time while a prompt is read: between two, one may stop
-MAX_KEPT = 4  # beginnings of conversations whose keys and values are kept
+class ChatTemplate:
+    "A conversation as a model's tokens, by the template of its own tokenizer."
 
-class ChatLlama:
-    "A chat model of the Llama architecture: messages in, text out piece by piece."
-
-    def __init__(
-        self,
-        model,  # transformers.LlamaForCausalLM, in eval mode
-        tokenizer,  # its fast tokenizer, with a chat template
-        name: str = "",  # what it was loaded from
-        tested: Tested = Tested(),
-    ):
-        self.model, self.tokenizer, self.name, self.tested = model, tokenizer, name, tested
-        self.prefix, self._beside = PrefixCache(), PrefixCache()
-        self._kept: dict[str, PrefixCache] = {}  # by the first message, the newest last
-        self.graph = _graph(model)  # how single tokens are computed on a GPU
-        self.lookahead = 0 if self.graph else LOOKAHEAD  # tokens guessed at a time from what stood before; 0: none
-        self.redraft = 0 if self.graph else LOOKAHEAD  # and from what is left of a draft that was not right altogether
-        self.passes = 0  # of the model, so far
-        self.logprobs: list[float] = []  # of the last turn's tokens, so far: how likely the model found each
-        self.stop_ids = _stop_ids(model, tokenizer)
+    def __init__(self, tokenizer):  # fast, with a chat template
+        special = {str(t) for t in tokenizer.all_special_tokens} | set(tokenizer.get_added_vocab())
+        self.tokenizer = tokenizer
         self.accents: bool = _knows_accents(tokenizer)
-        self.end_id: int = tokenizer.get_added_vocab().get("<|eot_id|>", tokenizer.eos_token_id or min(self.stop_ids, default=0))  # ends a turn as the chat template does
-        self.window: int = min(model.config.max_position_embeddings, MAX_WINDOW)
-        self._special = sorted({str(t) for t in tokenizer.all_special_tokens} | set(tokenizer.get_added_vocab()), key=len, reverse=True)
+        self._special = sorted(special, key=len, reverse=True)
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        name: str = "meta-llama/Meta-Llama-3-8B-Instruct",  # hub id, alias or folder
-        config: DeviceConfig = DeviceConfig(),
-        load_in_4bit: bool | None = None,  # None: for big models
-        on_progress: hub.Progress | None = None,
-    ) -> ChatLlama:
-        "Load a Llama chat model; `ModelError` says why not."
-        folder = hub.fetch(name, on_progress)
-        device = choose_device(config.device)
-        dtype = choose_dtype(config.dtype, device)
-        if load_in_4bit is None:
-            load_in_4bit = hub.weight_bytes(folder) >= BIG_MODEL
-        with hub.explained(name):
-            model = _load_model(folder, name, device, dtype, load_in_4bit, on_progress)
-            llama = cls(model, _load_tokenizer(folder, name), name, Tested.from_folder(folder))
-        if load_in_4bit and llama.model.device.type == "cpu":
-            from hubert_llama.fast.matmul import has_kernel
-
-            if has_kernel():
-                llama.lookahead, llama.redraft = 0, 3  # with it a pass of four tokens takes 1.5 times as long as one of a single token (benchmarks/big_pair.py): what stood before is seldom right that often, a draft is
-        return llama
-
-    def recall(
-        self,
-        messages: Sequence[Message],
-        ids: Sequence[int],  # their prompt
-    ) -> int:  # how many of its tokens need not be computed
-        "Take up the cache of conversations that begin with the same message; a few are kept, the older ones of as many tokens as a window has."
-        if not self.graph:  # a recorded pass belongs to one cache
-            self.prefix = self._kept[messages[0]["content"]] = self._kept.pop(messages[0]["content"], None) or self.prefix.beginning(ids)
-            while len(self._kept) > MAX_KEPT or sum(len(kept.ids) for kept in list(self._kept.values())[:-1]) > self.window:
-                del self._kept[next(iter(self._kept))]
-        return self.prefix.keep_common(ids)
-
-    def forget(self) -> None:
-        "Keep nothing of any conversation."
-        self._kept.clear()
-        for cache in (self.prefix, self._beside):
-            cache.clear()
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        "Meanwhile another prompt is in the cache, and this one is not forgotten."
-        if not self.graph:  # `recall` keeps both
-            yield
-            return
-        self.prefix, self._beside = self._beside, self.prefix
-        try:
-            yield
-        finally:
-            self.prefix, self._beside = self._beside, self.prefix
-
-    @property
-    def recommended(self) -> Sampling:
-        "The sampling that the model's makers recommend."
-        c = self.model.generation_config
-        return Sampling(temperature=c.temperature or 1.0, top_p=c.top_p or 1.0) if c.do_sample else Sampling()
-
-    def prompt(
-        self,
-        messages: Sequence[Message],
-    ) -> str:  # exactly what the model reads
-        "The conversation in the model's own chat template, ready for the assistant's turn."
+    def prompt(self, messages: Sequence[Message]) -> str:
+        "Exactly what the model reads, ready for the assistant's turn."
         plain = [{"role": m["role"], "content": self.readable(m["content"])} for m in messages]
         return self.tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
 
@@ -308,20 +207,17 @@ class ChatLlama:
             text = text.replace(token, " ")
         return text
 
-    def tokens(self, messages: Sequence[Message]) -> list[int]:
-        "The token ids of the prompt."
-        return self.tokenizer(self.prompt(messages), add_special_tokens=False)["input_ids"]
+    def ids(self, text: str) -> list[int]:
+        "The tokens of a text as it stands."
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def count(self, text: str) -> int:
-        "The tokens of a text in a prompt."
-        return len(self.tokenizer(self.plain(text), add_special_tokens=False)["input_ids"])
-
-    def fitting(self, messages: Sequence[Message], more: int = 0) -> list[int]:
-        "The token ids of the prompt; `ValueError` when they and so many `more` do not fit into the window."
-        ids = self.tokens(messages)
-        if len(ids) + more >= self.window:
-            raise ValueError(f"The conversation has {len(ids) + more} tokens, {self.name or 'the model'} can look back on {self.window}: shorten the context.")
-        return ids
+    def truncate(self, text: str, limit: int, keep_end: bool = False) -> str:
+        "The first tokens of a text, or the last; the text itself where it has no more."
+        ids = self.ids(self.plain(text))
+        if len(ids) <= limit:
+            return text
+        kept = ids[len(ids) - limit :] if keep_end else ids[:limit]
+        return self.tokenizer.decode(kept, skip_special_tokens=True).strip("\ufffd")
 
 # %% ../nbs/02_llama.ipynb #c42d84b1
 def _load_tokenizer(folder: Path, name: str):
@@ -338,7 +234,8 @@ def _load_tokenizer(folder: Path, name: str):
         raise hub.ModelFormatError(
             f"Incomplete Llama: {name} has no fast tokenizer. tokenizer.json belongs beside the weights.")
     if not tokenizer.chat_template:
-        raise hub.ModelFormatError(f"Not a chat model: {name} has no chat template. Name its instruction-tuned version (…-Instruct, …-chat).")
+        raise hub.ModelFormatError(
+            f"Not a chat model: {name} has no chat template. Name its instruction-tuned version (…-Instruct, …-chat).")
     if name not in hub.BUNDLED:
         _check_template(tokenizer, name)
     return tokenizer
@@ -375,62 +272,154 @@ def _stop_ids(model, tokenizer) -> frozenset[int]:
     ids.add(tokenizer.get_added_vocab().get("<|eot_id|>"))
     return frozenset(ids - {None})
 
-# %% ../nbs/02_llama.ipynb #bab2e6d8
-def stream(
-    llama: ChatLlama,
-    messages: Sequence[Message],
-    sampling: Sampling = Sampling(),
-    should_stop: Callable[[], bool] = lambda: False,  # asked before each pass of the model
-    draft: str = "",  # what the turn probably says
-) -> Generator[str, None, Completion]:
-    "The assistant's next turn, piece by piece; raises `Stopped` when told to stop."
-    import torch
-    from tokenizers.decoders import DecodeStream
+# %% ../nbs/02_llama.ipynb #5c3d0496
+MAX_WINDOW = 8192  # tokens of a conversation; the keys and values of Llama 3.2's 131,072 take gigabytes
+LOOKAHEAD = 8  # tokens guessed at a time, where a pass of several takes hardly longer than one of a single token
+PREFILL_CHUNK = 512  # tokens computed at a time while a prompt is read: between two, one may stop
+MAX_KEPT = 4  # beginnings of conversations whose keys and values are kept
 
-    ids = llama.fitting(messages)
-    made, pieces, passes = 0, [], llama.passes
-    n_cached = llama.recall(messages, ids)
-    decoder, reason = DecodeStream(skip_special_tokens=True), "length"
-    most = min(sampling.max_new_tokens, llama.window - len(ids))
-    for token in itertools.islice(_tokens(llama, ids, n_cached, sampling, draft, most, should_stop), most):
-        made += 1
-        if token in llama.stop_ids:
-            reason = "stop"
-            break
+class CachedLlama:
+    "A Llama, and the keys and values of the conversations that it has read."
+
+    def __init__(self, model):  # transformers.LlamaForCausalLM, in eval mode
+        self.model = model
+        self.window: int = min(model.config.max_position_embeddings, MAX_WINDOW)
+        self.prefix, self._beside = PrefixCache(), PrefixCache()
+        self._kept: dict[str, PrefixCache] = {}  # by the first message, the newest last
+        self.graph = _graph(model)  # how single tokens are computed on a GPU
+        self.lookahead = 0 if self.graph else LOOKAHEAD  # tokens guessed at a time from what stood before; 0: none
+        self.redraft = 0 if self.graph else LOOKAHEAD  # and from the rest of a draft that was not right altogether
+        self.passes = 0  # of the model, so far
+
+    def recall(
+        self,
+        messages: Sequence[Message],
+        ids: Sequence[int],  # their prompt
+    ) -> int:  # how many of its tokens need not be computed
+        "Take up the cache of conversations with the same first message; as many tokens as a window has are kept."
+        if not self.graph:  # a recorded pass belongs to one cache
+            first = messages[0]["content"]
+            self.prefix = self._kept[first] = self._kept.pop(first, None) or self.prefix.beginning(ids)
+            while len(self._kept) > MAX_KEPT or sum(len(kept.ids) for kept in self._older()) > self.window:
+                del self._kept[next(iter(self._kept))]
+        return self.prefix.keep_common(ids)
+
+    def _older(self) -> list[PrefixCache]:
+        "What is kept of conversations before this one."
+        return list(self._kept.values())[:-1]
+
+    def forget(self) -> None:
+        "Keep nothing of any conversation."
+        self._kept.clear()
+        for cache in (self.prefix, self._beside):
+            cache.clear()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        "Meanwhile another prompt is in the cache, and this one is not forgotten."
+        if not self.graph:  # `recall` keeps both
+            yield
+            return
+        self.prefix, self._beside = self._beside, self.prefix
         try:
-            piece = decoder.step(llama.tokenizer.backend_tokenizer, token)
-        except Exception:  # the bytes of byte-fallback tokenizers that are no text; the library has no type for it
-            decoder, piece = DecodeStream(skip_special_tokens=True), "\ufffd"
-        if piece:
-            pieces.append(piece)
-            yield piece
-    return Completion("".join(pieces), reason, len(ids), n_cached, made, llama.passes - passes)
+            yield
+        finally:
+            self.prefix, self._beside = self._beside, self.prefix
 
-def _tokens(llama: ChatLlama, ids: list[int], n_cached: int, sampling: Sampling, draft: str, most: int, should_stop: Callable[[], bool]) -> Iterator[int]:
-    "The tokens of a turn, for ever: whatever was guessed right comes without a pass of its own."
+# %% ../nbs/02_llama.ipynb #227fe4da
+class PromptedLlama(CachedLlama):
+    "A Llama that reads conversations as its own chat template lays them out."
+
+    def __init__(
+        self,
+        model,  # transformers.LlamaForCausalLM, in eval mode
+        tokenizer,  # its fast tokenizer, with a chat template
+        name: str = "",  # what it was loaded from
+        tested: Tested = Tested(),
+    ):
+        super().__init__(model)
+        self.tokenizer, self.name, self.tested = tokenizer, name, tested
+        self.template = ChatTemplate(tokenizer)
+        self.stop_ids = _stop_ids(model, tokenizer)
+        ends_turn = tokenizer.get_added_vocab().get("<|eot_id|>")  # as the chat template does
+        self.end_id: int = tokenizer.eos_token_id or min(self.stop_ids, default=0) if ends_turn is None else ends_turn
+
+    def prompt(self, messages: Sequence[Message]) -> str:
+        "Exactly what the model reads, ready for the assistant's turn."
+        return self.template.prompt(messages)
+
+    def tokens(self, messages: Sequence[Message]) -> list[int]:
+        "The token ids of the prompt."
+        return self.template.ids(self.prompt(messages))
+
+    def fitting(self, messages: Sequence[Message], more: int = 0) -> list[int]:
+        "The token ids of the prompt; `ValueError` when they and so many `more` do not fit into the window."
+        ids = self.tokens(messages)
+        if len(ids) + more >= self.window:
+            raise ValueError(
+                f"The conversation has {len(ids) + more} tokens, {self.name or 'the model'} can look back on "
+                f"{self.window}: shorten the context.")
+        return ids
+
+    def count_tokens(self, text: str) -> int:
+        "The tokens of a text in a prompt."
+        return len(self.template.ids(self.plain(text)))
+
+    def truncate(self, text: str, limit: int, keep_end: bool = False) -> str:
+        "The first tokens of a text, or the last; the text itself where it has no more."
+        return self.template.truncate(text, limit, keep_end)
+
+    def plain(self, text: str) -> str:
+        "The text without the model's control tokens."
+        return self.template.plain(text)
+
+# %% ../nbs/02_llama.ipynb #bab2e6d8
+def prefill(
+    llama: CachedLlama,
+    ids: list[int],  # tokens after those in the cache
+    should_stop: Callable[[], bool] = never,
+    keep: int = 1,  # tokens, the last ones, whose logits are wanted
+    exact: bool = False,  # else the logits of all but the likeliest tokens may be near ones
+) -> torch.Tensor:  # (keep, V)
+    "Run tokens through the model, extending its cache; the logits after each of the last ones."
+    prefix, head, logits = llama.prefix, llama.model.lm_head, None
+    read = getattr(head, "exact" if exact else "likely", head)
+    cuts = [*range(0, max(1, len(ids) - keep + 1), PREFILL_CHUNK), len(ids)]  # the last chunk holds all that is kept
+    for chunk in (ids[a:b] for a, b in itertools.pairwise(cuts)):
+        if should_stop():
+            raise Stopped("generation stopped on request")
+        try:
+            logits = _pass(llama, chunk, keep, read)
+        except BaseException:
+            prefix.clear()  # some layers may hold the chunk and others not
+            raise
+        prefix.ids.extend(chunk)
+        llama.passes += 1
+    return logits
+
+def _pass(
+    llama: CachedLlama,
+    chunk: list[int],
+    keep: int,
+    read: Callable[[torch.Tensor], torch.Tensor],  # the output layer
+) -> torch.Tensor:  # (keep, V); on a GPU a single token's are overwritten by the next
+    "One pass of the model: the logits after each of the last tokens."
     import torch
 
-    generator = None if sampling.seed is None else torch.Generator(llama.model.device).manual_seed(sampling.seed)
-    drafted = _Draft(llama.tokenizer(llama.readable(draft), add_special_tokens=False)["input_ids"] if draft else [])
-    guess, new = drafted.ahead(min(MAX_GUESS, most - 1)), ids[n_cached:]
-    said = [*guess, *ids]  # where to look for what comes next
-    llama.logprobs = []
-    while True:
-        rows = _prefill(llama, [*new, *guess], should_stop, 1 + len(guess))  # (1 + guesses, V)
-        for at, row in enumerate(rows):
-            token = next_token(row, sampling, generator)
-            said.append(token)
-            llama.logprobs.append(float(row[token].float() - row.float().logsumexp(-1)))
-            drafted.follow(token)
-            right = at < len(guess) and guess[at] == token
-            if not right:
-                llama.prefix.keep(len(llama.prefix.ids) - (len(guess) - at))
-            yield token
-            if not right:
-                break
-        new, most = [token], most - at - 1
-        guess = drafted.ahead(min(llama.redraft, most - 1)) or _foreseen(said, min(llama.lookahead, most - 1))
+    if llama.graph and len(chunk) == 1 and llama.prefix.ids:
+        from hubert_llama.fast.cache import GraphError
 
+        try:
+            return llama.graph(chunk[0], llama.prefix.cache)
+        except GraphError as e:
+            log.warning("%s Its tokens come one by one, more slowly.", e)
+            llama.graph, llama.lookahead, llama.redraft = None, LOOKAHEAD, LOOKAHEAD
+    with torch.inference_mode():
+        input_ids = torch.tensor([chunk], device=llama.model.device)  # (1, n)
+        hidden = llama.model.model(input_ids, past_key_values=llama.prefix.cache, use_cache=True).last_hidden_state
+        return read(hidden[0, -keep:].contiguous())  # 2-d: of a 3-d slice torch would first copy the output layer
+
+# %% ../nbs/02_llama.ipynb #1cde598a
 MAX_GUESS = 128  # tokens
 MAX_SKIPPED = 2  # tokens of a draft that may be left out at a time
 
@@ -441,7 +430,7 @@ class _Draft:
         self.tokens, self.at, self.strange = tokens, 0, 0  # `strange`: tokens since one that the draft has
 
     def follow(self, token: int) -> None:
-        "Take note of what was said: the draft's next token, or one soon after it; else something was put in, or stands for the next."
+        "Note what was said: the draft's next token, one soon after it, or one that it lacks."
         near = self.tokens[self.at : self.at + 1 + MAX_SKIPPED]
         if token in near:
             self.at, self.strange = self.at + near.index(token) + 1, 0
@@ -460,63 +449,81 @@ def _foreseen(said: list[int], n: int) -> list[int]:
             return said[i + 1 : i + 1 + n]
     return []
 
-def complete(llama: ChatLlama, messages: Sequence[Message], sampling: Sampling = Sampling(), should_stop: Callable[[], bool] = lambda: False, draft: str = "") -> Completion:
-    "The assistant's next turn, whole."
-    turn = stream(llama, messages, sampling, should_stop, draft)
-    while True:
-        try:
-            next(turn)
-        except StopIteration as end:
-            return end.value
-
-def _prefill(llama: ChatLlama, ids: list[int], should_stop: Callable[[], bool], keep: int = 1, exact: bool = False) -> torch.Tensor:
-    "Run tokens through the model, extending its cache; the logits after each of the last `keep`, (keep, V), which without `exact` may be near ones for all tokens but the likeliest."
-    prefix, head, logits = llama.prefix, llama.model.lm_head, None
-    read = getattr(head, "exact" if exact else "likely", head)
-    cuts = [*range(0, max(1, len(ids) - keep + 1), PREFILL_CHUNK), len(ids)]  # the last chunk holds all that is kept
-    for chunk in (ids[a:b] for a, b in itertools.pairwise(cuts)):
-        if should_stop():
-            raise Stopped("generation stopped on request")
-        try:
-            logits = _pass(llama, chunk, keep, read)
-        except BaseException:
-            prefix.clear()  # some layers may hold the chunk and others not
-            raise
-        prefix.ids.extend(chunk)
-        llama.passes += 1
-    return logits
-
-def _pass(llama: ChatLlama, chunk: list[int], keep: int, read: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    "One pass of the model: the logits after each of the last `keep` tokens, (keep, V); on a GPU a single one's are overwritten by the next."
+# %% ../nbs/02_llama.ipynb #0355d239
+def _generate(
+    llama: ChatLlama,
+    ids: list[int],  # of the prompt
+    n_cached: int,  # of them in the cache already
+    sampling: Sampling,
+    draft: _Draft,
+    should_stop: Callable[[], bool],
+) -> Iterator[int]:
+    "The tokens of a turn, at most as many as there is room for: what was guessed right needs no pass of its own."
     import torch
 
-    if llama.graph and len(chunk) == 1 and llama.prefix.ids:
-        from hubert_llama.fast.cache import GraphError
+    most = min(sampling.max_new_tokens, llama.window - len(ids))
+    generator = None if sampling.seed is None else torch.Generator(llama.model.device).manual_seed(sampling.seed)
+    guess, new = draft.ahead(min(MAX_GUESS, most - 1)), ids[n_cached:]
+    said = [*guess, *ids]  # where to look for what comes next
+    llama.logprobs = []
+    while most > 0:
+        rows = prefill(llama, [*new, *guess], should_stop, 1 + len(guess))  # (1 + guesses, V)
+        for at, row in enumerate(rows):
+            token = next_token(row, sampling, generator)
+            said.append(token)
+            llama.logprobs.append(float(row[token].float() - row.float().logsumexp(-1)))
+            draft.follow(token)
+            right = at < len(guess) and guess[at] == token
+            if not right:
+                llama.prefix.keep(len(llama.prefix.ids) - (len(guess) - at))
+            yield token
+            if not right:
+                break
+        new, most = [token], most - at - 1
+        guess = draft.ahead(min(llama.redraft, most - 1)) or _foreseen(said, min(llama.lookahead, most - 1))
 
-        try:
-            return llama.graph(chunk[0], llama.prefix.cache)
-        except GraphError as e:
-            log.warning("%s Its tokens come one by one, more slowly.", e)
-            llama.graph, llama.lookahead, llama.redraft = None, LOOKAHEAD, LOOKAHEAD
-    with torch.inference_mode():
-        input_ids = torch.tensor([chunk], device=llama.model.device)  # (1, n)
-        hidden = llama.model.model(input_ids, past_key_values=llama.prefix.cache, use_cache=True).last_hidden_state
-        return read(hidden[0, -keep:].contiguous())  # as two dimensions: of a slice of three, torch would first copy the whole output layer
-
-# %% ../nbs/02_llama.ipynb #29c575a2
-def log_likelihoods(
+# %% ../nbs/02_llama.ipynb #706a1b76
+def _stream(
     llama: ChatLlama,
     messages: Sequence[Message],
+    sampling: Sampling,
+    should_stop: Callable[[], bool],
+    draft: str,
+) -> Turn:
+    "A turn, decoded: a piece is passed on as soon as its characters are whole."
+    from tokenizers.decoders import DecodeStream
+
+    ids, passes, pieces = llama.fitting(messages), llama.passes, []
+    n_cached, n_new, reason = llama.recall(messages, ids), 0, "length"
+    drafted = _Draft(llama.template.ids(llama.template.readable(draft)) if draft else [])
+    decoder = DecodeStream(skip_special_tokens=True)
+    for token in _generate(llama, ids, n_cached, sampling, drafted, should_stop):
+        n_new += 1
+        if token in llama.stop_ids:
+            reason = "stop"
+            break
+        try:
+            piece = decoder.step(llama.tokenizer.backend_tokenizer, token)
+        except Exception:  # the bytes of byte-fallback tokenizers that are no text; the library has no type for it
+            decoder, piece = DecodeStream(skip_special_tokens=True), "\ufffd"
+        if piece:
+            pieces.append(piece)
+            yield piece
+    return Completion("".join(pieces), reason, len(ids), n_cached, n_new, llama.passes - passes)
+
+# %% ../nbs/02_llama.ipynb #29c575a2
+def _log_likelihoods(
+    llama: PromptedLlama,
+    messages: Sequence[Message],
     texts: Sequence[str],
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool],
 ) -> list[float]:  # nats
-    "How likely each text is as the assistant's whole next turn; raises `Stopped` when told to stop."
-    turns = [[*llama.tokenizer(llama.readable(text), add_special_tokens=False)["input_ids"], llama.end_id] for text in texts]
-    longest = max(map(len, turns), default=0)
-    ids = llama.fitting(messages, longest)
+    "How likely each text is as the assistant's whole next turn."
+    turns = [[*llama.template.ids(llama.template.readable(text)), llama.end_id] for text in texts]
+    ids = llama.fitting(messages, max(map(len, turns), default=0))
     if not turns:
         return []
-    first = _prefill(llama, ids[llama.recall(messages, ids) :], should_stop, exact=True)[-1]  # (V,)
+    first = prefill(llama, ids[llama.recall(messages, ids) :], should_stop, exact=True)[-1]  # (V,)
     tree = _tree(turns)
     likely = _weigh(llama, first, tree, should_stop)
     return [sum(likely[step] for step in path) for path in tree.paths]
@@ -547,8 +554,14 @@ def _tree(turns: Sequence[Sequence[int]]) -> _Tree:
         paths.append(path)
     return _Tree(tokens, parents, paths)
 
-def _weigh(llama: ChatLlama, first: torch.Tensor, tree: _Tree, should_stop: Callable[[], bool]) -> dict[Step, float]:
-    "How likely each step of a tree is after the prompt in the cache, whose last logits are `first`. The prompt is left in the cache."
+# %% ../nbs/02_llama.ipynb #94624e44
+def _weigh(
+    llama: CachedLlama,
+    first: torch.Tensor,  # (V,), the logits after the prompt
+    tree: _Tree,
+    should_stop: Callable[[], bool],
+) -> dict[Step, float]:
+    "How likely each step of a tree is after the prompt in the cache, which is left there."
     import torch
 
     n_prompt, n, device = len(llama.prefix.ids), len(tree.tokens), llama.model.device
@@ -561,11 +574,15 @@ def _weigh(llama: ChatLlama, first: torch.Tensor, tree: _Tree, should_stop: Call
     try:
         while done < n and not should_stop():
             end = min(done + PREFILL_CHUNK, n)
-            hidden_from = torch.cat([torch.zeros(end - done, n_prompt, dtype=torch.bool), ~seen[done:end, :end]], 1)  # (M, N)
-            mask = torch.zeros(hidden_from.shape, dtype=llama.model.dtype).masked_fill(hidden_from, torch.finfo(llama.model.dtype).min)
+            prompt_seen = torch.zeros(end - done, n_prompt, dtype=torch.bool)
+            hidden_from = torch.cat([prompt_seen, ~seen[done:end, :end]], 1)  # (M, N)
+            blank = torch.zeros(hidden_from.shape, dtype=llama.model.dtype)
+            mask = blank.masked_fill(hidden_from, torch.finfo(llama.model.dtype).min)
             ids, positions = (torch.tensor([x[done:end]], device=device) for x in (tree.tokens, depth))
             with torch.inference_mode():
-                hidden = llama.model.model(ids, position_ids=positions, attention_mask=mask[None, None].to(device), past_key_values=llama.prefix.cache, use_cache=True).last_hidden_state
+                hidden = llama.model.model(
+                    ids, position_ids=positions, attention_mask=mask[None, None].to(device),
+                    past_key_values=llama.prefix.cache, use_cache=True).last_hidden_state
                 likely |= _step_likelihoods(llama.model.lm_head(hidden[0]), list(range(done, end)), tree)
             done, llama.passes = end, llama.passes + 1
         if done:
@@ -583,7 +600,83 @@ def _step_likelihoods(logits: torch.Tensor, nodes: list[int], tree: _Tree) -> di
 
     rows = {node: i for i, node in enumerate(nodes)}
     steps = list({step for path in tree.paths for step in path if step[0] in rows})
-    at, tokens = torch.tensor([rows[node] for node, _ in steps], dtype=torch.int64), torch.tensor([token for _, token in steps], dtype=torch.int64)
+    at = torch.tensor([rows[node] for node, _ in steps], dtype=torch.int64)
+    tokens = torch.tensor([token for _, token in steps], dtype=torch.int64)
     chances = logits.float().log_softmax(-1)[at.to(logits.device), tokens.to(logits.device)]
     return dict(zip(steps, chances.tolist()))
 
+# %% ../nbs/02_llama.ipynb #7db3019e
+class ChatLlama(PromptedLlama):
+    "A chat model of the Llama architecture: messages in, text out piece by piece; a `ChatModel`, and `Scoring`."
+    logprobs: Sequence[float] = ()  # of the last turn's tokens, so far: how likely the model found each
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str = "meta-llama/Meta-Llama-3-8B-Instruct",  # hub id, alias or folder
+        config: DeviceConfig = DeviceConfig(),
+        load_in_4bit: bool | None = None,  # None: for big models
+        on_progress: hub.Progress | None = None,
+        folder: Path | None = None,  # where its files lie, if that is known; None: `hub.fetch` finds out
+    ) -> ChatLlama:
+        "Load a Llama chat model; `ModelError` says why not."
+        return _load(name, folder or hub.fetch(name, on_progress), config, load_in_4bit, on_progress)
+
+    @property
+    def recommended(self) -> Sampling:
+        "The sampling that the model's makers recommend."
+        c = self.model.generation_config
+        return Sampling(temperature=c.temperature or 1.0, top_p=c.top_p or 1.0) if c.do_sample else Sampling()
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling = Sampling(),
+        should_stop: Callable[[], bool] = never,  # asked before each pass of the model
+        draft: str = "",  # what the turn probably says
+    ) -> Turn:
+        "The assistant's next turn, piece by piece; raises `Stopped` when told to stop."
+        return _stream(self, messages, sampling, should_stop, draft)
+
+    def complete(self, *args, **kwargs) -> Completion:
+        "The assistant's next turn, whole; takes what `stream` takes."
+        return completed(self.stream(*args, **kwargs))
+
+    def log_likelihoods(
+        self,
+        messages: Sequence[Message],
+        texts: Sequence[str],
+        should_stop: Callable[[], bool] = never,
+        aside: bool = False,  # whether the turns before and after have another prompt, which is to stay cached
+    ) -> list[float]:  # nats
+        "How likely each text is as the assistant's whole next turn; raises `Stopped` when told to stop."
+        with self.aside() if aside else nullcontext():
+            return _log_likelihoods(self, messages, texts, should_stop)
+
+    def close(self) -> None:
+        "Give back the model and all that is cached."
+        self.forget()
+        self.model = self.graph = None
+
+# %% ../nbs/02_llama.ipynb #1f62b563
+def _load(
+    name: str,
+    folder: Path,
+    config: DeviceConfig,
+    load_in_4bit: bool | None,
+    on_progress: hub.Progress | None,
+) -> ChatLlama:
+    "A Llama chat model from its folder."
+    device = choose_device(config.device)
+    dtype = choose_dtype(config.dtype, device)
+    if load_in_4bit is None:
+        load_in_4bit = hub.weight_bytes(folder) >= BIG_MODEL
+    with hub.explained(name):
+        model = _load_model(folder, name, device, dtype, load_in_4bit, on_progress)
+        llama = ChatLlama(model, _load_tokenizer(folder, name), name, tested_from(folder))
+    if load_in_4bit and device.type == "cpu":
+        from hubert_llama.fast.nf4 import has_kernel
+
+        if has_kernel():  # a pass of four tokens costs 1.5 times one of a single token (benchmarks/big_pair.py):
+            llama.lookahead, llama.redraft = 0, 3  # what stood before is seldom right that often, a draft is
+    return llama

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import gc
 import logging
-import re
 import time
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from difflib import SequenceMatcher
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -22,140 +20,37 @@ from .models import hub
 from .answers import AnswerConfig, Told, fault, nats_a_token, told
 from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Mixdown
 from .audio import Segment, VoiceActivityDetector, clean, even_out, load_audio, split_segments
-from .words.ctc import MAX_COST, Calibration, Change, Word, judge, letters, signs_of_transcript, time_words
+from .words.confidence import Calibration, Word
+from .words.ctc import MAX_COST, Change, judge
+from .words.repair import MAX_CHANGED, MAX_REPAIRED, as_asked, as_saying, changed_share, is_faithful, split_words, tidy
 from .errors import Stopped
+from .events import READ, TIMED, Correction, Event, Heard, Progress, Reason, ResponseDelta, Stage
+from .events import Transcript, Understanding
 from .models.device import DeviceConfig
 from .hubert import Encoding, SpeechEncoder
-from .llama import ChatLlama, Completion, Message, Sampling, complete, log_likelihoods, stream
+from .chat import ChatModel, Completion, Sampling, Scoring, completed
+from .llama import ChatLlama
 from .models.profiles import Profile, choose_profile, notice
-from .course.quotes import Quote, choose_passages, find_quotes
-from .words.search import BeamSearch, Hypothesis, as_written
+from .course.context import CourseContext, ParsedCourse
+from .course.prompt import PromptRoom, Turn, conversation
+from .course.quotes import Quote, find_quotes
+from .words.recogniser import ChoiceConfig, Reading, ReadingConfig, Recogniser, prefer, sense_of
+from .words.search import BeamSearch, LetterSearch, as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['log', 'Turn', 'SYSTEM_PROMPT', 'MIN_SIMILARITY', 'MIN_LENGTH', 'SEARCH_COST', 'MAX_CHANGED', 'MAX_REPAIRED', 'Event',
-           'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'UNANSWERED_RESPONSE', 'FIXED', 'LEAST_SHARE', 'Audio',
-           'conversation', 'is_faithful', 'changed_share', 'tidy', 'as_saying', 'Progress', 'Heard', 'Transcript',
-           'ResponseDelta', 'Correction', 'Understanding', 'PipelineConfig', 'Timer', 'Reading', 'explain',
-           'weighed_again', 'prefer', 'sense_of', 'as_asked', 'split_words', 'SpeechUnderstanding', 'from_array',
-           'plot_timings']
+__all__ = ['log', 'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'UNANSWERED_RESPONSE', 'Audio', 'PipelineConfig', 'Timer', 'explain',
+           'SpeechUnderstanding', 'from_array', 'plot_timings']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
 log = logging.getLogger(__name__)
-Turn = tuple[str, str]  # a question's transcript and its answer
-SYSTEM_PROMPT = (
-    "You are a patient tutor who listens to a student. Answer in plain words, in one to three sentences, "
-    "and use the course context when it helps. Say so when you do not know.")
-
-def conversation(
-    heard: str | None,  # the recogniser's text, lower case; None: nothing yet, and the coming turn is what the student may say
-    context: str = "",  # course, persona, difficulty, a page of the course: whatever the application knows
-    transcript: str | None = None,  # None: the coming turn is the transcript; else it is the answer
-    history: Sequence[Turn] = (),  # what was said before, the oldest first
-    quotes: Sequence[Quote] = (),  # of the course, near the question: they stand beside it when it is answered
-) -> list[Message]:
-    "The messages that Llama continues, first with the transcript, then with the answer."
-    system = SYSTEM_PROMPT + (f"\n\nCourse context:\n{context.strip()}" if context.strip() else "")
-    before = [{"role": role, "content": text} for turn in history for role, text in zip(("user", "assistant"), turn)]
-    asked = "Write what the student may say next." if heard is None else f"A speech recogniser heard:\n{heard}\nWrite exactly what the student said."
-    messages = [{"role": "system", "content": system}, *before, {"role": "user", "content": asked}]
-    if transcript is not None:
-        near = "".join(["Nearest in the course:\n", *(f"{quote.text}\n" for quote in quotes)]) if quotes else ""
-        messages += [{"role": "assistant", "content": transcript}, {"role": "user", "content": f"{near}Now answer the student."}]
-    return messages
-
-# %% ../nbs/03_pipeline.ipynb #08d5caae
-MIN_SIMILARITY = 0.6  # of what was heard and what Llama says was said; below, Llama is not believed
-MIN_LENGTH = 0.75  # of the shorter to the longer: nothing of the question is dropped, and no answer added
-SEARCH_COST = 12.0  # nats for each edited letter that the search's words may cost against the greedy letters: it weighs the sound itself, so only words that the vocabulary lacks are kept from it
-MAX_CHANGED = 0.5  # of the words heard that Llama may exchange, drop or add to in one go; beyond, it is telling a story of its own
-MAX_REPAIRED = 800  # characters; what is longer is not given to Llama to repair: it would have to say it all again
-
-def is_faithful(
-    heard: str,
-    said: str,  # Llama's transcript
-) -> bool:
-    "Whether a proposal is a transcript of the same sounds at all: common letters by Ratcliff and Obershelp, the cheap bounds first."
-    a, b = letters(heard), letters(said)
-    if not b or "\n" in said.strip() or min(len(a), len(b)) < MIN_LENGTH * max(len(a), len(b)):
-        return False
-    match = SequenceMatcher(None, a, b, autojunk=False)
-    return match.real_quick_ratio() >= MIN_SIMILARITY and match.quick_ratio() >= MIN_SIMILARITY and match.ratio() >= MIN_SIMILARITY
-
-def changed_share(heard: str, changes: Sequence[Change]) -> float:
-    "Words that changes touch, for each word heard."
-    return sum(max(len(c.heard.split()), len(c.proposed.split())) for c in changes) / max(1, len(heard.split()))
-
-def tidy(heard: str) -> str:
-    "The recogniser's text as a person would write it at the least: a capital, a lone I, a full stop."
-    text = re.sub(r"\bi\b", "I", heard.strip().lower())
-    return text and text[0].upper() + text[1:] + "."
-
-def as_saying(reading: str) -> str:
-    "A reading as Llama is asked how likely a student is to say it: without the full stop, which may have to be a question mark."
-    return tidy(reading).rstrip(".")
 
 # %% ../nbs/03_pipeline.ipynb #9cb3777c
-@dataclass(frozen=True)
-class Progress:
-    "Something takes its time."
-    stage: str  # "loading", "downloading", "encoding", "searching"
-    fraction: float  # 0 to 1
-    message: str
-
-@dataclass(frozen=True)
-class Heard:
-    "What the sound alone says, before Llama has read it: soon there, and not final."
-    transcript: str
-
-@dataclass(frozen=True)
-class Transcript:
-    "What the student said; final."
-    transcript: str
-    raw_transcript: str
-    words: tuple[Word, ...] = ()
-
-@dataclass(frozen=True)
-class ResponseDelta:
-    "A piece of the answer; the pieces join to the response."
-    text: str
-
-@dataclass(frozen=True)
-class Correction(Change):
-    "A change of the raw reading, and who wanted it or why it was refused."
-    reason: str = ""
-
-@dataclass(frozen=True)
-class Understanding:
-    "Everything about one spoken question."
-    transcript: str  # what the student said; empty when nobody spoke
-    response: str  # the tutor's answer
-    raw_transcript: str  # what the recogniser read, before any repair
-    speech_features_shape: tuple[int, int, int]  # of HuBERT's last hidden state, (1, T, D); T is 0 where nothing was encoded
-    profile: str
-    duration: float  # seconds of audio
-    no_speech: bool = False  # nobody spoke, or no word could be made out
-    unclear: bool = False  # what was made out is too unsure to be answered; the response asks for it again
-    unanswered: bool = False  # what Llama said was no answer, and the response says so: a loop, a guess, the question
-    truncated: bool = False  # something was left out: of the course context, of a very long question, or of the answer
-    notice: str | None = None  # something the user should know
-    words: tuple[Word, ...] = ()  # of the transcript, with times and confidence
-    corrections: tuple[Correction, ...] = ()  # where the transcript differs from the raw reading, and what Llama proposed and was refused
-    readings: dict[str, str] = field(default_factory=dict)  # what each stage made of the sound: "greedy", "search", "rescored", "selection", "llama"
-    quotes: tuple[Quote, ...] = ()  # of the course, nearest to the question; Llama had them beside it when it answered
-    timings: dict[str, float] = field(default_factory=dict)  # seconds per stage
-
-    def to_dict(self) -> dict:
-        "As plain data; a notice only when there is one."
-        corrections = [{"from": c.heard, "to": c.proposed, "score": c.cost, "accepted": c.accepted, "reason": c.reason} for c in self.corrections]
-        data = {**asdict(self), "speech_features_shape": list(self.speech_features_shape), "corrections": corrections}
-        return data if self.notice else {k: v for k, v in data.items() if k != "notice"}
-
-Event = Progress | Heard | Transcript | ResponseDelta | Understanding
 NO_SPEECH_RESPONSE = "I could not hear a question. Please check your microphone and ask again."
-UNCLEAR_RESPONSE = "I did not hear that clearly enough to answer. Please say it once more, slowly and close to the microphone."
+UNCLEAR_RESPONSE = (
+    "I did not hear that clearly enough to answer. Please say it once more, slowly and close to the microphone.")
 UNANSWERED_RESPONSE = "I cannot answer that. Please ask it in other words, or about a smaller part of the course."
 
 # %% ../nbs/03_pipeline.ipynb #f2267b21
@@ -166,15 +61,8 @@ class PipelineConfig:
     device: DeviceConfig = DeviceConfig()
     max_response_tokens: int = 256
     sampling: Sampling | None = None  # for the answer; None: what the model's makers recommend
-    listed: int = 64  # readings of the search that are weighed again with all their alignments
-    hypotheses: int = 16  # the best of them, which Llama chooses from; 1: the first stands
-    sure: float = 0.95  # confidence of a reading's least sure word from which Llama is not asked to choose
-    max_rare_words: int = 60  # of a context that Llama is shown when it chooses; among more, a small model loses the question (they make the search's vocabulary all the same)
-    llama_weight: float = 0.6  # of Llama's log-likelihood beside the search's score
-    lm_discount: float = 0.6  # of the search's own language model, which Llama's knowledge of the language takes the place of
-    outside: float = 12.0  # nats below the search's language model where Llama's opinion of a reading ends: of what nobody says to a tutor it knows less than counted words do
-    clear: float = 0.3  # mean confidence of the words below which one asks again, for a calibration without `misheard`
-    doubt: float = 0.3  # confidence below which a word that the search found is not taken for what was asked: the answer is about the letters that were heard
+    reading: ReadingConfig = ReadingConfig()
+    choice: ChoiceConfig = ChoiceConfig()
     answers: AnswerConfig | None = AnswerConfig()  # what is no answer; None: whatever Llama says is passed on
     history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
 
@@ -185,26 +73,15 @@ class Timer:
         self.seconds: dict[str, float] = {}
         self._last = self._start = time.perf_counter()
 
-    def stage(self, name: str) -> None:
+    def stage(self, name: Stage) -> None:
         "What has passed since the last call was `name`."
         now = time.perf_counter()
-        self.seconds.pop("total", None)
-        self.seconds[name] = round(now - self._last, 4)
-        self.seconds["total"] = round(now - self._start, 4)  # always the last
+        self.seconds.pop(Stage.TOTAL.value, None)
+        self.seconds[name.value] = round(now - self._last, 4)
+        self.seconds[Stage.TOTAL.value] = round(now - self._start, 4)  # always the last
         self._last = now
 
 # %% ../nbs/03_pipeline.ipynb #5f1ccc83
-@dataclass(frozen=True, eq=False)
-class Reading:
-    "What was made of a segment before Llama saw it."
-    emissions: np.ndarray  # log-probabilities (T, V)
-    start: float  # seconds before it
-    greedy: str  # lower case
-    searched: str  # the search's first; the greedy letters without one
-    hypotheses: tuple[Hypothesis, ...]  # of the search, the best by `total` first; empty without one
-    text: str  # the best, as far as the sound allows it
-    sense: float | None = None  # `sense_of` the hypothesis that Llama chose; None where it was not asked
-
 def explain(
     change: Change,
     search: Sequence[str],  # what the search read before Llama chose: its first, and the best of its list
@@ -213,70 +90,18 @@ def explain(
 ) -> Correction:
     "A change of the raw reading, with whose it was, or why it was refused."
     held = lambda text: change.proposed and f" {change.proposed} " in f" {text} "
-    if not change.accepted:
-        reason = "refused: the recogniser has no such letters" if change.cost is None else f"refused: it costs {change.cost:.1f} nats a letter, {MAX_COST} are allowed" if change.cost > MAX_COST else "refused: the course has the word that was heard" if any(w in keep for w in change.heard.split()) else "refused: too many words are changed at once"
+    if change.accepted:
+        by_search = any(map(held, search))
+        reason = Reason.SEARCH if by_search else Reason.SELECTION if held(selection) else Reason.LLAMA
+    elif change.cost is None:
+        reason = Reason.UNSPELLABLE
+    elif change.cost > MAX_COST:
+        reason = Reason.COSTLY
     else:
-        reason = "search: a likelier reading of the sound" if any(map(held, search)) else "selection: Llama prefers this reading" if held(selection) else "Llama: it reads better, and the sound allows it"
-    return Correction(change.heard, change.proposed, change.cost, change.accepted, reason)
-
-def weighed_again(
-    found: Sequence[Hypothesis],  # the search's list
-    n: int,
-) -> list[Hypothesis]:  # the best first
-    "The best of a list by all their alignments: where little is clear the likeliest one says little about the others."
-    return sorted(found, key=lambda h: -h.total)[:n]
-
-def prefer(
-    hypotheses: Sequence[Hypothesis],
-    likely: Sequence[float],  # how likely Llama finds it that each is said, nats
-    config: PipelineConfig,
-) -> Hypothesis:
-    "The reading that the sound, the search's language model and Llama like best together: the logarithms weighted and added. Llama's likelihood has a small share of the other's mixed in, where there is one."
-    opinions = [np.logaddexp(opinion, h.lm - config.outside) if h.lm else opinion for h, opinion in zip(hypotheses, likely)]
-    return max(zip(hypotheses, opinions), key=lambda pair: pair[0].total - config.lm_discount * pair[0].lm + config.llama_weight * pair[1])[0]
-
-def sense_of(
-    reading: str,
-    nats: float,  # how likely Llama finds it
-) -> float:
-    "How likely Llama finds each word of a reading, the end counted as one: what a `Calibration` calls sense."
-    return nats / (1 + len(reading.split()))
-
-def as_asked(
-    transcript: str,
-    words: Sequence[Word],  # of the transcript
-    raw: str,  # the recogniser's reading
-    doubt: float,  # confidence below which a word is doubtful
-    is_word: Callable[[str], bool] | None = None,  # whether the vocabulary has what was heard: then it is no word that it lacks
-) -> str:
-    "The transcript with its doubtful words as they were heard: no vocabulary has every word, and what it puts in the place of one that it lacks must not be explained."
-    tokens, heard = transcript.split(), letters(raw).split()
-    if len(tokens) != len(words):  # hyphens
-        return transcript
-    asked = list(tokens)
-    for tag, i, j, k, m in SequenceMatcher(None, heard, [letters(t) for t in tokens], autojunk=False).get_opcodes():
-        if tag == "replace" and j - i == m - k:
-            for at, word in zip(range(k, m), heard[i:j]):
-                if words[at].confidence < doubt and not (is_word and is_word(word)):
-                    asked[at] = word + re.search(r"[.,;:?!…]*$", tokens[at])[0]
-    return " ".join(asked)
-
-def split_words(
-    transcript: str,
-    heard: Sequence[str],  # the readings that it was made from
-) -> list[str]:  # as many parts as there were readings
-    "A transcript cut where its readings were joined, also where its words are not theirs."
-    tokens = transcript.split()
-    match = SequenceMatcher(None, letters(" ".join(heard)).split(), [letters(t) for t in tokens], autojunk=False)
-    cuts, total = [0], 0
-    for reading in heard[:-1]:
-        total += len(reading.split())
-        cuts.append(max(cuts[-1], next((k + min(total - i, m - k) for _, i, j, k, m in match.get_opcodes() if i <= total <= j), 0)))
-    return [" ".join(tokens[a:b]) for a, b in zip(cuts, [*cuts[1:], len(tokens)])]
+        reason = Reason.COURSE_WORD if any(w in keep for w in change.heard.split()) else Reason.TOO_MANY
+    return Correction(change.heard, change.proposed, change.cost, change.accepted, reason, MAX_COST)
 
 # %% ../nbs/03_pipeline.ipynb #d3693ef9
-FIXED = 100  # tokens of a conversation with neither context nor question
-LEAST_SHARE = 96  # tokens of a question, of its quotes, and of the turns before, where there is room for them
 Audio = str | PathLike[str] | BinaryIO | np.ndarray | tuple[np.ndarray, int]
 
 class SpeechUnderstanding:
@@ -285,13 +110,15 @@ class SpeechUnderstanding:
     def __init__(
         self,
         encoder: SpeechEncoder,
-        llama: ChatLlama,
+        llama: ChatModel,
         profile: Profile,
         config: PipelineConfig = PipelineConfig(),
-        search: BeamSearch | None = None,  # over a vocabulary, for a HuBERT that brings one; None: greedy
+        search: BeamSearch | LetterSearch | None = None,  # None: the greedy letters stand
         calibration: Calibration = Calibration(),  # of the words' confidence, for a HuBERT that brings one
     ):
-        self.encoder, self.llama, self.profile, self.config, self.search, self.calibration = encoder, llama, profile, config, search, calibration
+        self.encoder, self.llama, self.profile, self.config = encoder, llama, profile, config
+        self.recogniser = Recogniser(encoder.labels, search, calibration, config.reading)
+        self.room = PromptRoom(llama, config.max_response_tokens, config.history_tokens)
         self.detect = VoiceActivityDetector()
 
     @classmethod
@@ -307,28 +134,33 @@ class SpeechUnderstanding:
         "Load a pair of models; `ModelError` says why not."
         chosen = choose_profile(profile, hubert, llama)
         four = chosen.load_in_4bit if load_in_4bit is None else load_in_4bit
-        folders = [hub.fetch(name, on_progress) for name in (chosen.llama, chosen.hubert)]  # both before one is loaded: the gated one first
+        in_llama = hub.fetch(chosen.llama, on_progress)  # the gated one first
+        in_hubert = hub.fetch(chosen.hubert, on_progress)
         on_progress("loading", 0.0, f"Loading {chosen.hubert}")
         with _nothing_collected():
-            encoder = SpeechEncoder.from_pretrained(chosen.hubert, config.device, on_progress)
-            search = BeamSearch.from_pretrained(chosen.hubert, encoder.labels)
+            encoder = SpeechEncoder.from_pretrained(chosen.hubert, config.device, on_progress, in_hubert)
+            search = BeamSearch.from_pretrained(chosen.hubert, encoder.labels, folder=in_hubert)
             on_progress("loading", 0.3, f"Loading {chosen.llama}")
-            tutor = ChatLlama.from_pretrained(chosen.llama, config.device, four, on_progress)
-            calibration = (Calibration.from_folder(folders[1]) or Calibration()).beside(hub.fingerprint(folders[0]))
+            tutor = ChatLlama.from_pretrained(chosen.llama, config.device, four, on_progress, in_llama)
+            calibration = (Calibration.from_folder(in_hubert) or Calibration()).beside(hub.fingerprint(in_llama))
             pipeline = cls(encoder, tutor, chosen, config, search, calibration)
             pipeline.detect.load()
         on_progress("loading", 1.0, "Ready")
         return pipeline
 
+    @property
+    def search(self) -> BeamSearch | LetterSearch | None:
+        "The recogniser's search."
+        return self.recogniser.search
+
     def warm_up(self) -> None:
-        "Pay now for what the first question would pay: lazy imports, first calls, the system prompt's cache. Worth it where nobody waits yet."
+        "Pay now, while nobody waits, for what the first question would pay: imports, first calls, the prompt's cache."
         self.detect(np.zeros(SAMPLING_RATE, np.float32))
         find_quotes("The heart has four chambers.", "How many chambers?")
         self.encoder.encode([np.zeros(SAMPLING_RATE, np.float32)])
-        for _ in stream(self.llama, conversation(""), Sampling(max_new_tokens=1)):
-            pass
+        completed(self.llama.stream(conversation(""), Sampling(max_new_tokens=1)))
 
-    def __call__(self, audio: Audio, context: str = "", history: Sequence[Turn] = ()) -> Understanding:
+    def __call__(self, audio: Audio, context: str | CourseContext = "", history: Sequence[Turn] = ()) -> Understanding:
         "Understand one spoken question."
         *_, result = self.stream(audio, context, history=history)
         return result
@@ -336,99 +168,104 @@ class SpeechUnderstanding:
     def stream(
         self,
         audio: Audio,  # path, open file, waveform (float32 mono 16 kHz) or (waveform, sampling rate)
-        context: str = "",  # course, persona, difficulty, …
+        context: str | CourseContext = "",  # course, persona, difficulty, …
         should_stop: Callable[[], bool] = lambda: False,  # raises `Stopped` soon after this says so
         history: Sequence[Turn] = (),  # questions and answers before this one, the oldest first
     ) -> Iterator[Event]:
-        "Understand one spoken question, telling what is known as soon as it is; the last event is the `Understanding`."
+        "Understand one spoken question, event by event; the last one is the `Understanding`."
         timer = Timer()
         waveform = clean(self._waveform(audio), lambda: _stop_if(should_stop))
-        timer.stage("audio")
+        timer.stage(Stage.AUDIO)
         regions = self.detect(waveform, lambda percent: _stop_if(should_stop))
-        timer.stage("vad")
-        segments = [s for s in split_segments(waveform, regions) if any(r.start < s.end and r.end > s.start for r in regions)]
+        timer.stage(Stage.VAD)
+        spoken = lambda s: any(r.start < s.end and r.end > s.start for r in regions)
+        segments = [s for s in split_segments(waveform, regions) if spoken(s)]
         encodings = yield from self._encode(waveform, segments, regions, should_stop)
-        timer.stage("hubert")
+        timer.stage(Stage.HUBERT)
         duration = round(len(waveform) / SAMPLING_RATE, 3)
         shape = (1, sum(e.shape[1] for e in encodings), self.encoder.hidden_size)
         raw = " ".join(e.text for e in encodings if e.text)
         if raw:
-            readings = yield from self._read_all([(e, s.start / SAMPLING_RATE) for e, s in zip(encodings, segments) if e.text], context, should_stop)
-            timer.stage("search")
-            yield Heard(as_written(tidy(" ".join(r.text for r in readings)), self._written(context)))
-            transcript, quotes, answer = yield from self._converse(raw, readings, context, history, should_stop, timer)
+            course = ParsedCourse(context, self.llama, self.search)
+            heard = [(e, s.start / SAMPLING_RATE) for e, s in zip(encodings, segments) if e.text]
+            readings = yield from self._read_all(heard, course, should_stop)
+            timer.stage(Stage.SEARCH)
+            yield Heard(as_written(tidy(" ".join(r.text for r in readings)), course.words.spellings))
+            transcript, quotes, answer = yield from self._converse(raw, readings, course, history, should_stop, timer)
         else:
             transcript, quotes, answer = _Transcription("", ()), (), _Answer(NO_SPEECH_RESPONSE)
             yield Transcript("", "")
             yield ResponseDelta(answer.text)
         t = transcript
         yield Understanding(
-            t.text, answer.text, raw, shape, self.profile.name, duration, not raw, t.unclear, answer.unanswered,
-            answer.truncated, notice(self.profile), t.words, t.corrections, t.readings, quotes, timer.seconds)
+            transcript=t.text, response=answer.text, raw_transcript=raw, speech_features_shape=shape,
+            profile=self.profile.name, duration=duration, no_speech=not raw, unclear=t.unclear,
+            unanswered=answer.unanswered, truncated=answer.truncated, notice=notice(self.profile), words=t.words,
+            corrections=t.corrections, readings=t.readings, quotes=quotes, timings=timer.seconds)
 
     def _waveform(self, audio: Audio) -> np.ndarray:
         if isinstance(audio, tuple):
             return from_array(*audio)
         return from_array(audio) if isinstance(audio, np.ndarray) else load_audio(audio, self.config.audio)
 
-    def _encode(self, waveform: np.ndarray, segments: list[Segment], regions: list[Segment], should_stop: Callable[[], bool]) -> Generator[Event, None, list[Encoding]]:
+    def _encode(
+        self,
+        waveform: np.ndarray,
+        segments: list[Segment],
+        regions: list[Segment],
+        should_stop: Callable[[], bool],
+    ) -> Generator[Event, None, list[Encoding]]:
         "Segments in batches of a few, so that memory does not grow with the recording and progress can be told."
         encodings: list[Encoding] = []
         for i in range(0, len(segments), 4):
             group = segments[i : i + 4]
             encodings += self.encoder.encode([_heard(waveform, s, regions) for s in group], should_stop=should_stop)
-            yield Progress("encoding", round(len(encodings) / len(segments), 3), f"Heard {len(encodings)} of {len(segments)} segments")
+            yield _progress(Stage.ENCODING, "Heard", len(encodings), len(segments))
         return encodings
 
-    def _read_all(self, encodings: list[tuple[Encoding, float]], context: str, should_stop: Callable[[], bool]) -> Generator[Event, None, list[Reading]]:
-        "The words of all segments, each with the second it starts at; where there are several, progress is told."
+    def _read_all(
+        self,
+        encodings: list[tuple[Encoding, float]],  # each with the second it starts at
+        course: ParsedCourse,
+        should_stop: Callable[[], bool],
+    ) -> Generator[Event, None, list[Reading]]:
+        "The words of all segments; where there are several, progress is told."
         readings: list[Reading] = []
         for encoding, start in encodings:
-            readings.append(self._read(encoding, start, context, should_stop))
+            _stop_if(should_stop)
+            readings.append(self.recogniser.read(encoding, start, course.words))
             if len(encodings) > 1:
-                yield Progress("searching", round(len(readings) / len(encodings), 3), f"Read {len(readings)} of {len(encodings)} segments")
+                yield _progress(Stage.SEARCHING, "Read", len(readings), len(encodings))
         return readings
 
-    def _read(self, encoding: Encoding, start: float, context: str, should_stop: Callable[[], bool]) -> Reading:
-        "The words of a segment: those that the search finds, as far as the sound allows, or the greedy letters."
-        _stop_if(should_stop)
-        greedy = letters(encoding.text, self.encoder.labels)
-        found = self.search(encoding.emissions, self.config.listed, context, greedy) if self.search else []
-        best = weighed_again(found, self.config.hypotheses)
-        text = self._allowed(encoding.emissions, greedy, best[0].text) if best else greedy
-        return Reading(encoding.emissions, start, greedy, found[0].text if found else greedy, tuple(best), text)
-
-    def _allowed(self, emissions: np.ndarray, greedy: str, found: str) -> str:
-        "What the search found, as far as the sound allows."
-        labels = self.encoder.labels
-        return letters(judge(emissions, greedy, found, labels, max_cost=SEARCH_COST)[0], labels)
-
     def _converse(
-        self, raw: str, readings: list[Reading], context: str, history: Sequence[Turn],
+        self, raw: str, readings: list[Reading], course: ParsedCourse, history: Sequence[Turn],
         should_stop: Callable[[], bool], timer: Timer,
     ) -> Generator[Event, None, tuple[_Transcription, tuple[Quote, ...], _Answer]]:
         "Both turns of the conversation: transcript, the course's quotes and the answer."
-        written = self._written(context)
-        history = self._remembered(history)
-        course, (context, cut_context) = context, self._shown(context, " ".join(r.text for r in readings), history)
+        history = self.room.remembered(history)
+        context = self._shown(course, " ".join(r.text for r in readings), history)
+        cut_context = context != course.text
         if selected := self._select(readings, context, history, should_stop):
             readings = selected
-            timer.stage("selection")
-        transcript = self._transcribe(raw, readings, context, history, should_stop, written)
-        timer.stage("transcript")
+            timer.stage(Stage.SELECTION)
+        transcript = self._transcribe(raw, readings, context, history, should_stop, course.words.spellings)
+        timer.stage(Stage.TRANSCRIPT)
         yield Transcript(transcript.text, raw, transcript.words)
         if transcript.unclear:
             yield ResponseDelta(UNCLEAR_RESPONSE)
             return transcript, (), _Answer(UNCLEAR_RESPONSE, cut_context)
         is_word = self.search.knows if self.search else None
-        asked = as_asked(transcript.text, transcript.words, raw, self.config.doubt, is_word)
-        asked, cut_question = self._fitting(asked, self._share(4), keep_end=True)
-        quotes = self._quotes(course, asked)
-        messages = conversation(asked if cut_question else transcript.readings["selection"], context, asked, history, quotes)
+        asked = as_asked(transcript.text, transcript.words, raw, self.config.reading.doubt, is_word)
+        whole, asked = asked, self.llama.truncate(asked, self.room.share(4), keep_end=True)
+        cut_question = asked != whole
+        quotes = course.quotes(asked, self.room.share(8))
+        heard = asked if cut_question else transcript.readings[Stage.SELECTION]
+        messages = conversation(heard, context, asked, history, quotes)
         chosen = self.config.sampling or self.llama.recommended
-        turn = stream(self.llama, messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
-        answer = yield from self._answer(turn, asked, f"{course} {history}")
-        timer.stage("response")
+        turn = self.llama.stream(messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
+        answer = yield from self._answer(turn, asked, f"{course.text} {history}")
+        timer.stage(Stage.RESPONSE)
         return transcript, quotes, replace(answer, truncated=answer.truncated or cut_context or cut_question)
 
     def _answer(
@@ -456,108 +293,70 @@ class SpeechUnderstanding:
             return _Answer(UNANSWERED_RESPONSE, unanswered=True)
         return _Answer(kept.text, bool(kept.fault) or done.finish_reason == "length")
 
-    def _shown(self, course: str, heard: str, history: Sequence[Turn]) -> tuple[str, bool]:
-        "The course as the prompt holds it, all of it or what is near the question; and whether anything was left out."
-        besides = [*(text for turn in history for text in turn), *(quote.text for quote in self._quotes(course, heard))]
-        used = 2 * min(self.llama.count(heard), self._share(4)) + sum(map(self.llama.count, besides))  # heard and said
-        limit = max(0, min(self._window() // 2, self._room() - used))
-        if self.llama.count(course) <= limit:
-            return course, False
-        return choose_passages(self.llama.plain(course), heard, limit, self.llama.count), True
+    def _shown(self, course: ParsedCourse, heard: str, history: Sequence[Turn]) -> str:
+        "The course as the prompt holds it, all of it or what is near the question."
+        count = self.llama.count_tokens
+        quotes = course.quotes(heard, self.room.share(8))
+        besides = [*(text for turn in history for text in turn), *(quote.text for quote in quotes)]
+        used = 2 * min(count(heard), self.room.share(4)) + sum(map(count, besides))  # heard and said
+        return course.shown(heard, max(0, min(self.room.window() // 2, self.room.tokens() - used)))
 
-    def _quotes(self, course: str, asked: str) -> tuple[Quote, ...]:
-        "The sentences of the whole course, even of what the window has no room for, that are near the question."
-        kept, left = [], self._share(8)
-        for quote in find_quotes(self.llama.plain(course), asked):
-            left -= len(self.llama.tokenizer(quote.text, add_special_tokens=False)["input_ids"])
-            if left >= 0:
-                kept.append(quote)
-        return tuple(kept)
-
-    def _remembered(self, history: Sequence[Turn]) -> list[Turn]:
-        "The newest turns that fit into their share of the window."
-        kept, left = [], min(self.config.history_tokens, self._share(4))
-        for turn in reversed(history):
-            left -= sum(len(self.llama.tokenizer(self.llama.plain(text), add_special_tokens=False)["input_ids"]) + 8 for text in turn)  # 8: the template's own
-            if left < 0:
-                break
-            kept.insert(0, turn)
-        return kept
-
-    def _written(self, context: str) -> Mapping[str, str]:
-        "How the course writes its words that are more than a to z."
-        return self.search.spellings(context) if self.search else {}
-
-    def _select(self, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]) -> list[Reading] | None:
-        "Among the hypotheses of a question that is not sure, the one that the search and Llama like best together; None where there is nothing to choose. (What is longer than a segment is not chosen from: its readings would have to be combined.)"
+    def _is_open(self, readings: Sequence[Reading]) -> bool:
+        "Whether there is something to choose: of several segments the readings would have to be combined."
         first = readings[0]
-        if len(readings) > 1 or len(first.hypotheses) < 2 or len(first.text) > MAX_REPAIRED or self._is_sure(first):
+        several = len(readings) == 1 and len(first.hypotheses) > 1 and len(first.text) <= MAX_REPAIRED
+        return several and not self.recogniser.is_sure(first)
+
+    def _select(
+        self, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]
+    ) -> list[Reading] | None:
+        "The hypothesis that the search and Llama like best together; None where there is nothing to choose."
+        if not isinstance(self.llama, Scoring) or not self.search or not self._is_open(readings):
             return None
+        first = readings[0]
         texts = [h.text for h in first.hypotheses]
-        shown = context if len(self.search.rare_words(context)) <= self.config.max_rare_words else ""
-        with nullcontext() if shown == context else self.llama.aside():  # whose prompt is another one
-            likely = log_likelihoods(self.llama, conversation(None, shown, history=history), [as_saying(t) for t in texts], should_stop)
-        best = prefer(first.hypotheses, likely, self.config).text
-        text = first.text if best == texts[0] else self._allowed(first.emissions, first.greedy, best)
+        shown = context if len(self.search.rare_words(context)) <= self.config.choice.max_rare_words else ""
+        sayings = [as_saying(t) for t in texts]
+        messages = conversation(None, shown, history=history)
+        likely = self.llama.log_likelihoods(messages, sayings, should_stop, aside=shown != context)
+        best = prefer(first.hypotheses, likely, self.config.choice).text
+        text = first.text if best == texts[0] else self.recogniser.allowed(first.emissions, first.greedy, best)
         return [replace(first, text=text, sense=sense_of(best, likely[texts.index(best)]))]
 
-    def _is_sure(self, reading: Reading) -> bool:
-        "Whether no word is in doubt."
-        return bool(words := self._words(reading, reading.text)) and min(w.confidence for w in words) >= self.config.sure
-
-    def _words(self, reading: Reading, text: str) -> list[Word]:
-        "The words of a segment's part of the transcript, timed."
-        return time_words(reading.emissions, text, self.encoder.labels, [(h.text, h.total) for h in reading.hypotheses], self.calibration, reading.start, reading.sense)
-
-    def _transcribe(self, raw: str, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool], written: Mapping[str, str]) -> _Transcription:
+    def _transcribe(
+        self, raw: str, readings: list[Reading], context: str, history: list[Turn],
+        should_stop: Callable[[], bool], written: Mapping[str, str],
+    ) -> _Transcription:
         "Llama's transcript as far as it may be believed, the readings' else; its words, and how it came about."
         heard, searched = " ".join(r.text for r in readings), " ".join(r.searched for r in readings)
         likeliest = " ".join(r.hypotheses[0].text if r.hypotheses else r.greedy for r in readings)
         emissions = np.concatenate([r.emissions for r in readings])  # (T, V)
         text, refused, said = as_written(tidy(heard), written), [], ""
         if len(heard) <= MAX_REPAIRED:
-            limit = 16 + 2 * len(self.llama.tokenizer(heard)["input_ids"])
-            turn = complete(self.llama, conversation(heard, context, history=history), Sampling(max_new_tokens=limit), should_stop, draft=text.rstrip("."))
+            limit = 16 + 2 * self.llama.count_tokens(heard)
+            messages = conversation(heard, context, history=history)
+            turn = completed(self.llama.stream(
+                messages, Sampling(max_new_tokens=limit), should_stop, draft=text.rstrip(".")))
             said = turn.text.strip()
             if turn.finish_reason == "stop" and is_faithful(heard, said):
                 proposed, changes = judge(emissions, heard, said, self.encoder.labels, keep=written)
                 if changed_share(heard, [change for change in changes if change.accepted]) > MAX_CHANGED:
                     proposed, changes = text, [replace(change, accepted=False) for change in changes]
                 text, refused = as_written(proposed, written), [change for change in changes if not change.accepted]
-        parts = list(zip(readings, split_words(text, [r.text for r in readings])))  # segment by segment: what is weighed grows faster than the text
-        taken = [change for r, part in parts for change in judge(r.emissions, r.greedy, part, self.encoder.labels, max_cost=float("inf"))[1]]
-        words = [w for r, part in parts for w in self._words(r, part)]
-        stages = {"greedy": raw.lower(), "search": searched, "rescored": likeliest, "selection": heard, "llama": said}
-        unclear = bool(words) and self._is_misheard(emissions, " ".join(r.greedy for r in readings), text, words)
+        parts = list(zip(readings, split_words(text, [r.text for r in readings])))  # weighed segment by segment
+        labels, any_cost = self.encoder.labels, float("inf")
+        judged = (judge(r.emissions, r.greedy, part, labels, max_cost=any_cost)[1] for r, part in parts)
+        taken = [change for changes in judged for change in changes]
+        words = [w for r, part in parts for w in self.recogniser.words(r, part)]
+        stages = {stage.value: text for stage, text in zip(READ, (raw.lower(), searched, likeliest, heard, said))}
+        greedy = " ".join(r.greedy for r in readings)
+        unclear = bool(words) and self.recogniser.is_misheard(emissions, greedy, text, words)
         corrections = tuple(explain(c, (searched, likeliest), heard, written) for c in taken + refused)
         return _Transcription(text, tuple(words), corrections, stages, unclear)
 
-    def _is_misheard(self, emissions: np.ndarray, greedy: str, text: str, words: list[Word]) -> bool:
-        "Whether too much of a transcript is wrong to be answered, as far as a calibration can tell."
-        misheard = self.calibration.misheard
-        if misheard:
-            return misheard(*signs_of_transcript(emissions, greedy, text, words)) >= misheard.limit
-        return bool(self.calibration.of_sound) and float(np.mean([w.confidence for w in words])) < self.config.clear
-
-    def _window(self) -> int:
-        "Tokens of the window that are left for what changes, beside the fixed words and the answer."
-        return max(64, self.llama.window - self.config.max_response_tokens - 160)
-
-    def _room(self) -> int:
-        "Tokens that context, question, quotes and history may fill together: no more than the model can use."
-        return min(self._window(), max(64, (self.llama.tested.prompt_tokens or self.llama.window) - FIXED))
-
-    def _share(self, parts: int) -> int:
-        "Tokens of one of so many parts of the room; of a small one a third, if that is not more than `LEAST_SHARE`."
-        return max(self._room() // parts, min(LEAST_SHARE, self._room() // 3))
-
-    def _fitting(self, text: str, limit: int, keep_end: bool = False) -> tuple[str, bool]:
-        "The text, or as many of its tokens as fit, and whether it was cut."
-        tokenizer = self.llama.tokenizer
-        ids = tokenizer(self.llama.plain(text), add_special_tokens=False)["input_ids"]
-        if len(ids) <= limit:
-            return text, False
-        return tokenizer.decode(ids[-limit:] if keep_end else ids[:limit], skip_special_tokens=True).strip("\ufffd"), True
+    def close(self) -> None:
+        "Give back what the language model holds."
+        self.llama.close()
 
 # %% ../nbs/03_pipeline.ipynb #1edc198b
 def from_array(
@@ -575,7 +374,8 @@ def from_array(
         waveform = waveform[:, None]  # (n,) -> (n, channels)
     mixdown = Mixdown(sampling_rate)
     if not np.isfinite(mixdown.add(waveform.astype(np.float32))).all():
-        raise AudioNotFiniteError("Broken samples: the waveform holds NaN or infinite values. Replace them, or record again.")
+        raise AudioNotFiniteError(
+            "Broken samples: the waveform holds NaN or infinite values. Replace them, or record again.")
     mono = mixdown.waveform()
     if len(mono) < FRAME_LENGTH:
         raise AudioEmptyError(f"Empty recording: {len(mono)} samples at 16 kHz; {FRAME_LENGTH} (25 ms) is the least.")
@@ -583,7 +383,7 @@ def from_array(
 
 @contextmanager
 def _nothing_collected() -> Iterator[None]:
-    "Meanwhile Python looks for no garbage: libraries that load make a million objects and drop none of them, and looking them through again and again takes a fifth of the time."
+    "Meanwhile Python looks for no garbage: libraries that load make a million objects and drop none of them."
     was = gc.isenabled()
     gc.disable()
     try:
@@ -608,13 +408,18 @@ class _Answer:
     truncated: bool = False
     unanswered: bool = False
 
+def _progress(stage: Stage, done: str, n: int, of: int) -> Progress:
+    "So many segments of all."
+    return Progress(stage.value, round(n / of, 3), f"{done} {n} of {of} segments")
+
 def _stop_if(should_stop: Callable[[], bool]) -> None:
     if should_stop():
         raise Stopped("stopped on request")
 
 def _heard(waveform: np.ndarray, segment: Segment, regions: Sequence[Segment]) -> np.ndarray:
     "A segment as the encoder gets it: no bang and no louder voice hides another in it."
-    inside = [Segment(r.start - segment.start, r.end - segment.start) for r in regions if r.start < segment.end and r.end > segment.start]
+    overlapping = [r for r in regions if r.start < segment.end and r.end > segment.start]
+    inside = [Segment(r.start - segment.start, r.end - segment.start) for r in overlapping]
     return _at_least_a_frame(even_out(waveform[segment.start : segment.end], inside))
 
 def _at_least_a_frame(waveform: np.ndarray) -> np.ndarray:
@@ -641,9 +446,9 @@ def plot_timings(
     ax = ax or plt.subplots(figsize=(8, 0.5 + 0.45 * len(results)))[1]
     for y, result in enumerate(results):
         left = 0.0
-        for i, stage in enumerate(("audio", "vad", "hubert", "search", "selection", "transcript", "response")):
+        for i, stage in enumerate(TIMED):
             seconds = result.timings.get(stage, 0.0)
-            ax.barh(y, seconds, left=left, color=f"C{i}", label=stage if y == 0 else None)
+            ax.barh(y, seconds, left=left, color=f"C{i}", label=stage.value if y == 0 else None)
             left += seconds
     ax.set(yticks=range(len(names)), yticklabels=names, xlabel="seconds")
     ax.invert_yaxis()

@@ -30,3 +30,8 @@ def tiny_llama(tmp_path_factory) -> Path:
     from checkpoints import save_llama
 
     return save_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    return CLIPS

@@ -8,8 +8,9 @@ import torch
 from checkpoints import save_hubert, save_llama
 
 from hubert_llama.audio import n_frames
+from hubert_llama.chat import Sampling
 from hubert_llama.hubert import SpeechEncoder
-from hubert_llama.llama import ChatLlama, Sampling, complete
+from hubert_llama.llama import ChatLlama
 from hubert_llama.models import hub
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.pipeline import SpeechUnderstanding
@@ -121,7 +122,7 @@ def test_llama_in_the_layout_of_meta_llama_3_8b_instruct(tmp_path):
         "<|start_header_id|>user<|end_header_id|>\n\nwhat is light<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     )
-    assert complete(llama, MESSAGES, Sampling(max_new_tokens=5)).n_new > 0
+    assert llama.complete(MESSAGES, Sampling(max_new_tokens=5)).n_new > 0
 
 
 def test_a_missing_shard_is_named(tmp_path):
@@ -137,7 +138,7 @@ def test_bf16_and_4_bit_together(tmp_path):
         str(save_llama(tmp_path, dtype=torch.bfloat16)), DeviceConfig("cpu", "bfloat16"), load_in_4bit=True
     )
     assert llama.model.lm_head.weight.dtype == torch.bfloat16
-    assert complete(llama, MESSAGES, Sampling(max_new_tokens=5)).n_new > 0
+    assert llama.complete(MESSAGES, Sampling(max_new_tokens=5)).n_new > 0
 
 
 def test_any_pair_of_folders_makes_a_pipeline(tiny_hubert, tiny_llama):
@@ -150,7 +151,7 @@ def test_any_pair_of_folders_makes_a_pipeline(tiny_hubert, tiny_llama):
 @pytest.mark.gpu
 def test_4_bit_on_cuda(tmp_path):
     llama = ChatLlama.from_pretrained(str(save_llama(tmp_path)), DeviceConfig("cuda", "auto"), load_in_4bit=True)
-    assert llama.model.device.type == "cuda" and complete(llama, MESSAGES, Sampling(max_new_tokens=5)).n_new > 0
+    assert llama.model.device.type == "cuda" and llama.complete(MESSAGES, Sampling(max_new_tokens=5)).n_new > 0
     assert llama.graph and llama.graph.recordings == 1  # bitsandbytes' kernels can be recorded, too
 
 

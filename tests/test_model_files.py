@@ -12,9 +12,10 @@ import pytest
 import torch
 from checkpoints import SYMBOLS, save_hubert, save_llama
 
+from hubert_llama.chat import Sampling
 from hubert_llama.fast import nf4
 from hubert_llama.hubert import SpeechEncoder
-from hubert_llama.llama import ChatLlama, Sampling, complete
+from hubert_llama.llama import ChatLlama
 from hubert_llama.models import hub
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.models.hub import user_message
@@ -65,7 +66,7 @@ def in_bin(folder: Path, safe: Path) -> Path:
 
 
 def said(folder: Path, **how) -> str:
-    return complete(ChatLlama.from_pretrained(str(folder), FP32, **how), MESSAGES, Sampling(max_new_tokens=5)).text
+    return ChatLlama.from_pretrained(str(folder), FP32, **how).complete(MESSAGES, Sampling(max_new_tokens=5)).text
 
 
 # other files beside the weights

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from hubert_llama.measure.manifest import ManifestError, Utterance, read_manifest
 from hubert_llama.measure.report import Outcome, failures, read_outcomes, report
 from hubert_llama.models.hub import ModelFormatError
-from hubert_llama.pipeline import split_words
-from hubert_llama.words.ctc import Calibration, SignWeights, align, judge, letters, log_likelihoods, spell, time_words
-from hubert_llama.words.search import BeamSearch, LanguageModel, course_words
+from hubert_llama.words.confidence import Calibration, SignWeights
+from hubert_llama.words.ctc import align, judge, letters, log_likelihoods, spell
+from hubert_llama.words.ngrams import LanguageModel
+from hubert_llama.words.repair import split_words
+from hubert_llama.words.search import BeamSearch, course_words
+from hubert_llama.words.times import time_words
 
 LABELS = ["<pad>", "|", "A", "B", "C", "'"]
 plain = st.none() | st.booleans() | st.floats() | st.text()

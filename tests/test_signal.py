@@ -10,7 +10,7 @@ from conftest import CLIPS
 from scipy.signal import butter, sosfilt
 
 from hubert_llama.audio import SAMPLING_RATE, VoiceActivityDetector, clean, load_audio
-from hubert_llama.llama import Sampling
+from hubert_llama.chat import Sampling
 from hubert_llama.pipeline import PipelineConfig, SpeechUnderstanding, Stopped
 
 QUESTION = "Can you explain gravity?"

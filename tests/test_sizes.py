@@ -23,10 +23,12 @@ CHILD = """
 import sys, time
 from itertools import islice, product
 import numpy as np
-from hubert_llama.words.ctc import judge, log_likelihoods, time_words
+from hubert_llama.words.ctc import judge, log_likelihoods
+from hubert_llama.words.times import time_words
 from hubert_llama.measure.score import count_errors, normalise
 from hubert_llama.course.quotes import find_quotes
-from hubert_llama.words.search import BeamSearch, LanguageModel
+from hubert_llama.words.search import BeamSearch
+from hubert_llama.words.ngrams import LanguageModel
 N = 262_144
 labels = ["<pad>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"]
 emissions = np.log(np.random.default_rng(0).dirichlet(np.ones(len(labels)), size=20)).astype(np.float32)

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from lists import words
 
 from hubert_llama.audio import SAMPLING_RATE, load_audio, n_frames
+from hubert_llama.chat import Sampling
 from hubert_llama.hubert import SpeechEncoder
-from hubert_llama.llama import ChatLlama, Sampling, complete
+from hubert_llama.llama import ChatLlama
 from hubert_llama.models.device import DeviceConfig
 
 TRAINING = Path(__file__).parent.parent / "training"
@@ -355,7 +356,7 @@ def test_words_that_sound_alike_have_the_same_phonemes():
 def test_llama_trains_and_speaks(tmp_path):
     script("train_llama.py", "--work-dir", tmp_path / "work", "--minutes", "0.1", "--out", tmp_path / "llama")
     llama = ChatLlama.from_pretrained(str(tmp_path / "llama"), DeviceConfig("cpu", "float32"))
-    assert complete(llama, [{"role": "user", "content": "Hello."}], Sampling(max_new_tokens=3)).n_new <= 3
+    assert llama.complete([{"role": "user", "content": "Hello."}], Sampling(max_new_tokens=3)).n_new <= 3
 
 
 def test_an_exported_llama_is_a_mean_of_the_weights_before_and_after(tmp_path):
@@ -585,7 +586,7 @@ def test_confidence_is_fitted_on_recordings(tmp_path):
     import shutil
 
     from hubert_llama.models import hub
-    from hubert_llama.words.ctc import Calibration
+    from hubert_llama.words.confidence import Calibration
 
     hubert = tmp_path / "hubert"
     shutil.copytree(Path(__file__).parent.parent / "hubert_llama" / "mini" / "hubert", hubert)
@@ -620,7 +621,7 @@ def test_confidence_is_fitted_on_recordings(tmp_path):
 def test_whether_a_transcript_was_misheard_is_fitted_on_recordings(tmp_path):
     import shutil
 
-    from hubert_llama.words.ctc import Calibration
+    from hubert_llama.words.confidence import Calibration
 
     hubert = tmp_path / "hubert"
     shutil.copytree(Path(__file__).parent.parent / "hubert_llama" / "mini" / "hubert", hubert)
@@ -642,7 +643,7 @@ def test_whether_a_transcript_was_misheard_is_fitted_on_recordings(tmp_path):
 def test_nine_in_ten_of_the_misheard_are_asked_again(capsys):
     from calibrate import Whole, fit_misheard, tell_asked
 
-    from hubert_llama.words.ctc import MisheardWeights
+    from hubert_llama.words.confidence import MisheardWeights
 
     rng = np.random.default_rng(0)
     found = [
@@ -663,7 +664,7 @@ def test_nine_in_ten_of_the_misheard_are_asked_again(capsys):
 def test_the_longest_usable_prompt_and_guessing_are_read_off_the_answers():
     from usable import Answer, summary, tested
 
-    from hubert_llama.llama import Tested
+    from hubert_llama.chat import Tested
 
     rows = ((0, 100, 9, -0.01), (300, 300, 9, -0.2), (600, 500, 7, -0.3), (900, 900, 0, -1.8))
     answers = [
@@ -681,12 +682,12 @@ def test_the_longest_usable_prompt_and_guessing_are_read_off_the_answers():
 def test_how_long_a_prompt_can_be_is_measured(tmp_path):
     import shutil
 
-    from hubert_llama.llama import Tested
+    from hubert_llama.llama import tested_from
 
     llama, out = tmp_path / "llama", tmp_path / "answers.jsonl"
     shutil.copytree(TRAINING.parent / "hubert_llama" / "mini" / "llama", llama)
     told = script("usable.py", "--llama", llama, "--limit", "3", "--lengths", "0", "1800", "--out", out)
-    measured = Tested.from_folder(llama)
+    measured = tested_from(llama)
     assert 100 < measured.prompt_tokens < 400 and -1.9 < measured.least_nats < -0.1
     assert "| 1800 | " in told and "| 0 % of 3 |" in told
     assert [json.loads(line)["length"] for line in out.read_text().splitlines()] == [0, 0, 0, 1800, 1800, 1800]
@@ -852,15 +853,15 @@ def test_choosing_weighs_readings_as_the_service_does():
     import torch
     from train_llama import Choice, ballot, choosing_loss
 
-    from hubert_llama.llama import log_likelihoods
-    from hubert_llama.pipeline import as_saying, conversation
+    from hubert_llama.course.prompt import conversation
+    from hubert_llama.words.repair import as_saying
 
     llama = ChatLlama.from_pretrained(
         str(TRAINING.parent / "hubert_llama" / "mini" / "llama"), DeviceConfig("cpu", "float32")
     )
     choice = Choice(("what is gravity", "what is gravel", "watt is gravity and more"), (-3.0, -2.0, -4.0), (0, 1, 3))
     likely = torch.tensor(
-        log_likelihoods(llama, conversation(None, "Course: Physics"), [as_saying(r) for r in choice.readings])
+        llama.log_likelihoods(conversation(None, "Course: Physics"), [as_saying(r) for r in choice.readings])
     )
     chosen = (torch.tensor(choice.scores) + 0.5 * likely).softmax(0)
     with torch.inference_mode():
@@ -1064,7 +1065,7 @@ def test_the_search_counts_pairs_of_prose_too(tmp_path):
 def test_of_pairs_those_stay_that_say_most_and_all_words_after_one_still_sum_to_1(tmp_path):
     from language_model import arpa, count, pruned, smoothed
 
-    from hubert_llama.words.search import LanguageModel
+    from hubert_llama.words.ngrams import LanguageModel
 
     sentences = [
         "a dark horse",

@@ -9,7 +9,7 @@ understood, it reads every second one again in noise and every fifth backwards, 
 split=train, of people, that were too long to be learned from: what was learned from is understood too well.
 
 It fits the numbers of `hubert_llama.words.ctc.Calibration` by logistic regression and writes them into the HuBERT's
-folder (calibration.json). It prints word error rates for several values of `PipelineConfig.llama_weight`, `lm_discount`
+folder (calibration.json). It prints word error rates for several values of `ChoiceConfig.llama_weight`, `lm_discount`
 and `outside`, and limits of `hubert_llama.pipeline.SEARCH_COST`.
 
 With `--people` it also fits the chance that more than half of a transcript's words are wrong (`MisheardWeights`): on
@@ -36,28 +36,22 @@ from tqdm import tqdm
 from train_hubert import Settings
 
 from hubert_llama.audio import load_audio
+from hubert_llama.course.prompt import conversation
 from hubert_llama.hubert import SpeechEncoder
-from hubert_llama.llama import ChatLlama, log_likelihoods
+from hubert_llama.llama import ChatLlama
 from hubert_llama.measure.manifest import Utterance, read_manifest
 from hubert_llama.measure.noise import add_noise
 from hubert_llama.measure.report import Outcome, judged_words
 from hubert_llama.measure.score import count_errors
 from hubert_llama.models import hub
 from hubert_llama.models.device import DeviceConfig
-from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, prefer, sense_of, weighed_again
-from hubert_llama.words.ctc import (
-    Calibration,
-    MisheardWeights,
-    SignWeights,
-    Word,
-    edit_distance,
-    judge,
-    letters,
-    log_odds,
-    signs_of_transcript,
-    time_words,
-)
-from hubert_llama.words.search import BeamSearch, Hypothesis, LanguageModel
+from hubert_llama.words.confidence import Calibration, MisheardWeights, SignWeights, Word, log_odds, signs_of_transcript
+from hubert_llama.words.ctc import edit_distance, judge, letters
+from hubert_llama.words.ngrams import LanguageModel
+from hubert_llama.words.recogniser import ChoiceConfig, ReadingConfig, prefer, sense_of, weighed_again
+from hubert_llama.words.repair import as_saying
+from hubert_llama.words.search import BeamSearch, Hypothesis
+from hubert_llama.words.times import time_words
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 UNLEARNED = Settings.longest_seconds  # recordings of people from that length on were too long to be learned from
@@ -170,7 +164,7 @@ def fit_confidence(
 
 def is_unsure(words: list[Word]) -> bool:
     """Whether the service asks Llama which reading it prefers."""
-    return not words or min(w.confidence for w in words) < PipelineConfig.sure
+    return not words or min(w.confidence for w in words) < ReadingConfig.sure
 
 
 @dataclass(frozen=True)
@@ -282,13 +276,13 @@ def try_guards(heard: list[Heard], found: list[list[Hypothesis]], labels: list[s
 
 def read(h: Heard, search: BeamSearch) -> list[Hypothesis]:
     """The search's list, as the service gets it."""
-    return search(h.emissions, PipelineConfig.listed, h.utterance.context, h.greedy) or [Hypothesis(h.greedy, 0.0, 0.0)]
+    return search(h.emissions, ReadingConfig.listed, h.utterance.context, h.greedy) or [Hypothesis(h.greedy, 0.0, 0.0)]
 
 
 def read_all(heard: list[Heard], search: BeamSearch, whose: str = "") -> list[list[Hypothesis]]:
     """What the service keeps of each list; prints how right the first readings are, by search and weighed again."""
     found = [read(h, search) for h in tqdm(heard, desc="searching")]
-    kept = [weighed_again(f, PipelineConfig.hypotheses) for f in found]
+    kept = [weighed_again(f, ReadingConfig.hypotheses) for f in found]
     if heard:
         first, again = (word_errors(heard, [f[0].text for f in lists]) for lists in (found, kept))
         print(f"{whose}search: {first:.2f} %; weighed again with all alignments: {again:.2f} %")
@@ -310,14 +304,14 @@ def nats_a_word(heard: list[Heard], likely: Callable[[Utterance, str], float]) -
 def ask(heard: list[Heard], found: list[list[Hypothesis]], llama: ChatLlama) -> list[list[float]]:
     """How likely each reading is to be said, by Llama."""
     return [
-        log_likelihoods(llama, conversation(None, h.utterance.context), [as_saying(x.text) for x in f])
+        llama.log_likelihoods(conversation(None, h.utterance.context), [as_saying(x.text) for x in f])
         for h, f in tqdm(list(zip(heard, found, strict=True)), desc="asking Llama")
     ]
 
 
 def choose(found: list[list[Hypothesis]], likely: list[list[float]], **config: float) -> list[str]:
     """What the service takes of each list (but that it does not ask where it is sure)."""
-    return [prefer(f, own, PipelineConfig(**config)).text for f, own in zip(found, likely, strict=True)]
+    return [prefer(f, own, ChoiceConfig(**config)).text for f, own in zip(found, likely, strict=True)]
 
 
 def with_sense(found: list[list[Hypothesis]], likely: list[list[float]], chosen: list[str]) -> list[tuple[str, float]]:
@@ -345,7 +339,7 @@ def try_llama(
 
     def by_llama(u: Utterance, text: str) -> float:
         """How likely Llama finds a text."""
-        return log_likelihoods(llama, conversation(None, u.context), [as_saying(text)])[0]
+        return llama.log_likelihoods(conversation(None, u.context), [as_saying(text)])[0]
 
     by_lm = nats_a_word(heard, lambda u, text: sentence(lm, text))
     print(
@@ -434,7 +428,7 @@ def only_misheard(
     for group, lists, is_person in (
         (heard, found, False),
         (people, read_all(people, r.search, "people: "), True),
-        (backwards, [weighed_again(read(h, r.search), PipelineConfig.hypotheses) for h in backwards], False),
+        (backwards, [weighed_again(read(h, r.search), ReadingConfig.hypotheses) for h in backwards], False),
     ):
         likely = r.ask(group, lists)
         chosen = with_sense(lists, likely, choose(lists, likely))
@@ -451,7 +445,7 @@ def heard_otherwise(given: list[Utterance], r: Recogniser) -> tuple[list[Heard],
     noisy = list(hear(given[::2], r.encoder, NOISE))
     backwards = list(hear(given[::5], r.encoder, backwards=True))
     of_noisy = read_all(noisy, r.search, f"{NOISE:g} dB: ")
-    of_backwards = [weighed_again(read(h, r.search), PipelineConfig.hypotheses) for h in backwards]
+    of_backwards = [weighed_again(read(h, r.search), ReadingConfig.hypotheses) for h in backwards]
     return noisy + backwards, of_noisy + of_backwards
 
 

@@ -34,8 +34,8 @@ from teacher import WIDTH, states_at, with_states
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from hubert_llama.audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE, n_frames
-from hubert_llama.pipeline import PipelineConfig, weighed_again
 from hubert_llama.words.ctc import edit_distance
+from hubert_llama.words.recogniser import ReadingConfig, weighed_again
 from hubert_llama.words.search import BeamSearch
 
 # ids 0–31, those of facebook/hubert-large-ls960-ft
@@ -687,7 +687,7 @@ def search_clips(model: HubertForCTC, clips: list[Clip], language_model: Path, n
     for clip in clips:
         emissions = logits_of(model, clip).log_softmax(-1).numpy()  # (T, V)
         greedy = greedy_text(emissions.argmax(-1).tolist())
-        found = weighed_again(search(emissions, PipelineConfig.listed, "", greedy), n)
+        found = weighed_again(search(emissions, ReadingConfig.listed, "", greedy), n)
         readings = [[h.text, round(h.total, 3), round(h.lm, 3)] for h in found]
         rows.append({"heard": greedy, "readings": readings})
     return rows

@@ -49,11 +49,14 @@ from tutor import (
     unread,
 )
 
+from hubert_llama.chat import Sampling
+from hubert_llama.course.prompt import conversation
 from hubert_llama.course.quotes import Quote, find_quotes
-from hubert_llama.llama import ChatLlama, Sampling, complete
+from hubert_llama.llama import ChatLlama
 from hubert_llama.models.device import DeviceConfig
-from hubert_llama.pipeline import PipelineConfig, as_saying, conversation, is_faithful, tidy
 from hubert_llama.words.ctc import edit_distance
+from hubert_llama.words.recogniser import ChoiceConfig
+from hubert_llama.words.repair import as_saying, is_faithful, tidy
 
 # Llama 3's control tokens, in its order
 SPECIAL = [
@@ -120,8 +123,8 @@ class Settings:
     choosing: float = 0.0
     choices: int = 2  # lists of readings in a batch
     # of the model's log-likelihood beside the search's score, as the service adds them
-    llama_weight: float = PipelineConfig.llama_weight
-    lm_discount: float = PipelineConfig.lm_discount  # share of the search's language model that the service takes off
+    llama_weight: float = ChoiceConfig.llama_weight
+    lm_discount: float = ChoiceConfig.lm_discount  # share of the search's language model that the service takes off
     peak_lr: float = 2e-3
     hold: float = 0.3  # share of the time at the peak, before the cosine
     warmup: int = 200  # steps
@@ -742,11 +745,11 @@ def held_out_turns(each: int, seed: int = 10_001) -> list[Turn]:
 
 def ask(llama: ChatLlama, turn: Turn) -> Asked:
     """Both turns as the service makes them, greedily."""
-    said = complete(llama, conversation(turn.heard, turn.context), Sampling(max_new_tokens=80)).text.strip()
+    said = llama.complete(conversation(turn.heard, turn.context), Sampling(max_new_tokens=80)).text.strip()
     transcript = said if is_faithful(turn.heard, said) else tidy(turn.heard)
     quotes = find_quotes(turn.context, transcript)
     messages = conversation(turn.heard, turn.context, transcript, quotes=quotes)
-    answer = complete(llama, messages, Sampling(max_new_tokens=120)).text.strip()
+    answer = llama.complete(messages, Sampling(max_new_tokens=120)).text.strip()
     return Asked(turn, said, transcript, answer)
 
 

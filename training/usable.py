@@ -4,7 +4,7 @@
 
 It asks the curriculum's held-out questions as text, with courses of growing length: each question's own page among
 other pages of the curriculum. It prints how many answers are right at each length, and writes beside the weights what
-`hubert_llama.llama.Tested` reads (`tested.json`):
+`hubert_llama.llama.tested_from` reads (`tested.json`):
 
 - `prompt_tokens`: the mean tokens of the longest prompts with which nearly as many are right as with the shortest;
 - `least_nats`: the mean log-probability of an answer's tokens below which the model is guessing, half way between the
@@ -26,13 +26,14 @@ from tqdm import tqdm
 from tutor import Turn, load_passages
 
 from hubert_llama.answers import nats_a_token
+from hubert_llama.chat import Sampling, Tested
+from hubert_llama.course.prompt import conversation
 from hubert_llama.course.quotes import find_quotes
-from hubert_llama.llama import ChatLlama, Sampling, Tested, complete
+from hubert_llama.llama import ChatLlama
 from hubert_llama.measure.manifest import Utterance
 from hubert_llama.measure.score import is_right
 from hubert_llama.models import hub
 from hubert_llama.models.device import DeviceConfig
-from hubert_llama.pipeline import conversation
 
 QUESTIONS = {"passage": 16, "invented": 16, "definition": 16, "arithmetic": 8, "unknown": 8}  # of each kind
 LENGTHS = (0, 300, 500, 700, 900, 1200, 1800)  # characters of the course
@@ -74,7 +75,7 @@ def ask(llama: ChatLlama, turn: Turn, length: int, context: str) -> Answer | Non
     n = len(llama.tokens(messages))
     if n + 100 > llama.window:
         return None
-    said = complete(llama, messages, Sampling(max_new_tokens=80)).text.strip()
+    said = llama.complete(messages, Sampling(max_new_tokens=80)).text.strip()
     right = is_right(Utterance("", turn.transcript, **wanted(turn)), said)
     return Answer(length, n, turn.kind, turn.transcript, said, bool(right), round(nats_a_token(llama.logprobs), 3))
 

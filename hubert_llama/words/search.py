@@ -5,96 +5,31 @@
 # %% ../../nbs/words/search.ipynb #a0703204
 from __future__ import annotations
 
-import gzip
 import logging
 import math
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from itertools import islice
-from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from ..models import hub
 from .ctc import APOSTROPHES, LOOKALIKES, composed, letter_columns, letters, log_likelihoods, spell
+from .ngrams import LN_10, LanguageModel
 
 # %% auto #0
-__all__ = ['log', 'LN_10', 'MAX_WORD', 'MAX_REMEMBERED', 'LanguageModel', 'BeamConfig', 'course_words', 'rare_words',
-           'course_bonus', 'spellings', 'as_written', 'spelt_words', 'Hypothesis', 'BeamSearch', 'LetterSearch']
+__all__ = ['log', 'MAX_WORD', 'MAX_REMEMBERED', 'BeamConfig', 'course_words', 'rare_words', 'course_bonus', 'spellings',
+           'as_written', 'spelt_words', 'Hypothesis', 'ContextWords', 'BeamSearch', 'LetterSearch']
 
 # %% ../../nbs/words/search.ipynb #ed4084af
 log = logging.getLogger(__name__)
 
-# %% ../../nbs/words/search.ipynb #2f2e9e9d
-class LanguageModel:
-    "Back-off word n-grams (Katz 1987), as an ARPA file holds them; natural logarithms."
-
-    def __init__(
-        self,
-        logs: dict[str, float],  # n-gram, its words with single spaces between them -> logarithm to base ten
-        backoffs: dict[str, float],  # history -> logarithm to base ten of its back-off weight, where it is not 0
-        order: int,
-    ):
-        self.logs, self.backoffs, self.order = logs, backoffs, order
-        self.words = [word for word in [gram for gram in logs if " " not in gram] if word not in ("<s>", "</s>", "<unk>")]  # the cheap question first
-
-    @classmethod
-    def from_arpa(
-        cls,
-        path: str | PathLike[str],  # compressed where it ends in .gz
-    ) -> LanguageModel:
-        "Read an ARPA file; `ModelFormatError` when it is none."
-        logs, backoffs, order = {}, {}, 0
-        try:
-            with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
-                _, *sections = re.split(r"\n\\(\d+)-grams:[ \t]*(?=\n)", f"\n{file.read().lower()}")
-            for order, body in zip(map(int, sections[::2]), sections[1::2]):
-                columns = _table(body.partition("\n\\")[0].strip())
-                logs.update(zip(columns[1], map(float, columns[0])))
-                backoffs.update((gram, x) for gram, x in zip(columns[1], map(float, columns[2])) if x)
-        except (OSError, EOFError, ValueError, IndexError) as e:
-            raise hub.ModelFormatError(f"Not an ARPA language model: {path} ({type(e).__name__}: {e}). Make it anew, or remove the folder it is in.") from e
-        if not logs:
-            raise hub.ModelFormatError(f"Not an ARPA language model: {path} holds no n-grams. Make it anew, or remove the folder it is in.")
-        return cls(logs, backoffs, order)
-
-    def score(
-        self,
-        history: tuple[str, ...],
-        word: str,
-    ) -> float | None:
-        "The log-probability of a word after others; None for a word that the model lacks."
-        history = history[-(self.order - 1) :] if self.order > 1 else ()
-        weight = 0.0
-        while (found := self.logs.get(" ".join((*history, word)))) is None:
-            if not history:
-                return None
-            weight += self.backoffs.get(" ".join(history), 0.0)
-            history = history[1:]
-        return (weight + found) * LN_10
-
-LN_10 = math.log(10)
-
-def _table(rows: str) -> list[list[str]]:
-    "Logarithms, n-grams and back-off weights of a section's rows, of which some may lack the last."
-    rows = re.sub(r"\n\s*\n", "\n", rows)
-    if not rows:
-        return [[], [], []]
-    fields, n = rows.replace("\n", "\t").split("\t"), rows.count("\n") + 1
-    if len(fields) == 2 * n:
-        return [fields[::2], fields[1::2], []]
-    if len(fields) != 3 * n:
-        fields = [x for row in rows.split("\n") for x in (row if row.count("\t") > 1 else row + "\t0").split("\t")]
-    if len(fields) != 3 * n:
-        raise ValueError("a row has too many columns, or too few")
-    return [fields[i::3] for i in range(3)]
-
 # %% ../../nbs/words/search.ipynb #ee2fc58c
-MAX_WORD = 64  # letters; nobody says longer words, and flashlight's tree calls itself once a letter: 90,000 overran the stack
+MAX_WORD = 64  # letters; flashlight's tree calls itself once a letter, and 90,000 of them overrun the stack
 
 @dataclass(frozen=True)
 class BeamConfig:
@@ -114,6 +49,7 @@ class BeamConfig:
     ordinary: float = -12.0  # from which a word is common English, and another one with a course's accents (résumé)
     similarity: float = 66.0  # percent of a course word's letters that the greedy reading must have
 
+# %% ../../nbs/words/search.ipynb #70b1c562
 def course_words(
     context: str,
     heard: str,  # the greedy reading
@@ -127,7 +63,9 @@ def _alike(words: Sequence[str], heard: str, config: BeamConfig) -> list[str]:
     "The words that sound like a part of what was heard, the most alike first."
     from rapidfuzz import fuzz, process
 
-    found = process.extract(letters(heard).replace(" ", ""), words, scorer=fuzz.partial_ratio, processor=None, score_cutoff=config.similarity, limit=config.max_course_words)
+    found = process.extract(
+        letters(heard).replace(" ", ""), words, scorer=fuzz.partial_ratio, processor=None,
+        score_cutoff=config.similarity, limit=config.max_course_words)
     return [word for word, _, _ in found]
 
 def rare_words(
@@ -141,7 +79,7 @@ def rare_words(
     return [w for w in _words(context, labels) if len(w) > 3 and rare(w)]
 
 def course_bonus(rare: int, config: BeamConfig = BeamConfig()) -> float:
-    "What a course word gains where the context has so many rare words: the more there are, the less likely is each to be said."
+    "What a course word gains among so many rare ones: the more there are, the less likely is each to be said."
     return max(0.0, config.bonus - math.log(max(1.0, rare / config.few)))
 
 @lru_cache(maxsize=4)
@@ -202,7 +140,7 @@ def spelt_words(
         if len(spelling) > 1 and knows("".join(labels[i] for i in spelling).lower()):
             yield before if before >= 0 else int(marks[0]), after + 1 if after < len(path) else before + 2 + int(marks[-1])
 
-# %% ../../nbs/words/search.ipynb #7359a895
+# %% ../../nbs/words/search.ipynb #f2c337c3
 @dataclass(frozen=True)
 class Hypothesis:
     "A reading and its score."
@@ -211,6 +149,14 @@ class Hypothesis:
     total: float  # the same with all alignments of the sound: what a reading is chosen by
     lm: float = 0.0  # the language model's part of both, without what course words gain
 
+@dataclass(frozen=True)
+class ContextWords:
+    "What a search takes from a context, found once for all segments of a question."
+    new: tuple[str, ...] = ()  # that the vocabulary lacks: they join it
+    rare: tuple[str, ...] = ()  # those that sound like a part of what was heard are made likelier
+    spellings: Mapping[str, str] = field(default_factory=dict, compare=False)  # as `spellings` finds them
+
+# %% ../../nbs/words/search.ipynb #7359a895
 class BeamSearch:
     "Reads emissions as words of a vocabulary."
 
@@ -231,9 +177,10 @@ class BeamSearch:
         name: str,  # of the HuBERT: hub id or folder
         labels: Sequence[str],  # the symbol of each column of the emissions, the blank first
         config: BeamConfig = BeamConfig(),
+        folder: Path | None = None,  # where its files lie, if that is known; None: `hub.fetch` finds out
     ) -> BeamSearch | LetterSearch | None:
         "The search that a HuBERT's folder allows: over the words of its language model, or over letters where it has none; None where flashlight-text is not installed."
-        found = sorted((Path(hub.fetch(name)) / "language_model").glob("*.arpa*"))
+        found = sorted(((folder or Path(hub.fetch(name))) / "language_model").glob("*.arpa*"))
         try:
             import flashlight.lib.text.decoder  # noqa: F401
         except ImportError:
@@ -253,21 +200,21 @@ class BeamSearch:
         self,
         emissions: np.ndarray,  # log-probabilities (T, V)
         n: int = 1,
-        context: str = "",  # its words join the vocabulary
+        context: str | ContextWords = "",  # its words join the vocabulary
         heard: str = "",  # the greedy reading: course words that sound like a part of it are made likelier
     ) -> list[Hypothesis]:  # the best by `score` first, at most n
         "The likeliest readings."
         from flashlight.lib.text import decoder
 
-        c, new_words = self.config, self.new_words(context)
-        trie, scores = self._trie(new_words)
+        words = self.words_of(context) if isinstance(context, str) else context
+        c, (trie, scores) = self.config, self._trie(words.new)
         options = decoder.LexiconDecoderOptions(c.beam, min(c.symbols, len(self.labels)), c.threshold, c.lm_weight, c.word_score, -math.inf, 0.0, False, decoder.CriterionType.CTC)
-        rare = self.rare_words(context) if heard else []
+        rare = words.rare if heard else ()
         bonus = course_bonus(len(rare), c)
         course = frozenset(_alike(rare, heard, c) if bonus else ())
-        lm = _Words()(scores, course, bonus / c.lm_weight)  # kept by name: the search does not own it
+        lm = _word_lm_class()(scores, course, bonus / c.lm_weight)  # kept by name: the search does not own it
         search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
-        leaning = self._leaning(emissions, new_words)
+        leaning = self._leaning(emissions, words.new)
         found: dict[str, tuple[float, float]] = {}  # text -> its score, and the language model's part of it
         for result in search.decode(leaning.ctypes.data, *leaning.shape):  # the best first
             found.setdefault(" ".join(scores.words[i] for i in result.words if i >= 0), (result.score, c.lm_weight * result.lmScore))
@@ -287,6 +234,12 @@ class BeamSearch:
         for first, end in spelt_words(emissions, self.labels, lambda word: self.knows(word) or word in new_words, self.blank):
             leaning[np.arange(first, end), path[first:end]] += self.config.spelt / (end - first)
         return leaning
+
+    def words_of(self, context: str, bias_words: Sequence[str] = ()) -> ContextWords:
+        "What the search takes from a context; where words are named explicitly, only these are made likelier."
+        text = "\n".join([*bias_words, context])
+        rare = _words(" ".join(bias_words), self._own) if bias_words else self.rare_words(text)
+        return ContextWords(self.new_words(text), tuple(rare), self.spellings(text))
 
     def new_words(self, context: str) -> tuple[str, ...]:
         "The context's words that the language model lacks and the letters can write, in order."
@@ -364,13 +317,14 @@ class _Scores:
             self.histories.append(following)
         return score, self._numbers[following]
 
+# %% ../../nbs/words/search.ipynb #3e94a827
 @cache
-def _Words() -> type:
-    "The class of language models as flashlight's search asks them: states are nodes of its own tree. (Made once, when flashlight is there.)"
+def _word_lm_class() -> type:
+    "The class of language models as flashlight asks them; made once, when flashlight is there to derive it from."
     from flashlight.lib.text import decoder
 
-    class Words(decoder.LM):
-        "Word n-grams, and a bonus for course words."
+    class WordLM(decoder.LM):
+        "Word n-grams, and a bonus for course words; states are nodes of the search's own tree."
 
         def __init__(self, scores: _Scores, course: frozenset[str], bonus: float):
             super().__init__()
@@ -394,7 +348,7 @@ def _Words() -> type:
             "The score of ending here."
             return state, self.scores.lm.score(self.scores.histories[self.histories[state]], "</s>") or 0.0
 
-    return Words
+    return WordLM
 
 # %% ../../nbs/words/search.ipynb #6e0c41d2
 class LetterSearch:
@@ -412,7 +366,7 @@ class LetterSearch:
         self,
         emissions: np.ndarray,  # log-probabilities (T, V)
         n: int = 1,
-        context: str = "",  # changes nothing here
+        context: str | ContextWords = "",  # changes nothing here
         heard: str = "",
     ) -> list[Hypothesis]:  # the best first, at most n, none of them empty
         "The likeliest readings."
@@ -432,6 +386,10 @@ class LetterSearch:
         kept = [self.labels[i] for at, i in enumerate(symbols) if i != self.blank and (at == 0 or i != symbols[at - 1])]
         return letters("".join(" " if label == "|" else label for label in kept if len(label) == 1))
 
+    def words_of(self, context: str, bias_words: Sequence[str] = ()) -> ContextWords:
+        "None: there is no vocabulary that they could join."
+        return ContextWords()
+
     def knows(self, word: str) -> bool:
         "No: there is no vocabulary."
         return False
@@ -443,4 +401,3 @@ class LetterSearch:
     def spellings(self, context: str) -> dict[str, str]:
         "None: there is no vocabulary to say which words are common English."
         return {}
-
