@@ -675,7 +675,7 @@ def _load(
         model = _load_model(folder, name, device, dtype, load_in_4bit, on_progress)
         llama = ChatLlama(model, _load_tokenizer(folder, name), name, tested_from(folder))
     if load_in_4bit and device.type == "cpu":
-        from hubert_llama.fast.nf4 import has_kernel
+        from hubert_llama.fast.matmul import has_kernel
 
         if has_kernel():  # a pass of four tokens costs 1.5 times one of a single token (benchmarks/big_pair.py):
             llama.lookahead, llama.redraft = 0, 3  # what stood before is seldom right that often, a draft is
