@@ -13,7 +13,7 @@ import torch
 from checkpoints import SYMBOLS, save_hubert, save_llama
 
 from hubert_llama.chat import Sampling
-from hubert_llama.fast import nf4
+from hubert_llama.fast import code_store
 from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.llama import ChatLlama
 from hubert_llama.models import hub
@@ -82,7 +82,7 @@ def test_other_files_beside_the_weights_change_nothing(tmp_path, tiny_llama, lay
         hub.weight_files(folder),
         hub.weight_bytes(folder),
         hub.fingerprint(folder),
-        nf4.cache_folder(folder),
+        code_store.cache_folder(folder),
         said(folder),
     )
     with_strays(folder)
@@ -90,7 +90,7 @@ def test_other_files_beside_the_weights_change_nothing(tmp_path, tiny_llama, lay
         hub.weight_files(folder),
         hub.weight_bytes(folder),
         hub.fingerprint(folder),
-        nf4.cache_folder(folder),
+        code_store.cache_folder(folder),
         said(folder),
     )
     assert hub.missing_files(folder) == []
