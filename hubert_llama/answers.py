@@ -24,6 +24,7 @@ class AnswerConfig:
     same: float = 0.9  # similarity of answer and question
     most_unsayable: float = 0.3  # of the words
     most_unknown: float = 0.15  # of the words without a capital
+    least_unknown: int = 2  # from so many on: a big model knows words that no vocabulary has
     least_distinct: float = 0.5  # of the triples of words, where there are at least 20
     held: int = 12  # words that are held back until they are found to be an answer
 
@@ -58,12 +59,13 @@ def _is_made_up(text: str, known: Callable[[str], bool] | None, around: str, con
     unsayable = sum(bool(_UNSAYABLE.match(w)) for w in words)
     if unsayable > 1 and unsayable > config.most_unsayable * len(words):
         return True
-    plain = [w for w in re.findall(r"(?<![\w'’])[a-z]{3,}(?![\w'’])", text)]
+    letters = "A-Za-z" if config.least_unknown == 1 else "a-z"  # who may make up none makes up no names
+    plain = [w.lower() for w in re.findall(rf"(?<![\w'’])[{letters}]{{3,}}(?![\w'’])", text)]
     if known is None or sum(w.lower() in FUNCTION_WORDS for w in words) * 8 < len(words):  # not English
         return False
     near = set(re.findall(r"[a-z]+", around.lower()))
     unknown = sum(w not in near and not known(w) for w in plain)
-    return unknown > 1 and unknown > config.most_unknown * len(plain)
+    return unknown >= config.least_unknown and unknown > config.most_unknown * len(plain)
 
 def fault(
     text: str,  # the answer, or what there is of it

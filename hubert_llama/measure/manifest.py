@@ -69,7 +69,7 @@ def _read_lines(path: Path) -> list[str]:
         data = path.read_bytes()
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data[:4]:
             raise ManifestError(f"Manifest not readable: {path} is in UTF-16 or UTF-32. Save it as UTF-8.")
-        return data.decode("utf-8-sig").split("\n")
+        return [line.removeprefix("\ufeff") for line in data.decode("utf-8").split("\n")]  # files joined have several
     except (OSError, UnicodeDecodeError) as e:
         wanted = "Give a text file of JSON lines with `audio` and `text`, in UTF-8."
         raise ManifestError(f"Manifest not readable: {path} ({e}). {wanted}") from e

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from jiwer import WordOutput
 
 # %% auto #0
-__all__ = ['SIGNS', 'ENOUGH', 'spoken', 'normalise', 'Errors', 'count_errors', 'Interval', 'interval', 'percent', 'judge_words',
-           'is_right', 'overlap']
+__all__ = ['SIGNS', 'FULL_WIDTH', 'ENOUGH', 'spoken', 'normalise', 'Errors', 'count_errors', 'Interval', 'interval', 'percent',
+           'judge_words', 'is_right', 'overlap']
 
 # %% ../../nbs/measure/score.ipynb #907e035e
 _LEFT = r"(?:(?<=[\d)²³])|(?<=\b[a-z])|(?<=\d[a-z]))"  # after a number or a variable
@@ -72,12 +72,14 @@ def _normaliser() -> Callable[[str], str]:
 
     return EnglishTextNormalizer({})
 
+FULL_WIDTH = {0xFF01 + i: 0x21 + i for i in range(94)}  # signs and digits as wide as ideographs
+
 def normalise(text: str) -> str:
     "English text for counting errors: no case or punctuation, numbers in digits, contractions and signs written out."
     from hubert_llama.words.ctc import fold
 
     # many blanks would take Whisper's patterns minutes
-    text = " ".join(spoken(" ".join(fold(text).split())).split())
+    text = " ".join(spoken(" ".join(fold(text.translate(FULL_WIDTH)).split())).split())
     # Python refuses numbers of more than 4300 digits
     text = re.sub(r"(\d{1000})(?=\d)", r"\1 ", text)
     return " ".join(_normaliser()(text).split())

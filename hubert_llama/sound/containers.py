@@ -15,10 +15,11 @@ from io import RawIOBase
 from typing import BinaryIO, NamedTuple
 
 # %% auto #0
-__all__ = ['MAX_STREAMS', 'MAX_READS', 'LAYOUTS', 'Stream', 'EndlessError', 'Peek', 'Layout', 'after_tags', 'MpegFrame',
+__all__ = ['SPARE', 'MAX_STREAMS', 'MAX_READS', 'LAYOUTS', 'Stream', 'EndlessError', 'Peek', 'Layout', 'after_tags', 'MpegFrame',
            'find_streams', 'StreamFile']
 
 # %% ../../nbs/sound/containers.ipynb #1f7d93c0
+SPARE = 44  # bytes that a stream may lack at its end: a header counted in, a buffer not written out
 MAX_STREAMS = 1000  # streams chained in one file; a day of web radio has some hundreds
 MAX_READS = 2_000_000  # looks into one file: 13 hours of MP3, 5 of Ogg in pages of 20 ms; a few seconds of work
 
@@ -115,7 +116,7 @@ def _sound(
 ) -> Stream:
     "A stream of plain samples: cut where the file holds clearly less of them than declared."
     held = peek.size - body
-    tolerance = min(max(44, body - start), 128)  # a header counted in, a pad byte or half a frame left out
+    tolerance = min(max(SPARE, body - start), 128)  # a header counted in, a pad byte or half a frame left out
     if 0 < held < length - tolerance:
         return Stream(kind, start, peek.size, "cut", held / length)
     return Stream(kind, start, min(stop, peek.size))
@@ -350,18 +351,19 @@ def _mpeg_stream(peek: Peek, start: int, end: int) -> Stream | None:
         return None
     declared = _declared_frames(head, frame)
     first = stop = start if declared is None else start + frame.length
-    frames, open_end = 0, False
+    frames, open_end, lacking = 0, False, 0
     for at, following, data in _mpeg_frames(peek, first, frame.kind, end):
         if following is None or frames and _declared_frames(data, following) is not None:
             stop = at
             break
-        if open_end := at + following.length > end:
+        lacking = at + following.length - end  # bytes of the last frame
+        if open_end := lacking > 0:
             break
         frames, stop = frames + 1, at + following.length
     lacks = declared - frames if declared else 0  # by one encoders differ; a damaged byte costs some in the middle
     if lacks > 1 and (open_end or lacks * frame.seconds > 0.1):
         return Stream("MPEG", start, end, "cut", frames / declared, frames * frame.seconds)
-    if open_end and not declared:
+    if open_end and not declared and lacking > SPARE:
         return Stream("MPEG", start, end, "cut", seconds=frames * frame.seconds)
     if declared == frames and b"VBRI" not in head or frame.layer != 3:
         return Stream("MPEG", start, stop)

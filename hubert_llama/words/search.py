@@ -82,11 +82,16 @@ def course_bonus(rare: int, config: BeamConfig = BeamConfig()) -> float:
     "What a course word gains among so many rare ones: the more there are, the less likely is each to be said."
     return max(0.0, config.bonus - math.log(max(1.0, rare / config.few)))
 
+def _forms(word: str) -> list[str]:
+    "A word, and what it is the possessive of: a course that has Newton's laws only has Newton, too."
+    return [word, word[:-2]] if word.endswith("'s") and len(word) > 3 else [word]
+
 @lru_cache(maxsize=4)
 def _words(context: str, labels: tuple[str, ...] = ()) -> dict[str, None]:
     "The different words of a context that letters can write, in order."
     own = letter_columns(labels)
-    words = dict.fromkeys(w.strip("'") for w in letters(context, labels).split())
+    given = [w.strip("'") for w in letters(context, labels).split()]
+    words = dict.fromkeys(form for w in given for form in _forms(w))
     plain = lambda w: w.isascii() and w.replace("'", "").isalpha()
     return dict.fromkeys(w for w in words if 0 < len(w) <= MAX_WORD and (plain(w) or all(c in own for c in w)))
 
@@ -102,9 +107,13 @@ def spellings(
     words, written = _words(context, labels), {}
     beyond = " ".join(piece for piece in context.split() if not piece.isascii())
     for token in _WORD.findall(composed(beyond)):
-        word = letters(token, labels).strip("'")
-        if word in words and not token.isascii():
-            written.setdefault(word, Counter())[token.replace("\u00ad", "").strip(APOSTROPHES + LOOKALIKES)] += 1
+        word, form = letters(token, labels).strip("'"), token.replace("\u00ad", "").strip(APOSTROPHES + LOOKALIKES)
+        if token.isascii():
+            continue
+        for key in _forms(word):
+            shown = form if key == word else form[:-2]
+            if key in words and not shown.isascii():
+                written.setdefault(key, Counter())[shown] += 1
     return {word: max(forms, key=lambda form: (forms[form], not form.isupper())) for word, forms in written.items()}
 
 def as_written(
