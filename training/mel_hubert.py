@@ -16,7 +16,7 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.audio_utils import mel_filter_bank
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
-from hubert_llama.audio import SAMPLING_RATE, n_frames
+from hubert_llama.audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE, n_frames
 
 N_FFT, HOP = 400, 160  # samples: Whisper's windows of 25 ms, one each 10 ms
 
@@ -192,8 +192,8 @@ class MelHubertPreTrainedModel(PreTrainedModel):
     main_input_name = "input_values"
 
     def _get_feat_extract_output_lengths(self, samples: torch.Tensor) -> torch.Tensor:
-        """Frames of clips of so many samples: HuBERT's own count, of which each frame sees 400 samples."""
-        return n_frames(samples)
+        """Frames of clips of so many samples, counted as HuBERT's are."""
+        return (samples - FRAME_LENGTH) // FRAME_STRIDE + 1
 
 
 class MelHubertModel(MelHubertPreTrainedModel):

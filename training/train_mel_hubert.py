@@ -47,23 +47,23 @@ class Settings:
     seed: int = 0
     # optimisation
     batch_seconds: float = 16.0  # padded sound in a batch
-    together: int = 4  # batches in a step
+    together: int = 2  # batches in a step
     layers_lr: float = 2e-4
     head_lr: float = 1e-3
-    warmup: int = 200  # steps
+    warmup: int = 100  # steps
     decay_minutes: float = 25.0  # over which the learning rate falls at the end
     final_lr: float = 0.03  # of the learning rate, what is left at the end
     weight_decay: float = 0.01
     clip_norm: float = 1.0
-    average: float = 0.997  # of the mean of the weights, what a step leaves; the rest are the new weights
+    average: float = 0.995  # of the mean of the weights, what a step leaves; the rest are the new weights
     train_front: bool = False  # let the two convolutions learn too
     # data
     pool: int = 128  # clips drawn for a batch, of which neighbours in length are taken
     longest_seconds: float = 17.5
-    time_mask: float = 1.2  # seconds of sound for each mask over time
+    time_mask: float = 1.5  # seconds of sound for each mask over time
     time_mask_frames: int = 20  # log-mel frames (10 ms) that such a mask hides at most
     mel_masks: int = 2  # masks over frequency
-    mel_mask_bins: int = 12  # bins that such a mask hides at most
+    mel_mask_bins: int = 10  # bins that such a mask hides at most
 
 
 # Clips, changed on the fly
@@ -75,14 +75,14 @@ class Changes:
 
     speed: float = 0.6
     speed_range: tuple[float, float] = (0.9, 1.1)
-    equalizer: float = 0.25
+    equalizer: float = 0.2
     equalizer_range: float = 10.0  # dB at most, up or down
-    reverb: float = 0.12
+    reverb: float = 0.08
     reverb_seconds: tuple[float, float] = (0.05, 0.4)
-    telephone: float = 0.06
-    lowpass: float = 0.06
-    clipping: float = 0.06
-    noise: float = 0.5
+    telephone: float = 0.04
+    lowpass: float = 0.04
+    clipping: float = 0.04
+    noise: float = 0.4
     snr_range: tuple[float, float] = (5.0, 25.0)  # dB
     babble: float = 0.3  # of the noises: other clips
     gain_range: tuple[float, float] = (-26.0, 3.0)  # dB, of clips whose peak is 0.7 of full scale
