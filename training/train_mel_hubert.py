@@ -16,7 +16,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -360,11 +360,22 @@ class Run:
         self.stopped = False
         self.saved = self.measured = self.last = time.monotonic()
         self.logged = (training.state.spent, training.state.sound)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: setattr(self, "stopped", True))
+
+    def stop(self, *_) -> None:
+        """End after the step at hand; a signal's handler."""
+        self.stopped = True
 
     def go(self, batches: Iterator[list[Batch]], pool: ThreadPoolExecutor) -> None:
         """Learn until the end or a signal."""
+        before = {number: signal.signal(number, self.stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._learn(batches, pool)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _learn(self, batches: Iterator[list[Batch]], pool: ThreadPoolExecutor) -> None:
+        """Step by step; log, save and measure when it is time."""
         state = self.training.state
         while not self.stopped and state.spent < state.end:
             self.losses.append(self.training.step(next(batches), pool))
