@@ -1,7 +1,7 @@
 """MelHuBERT: Whisper's log-mel front and encoder, with letters by CTC; the face of transformers' `HubertForCTC`.
 
-A waveform's log-mel frames (100 a second) go through two convolutions (50 a second) and through a transformer whose norms
-stand before its parts, exactly as in Whisper (A. Radford and others, 2022); HuBERT on log-mel frames is T. Lin and others,
+A waveform's log-mel frames (100 a second) go through two convolutions (50 a second) and a transformer whose norms stand
+before its parts, exactly as in Whisper (A. Radford and others, 2022). HuBERT on log-mel frames is T. Lin and others,
 2022, "MelHuBERT" (arXiv 2211.09944). A learned mean of all layers and a short convolution make the features that
 `lm_head` reads letters from.
 """
@@ -57,7 +57,8 @@ def mel_filters(
     bins: int,  # 80 in Whisper base
 ) -> torch.Tensor:  # float32 (201, bins)
     """Whisper's triangles on the mel scale."""
-    bank = mel_filter_bank(1 + N_FFT // 2, bins, 0.0, SAMPLING_RATE / 2, SAMPLING_RATE, norm="slaney", mel_scale="slaney")
+    nyquist = SAMPLING_RATE / 2
+    bank = mel_filter_bank(1 + N_FFT // 2, bins, 0.0, nyquist, SAMPLING_RATE, norm="slaney", mel_scale="slaney")
     return torch.from_numpy(bank.astype(np.float32))
 
 
@@ -215,7 +216,7 @@ class MelHubertModel(MelHubertPreTrainedModel):
         """Padded log-mel frames (B, F, bins), and how many each clip has (B,); each clip's as if it were alone."""
         B, n = input_values.shape
         samples = [n] * B if attention_mask is None else attention_mask.sum(1).tolist()
-        rows = [log_mel(x[:m], self.config.num_mel_bins) for x, m in zip(input_values, samples)]
+        rows = [log_mel(x[:m], self.config.num_mel_bins) for x, m in zip(input_values, samples, strict=True)]
         lengths = torch.tensor([len(row) for row in rows], device=input_values.device)
         return nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
 

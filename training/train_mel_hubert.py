@@ -5,8 +5,8 @@
     echo 25 > build/mel-hubert/finish     # let the learning rate fall, and end in 25 minutes
     python training/train_mel_hubert.py --evaluate build/mel-hubert
 
-Stop it whenever you like (SIGTERM, Ctrl-C): it saves, and the same command goes on with the batch that comes next. Which
-clips a step has, and how they are changed, follows from the seed and the step's number alone.
+Stop it whenever you like (SIGTERM, Ctrl-C): it saves, and the same command goes on with the batch that comes next.
+Which clips a step has, and how they are changed, follows from the seed and the step's number alone.
 """
 
 import argparse
@@ -28,13 +28,24 @@ import torch
 from mel_hubert import MelHubertForCTC, log_mel
 from optimizer import learn
 from speech import (
-    Clip, add_reverb, change_speed, cut_high, equalize, parts, read_part, recordings, telephone, write_part,
+    Clip,
+    add_reverb,
+    change_speed,
+    cut_high,
+    equalize,
+    parts,
+    read_part,
+    recordings,
+    telephone,
+    write_part,
 )
 from torch.nn import functional as F
-from train_hubert import encode, greedy_text, padded, save_processor, score
+from train_hubert import SYMBOLS, encode, greedy_text, padded, save_processor, score
 from whisper_weights import fetch, from_whisper
 
 from hubert_llama.audio import SAMPLING_RATE, n_frames
+from hubert_llama.pipeline import PipelineConfig, weighed_again
+from hubert_llama.search import BeamSearch
 
 # shares of the seconds that are learned from; a corpus that is not there leaves its share to the others
 SHARES = {"librispeech": 0.65, "speechocean762": 0.20, "rhasspy_kathleen": 0.05, "vctk": 0.05, "common_voice": 0.05}
@@ -160,7 +171,7 @@ class Recordings:
     def __init__(self, folder: Path, s: Settings):
         self.clips, chances = [], []
         for name in parts(folder, "train-"):
-            found = [c for c in read_part(folder, name) if c.text and 0.04 * len(c.text) < c.seconds < s.longest_seconds]
+            found = [c for c in read_part(folder, name) if 0 < 0.04 * len(c.text) < c.seconds < s.longest_seconds]
             self.clips += found
             seconds = sum(c.seconds for c in found)
             chances += [SHARES[name.removeprefix("train-")] / seconds] * len(found)
@@ -186,9 +197,10 @@ class Recordings:
     def _plan(self, rng: np.random.Generator) -> list[list[tuple[Clip, float]]]:
         """Clips and their speeds in batches of neighbours in length; each batch lasts about as long."""
         drawn = [self.clips[i] for i in rng.choice(len(self.clips), self.s.pool, p=self.chances)]
-        faster = np.where(rng.random(len(drawn)) < self.changes.speed, rng.uniform(*self.changes.speed_range, len(drawn)), 1)
+        faster = rng.uniform(*self.changes.speed_range, len(drawn))
+        faster[rng.random(len(drawn)) >= self.changes.speed] = 1.0
         batches: list[list[tuple[Clip, float]]] = [[]]
-        for clip, speed in sorted(zip(drawn, faster), key=lambda pair: -pair[0].seconds / pair[1]):
+        for clip, speed in sorted(zip(drawn, faster, strict=True), key=lambda pair: -pair[0].seconds / pair[1]):
             longest = max([pair[0].seconds / pair[1] for pair in batches[-1][:1]], default=0.0)
             if longest * (len(batches[-1]) + 1) > self.s.batch_seconds:
                 batches.append([])
@@ -251,9 +263,10 @@ def make_optimizer(model: MelHubertForCTC, s: Settings) -> torch.optim.AdamW:
     """AdamW with one rate for Whisper's layers and another for what is new; vectors are not decayed."""
     groups = []
     for new, lr in ((False, s.layers_lr), (True, s.head_lr)):
-        named = [(n, p) for n, p in model.named_parameters() if p.requires_grad and ("mixture" in n or "lm_head" in n) == new]
+        named = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        own = [p for n, p in named.items() if n.startswith(("hubert.mixture", "lm_head")) == new]
         for matrices in (True, False):
-            chosen = [p for _, p in named if (p.ndim > 1) == matrices]
+            chosen = [p for p in own if (p.ndim > 1) == matrices]
             groups.append({"params": chosen, "lr": lr, "base_lr": lr, "weight_decay": s.weight_decay * matrices})
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
 
@@ -314,23 +327,38 @@ class Training:
 
 
 @torch.inference_mode()
-def read_clips(model: MelHubertForCTC, clips: list[Clip]) -> list[str]:
-    """What the model hears, clip by clip, by the likeliest letter of each frame."""
-    heard = []
-    for clip in clips:
-        x = torch.from_numpy(clip.samples.astype(np.float32) / 32768)[None]
-        heard.append(greedy_text(model(x).logits[0].argmax(-1).tolist()))  # (T, V) -> (T,)
-    return heard
+def read(model: MelHubertForCTC, clip: Clip, search: BeamSearch | None) -> str:
+    """What the model hears, by the likeliest letter of each frame, or as the service's search finds it."""
+    x = torch.from_numpy(clip.samples.astype(np.float32) / 32768)[None]
+    emissions = model(x).logits[0].log_softmax(-1).numpy()  # (T, V)
+    greedy = greedy_text(emissions.argmax(-1).tolist())
+    found = weighed_again(search(emissions, PipelineConfig.listed, "", greedy), 1) if search else []
+    return found[0].text.lower() if found else greedy
 
 
-def measure(model: MelHubertForCTC, folder: Path, at_most: int | None) -> dict[str, dict[str, float]]:
-    """Word and letter error rates of every dev part, of its first clips."""
+def measure(
+    model: MelHubertForCTC,
+    folder: Path,
+    at_most: int | None,  # clips of each part
+    search: BeamSearch | None = None,
+) -> dict[str, dict[str, float]]:
+    """Word and letter error rates of every dev part."""
     found = {}
     for name in parts(folder, "dev-"):
         clips = read_part(folder, name)[:at_most]
-        rates = score(clips, read_clips(model, clips))
+        rates = score(clips, [read(model, clip, search) for clip in clips])
         found[name.removeprefix("dev-")] = {"wer": rates["wer"], "cer": rates["cer"], "clips": len(clips)}
     return found
+
+
+def evaluate(weights: Path, folder: Path, language_model: Path | None) -> None:
+    """Print how a folder's weights read all dev clips, letter by letter and by search."""
+    model = MelHubertForCTC.from_pretrained(weights, dtype=torch.float32).eval()
+    found = {"greedy": measure(model, folder, None)}
+    if language_model:
+        search = BeamSearch.from_pretrained(str(language_model), SYMBOLS)
+        found["search"] = measure(model, folder, None, search)
+    print(json.dumps(found), flush=True)
 
 
 def export(model: MelHubertForCTC, state: State, s: Settings, out: Path) -> None:
@@ -466,11 +494,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     where = parser.add_argument_group("files")
     where.add_argument("--data", type=Path, default=Path("build/people"), help="folder of decoded recordings")
-    where.add_argument("--whisper", type=Path, default=Path("build/whisper"), help="folder of Whisper's weights, fetched if missing")
+    where.add_argument("--whisper", type=Path, default=Path("build/whisper"), help="Whisper's, fetched if missing")
     where.add_argument("--init-from", type=Path, help="begin with this folder's weights, not with Whisper's")
-    where.add_argument("--out", type=Path, default=Path("build/mel-hubert"), help="folder of the checkpoint and the weights")
+    where.add_argument("--out", type=Path, default=Path("build/mel-hubert"), help="for the checkpoint and weights")
     run = parser.add_argument_group("run")
-    run.add_argument("--minutes", type=float, default=0.0, help="training time, all starts together; 0: until `finish` says so")
+    run.add_argument("--minutes", type=float, default=0.0, help="training time, all starts together; 0: no end")
     run.add_argument("--threads", type=int, default=2, help="batches learned at a time, each by one thread")
     run.add_argument("--log-steps", type=int, default=20)
     run.add_argument("--save-minutes", type=float, default=5.0)
@@ -478,7 +506,8 @@ def parse_args() -> argparse.Namespace:
     run.add_argument("--measure-clips", type=int, default=50, help="clips of each dev part, at most")
     do = parser.add_argument_group("instead of training")
     do.add_argument("--prepare", type=Path, metavar="MANIFEST", help="only decode recordings into --data")
-    do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure the weights of FOLDER on all dev clips")
+    do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure FOLDER's weights on all dev clips")
+    do.add_argument("--language-model", type=Path, metavar="FOLDER", help="let --evaluate read by beam search too")
     settings = parser.add_argument_group("settings")
     for f in fields(Settings):
         kind = {"action": argparse.BooleanOptionalAction} if isinstance(f.default, bool) else {"type": type(f.default)}
@@ -493,8 +522,7 @@ def main() -> None:
     if args.prepare:
         prepare(args.prepare, args.data)
     elif args.evaluate:
-        model = MelHubertForCTC.from_pretrained(args.evaluate, dtype=torch.float32).eval()
-        print(json.dumps(measure(model, args.data, None), indent=2))
+        evaluate(args.evaluate, args.data, args.language_model)
     else:
         train(args, Settings(**{f.name: getattr(args, f.name) for f in fields(Settings)}))
 

