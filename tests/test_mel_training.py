@@ -227,10 +227,13 @@ def test_training_stops_goes_on_and_ends(parts, tmp_path, monkeypatch, capsys):
     kept = torch.load(out / "checkpoint.pt")
     assert running.returncode == 0 and kept["state"]["step"] >= 2 and not (out / "model.safetensors").exists()
     (out / "finish").write_text("0.02")
-    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(sys, "argv", [*arguments, "--layers-lr", "1e-5"])
     main()
     told = json.loads((out / "training_args.json").read_text())
     assert told["steps"] > kept["state"]["step"] and not (out / "finish").exists()
+    assert told["settings"]["layers_lr"] == 1e-5
+    groups = torch.load(out / "checkpoint.pt")["optimizer"]["param_groups"]
+    assert [group["base_lr"] for group in groups] == [1e-5, 1e-5, 1e-3, 1e-3]  # those of the last start
     assert set(json.loads(capsys.readouterr().out.splitlines()[-1])["means"]) == {"librispeech"}
     monkeypatch.setattr(sys, "argv", [*arguments, "--evaluate", str(out)])
     main()

@@ -59,7 +59,7 @@ class Settings:
     # optimisation
     batch_seconds: float = 16.0  # padded sound in a batch
     together: int = 2  # batches in a step
-    layers_lr: float = 2e-4
+    layers_lr: float = 1.5e-4
     head_lr: float = 1e-3
     warmup: int = 100  # steps
     decay_minutes: float = 25.0  # over which the learning rate falls at the end
@@ -71,7 +71,7 @@ class Settings:
     # data
     pool: int = 128  # clips drawn for a batch, of which neighbours in length are taken
     longest_seconds: float = 17.5
-    time_mask: float = 1.5  # seconds of sound for each mask over time
+    time_mask: float = 2.0  # seconds of sound for each mask over time
     time_mask_frames: int = 20  # log-mel frames (10 ms) that such a mask hides at most
     mel_masks: int = 2  # masks over frequency
     mel_mask_bins: int = 10  # bins that such a mask hides at most
@@ -93,7 +93,7 @@ class Changes:
     telephone: float = 0.04
     lowpass: float = 0.04
     clipping: float = 0.04
-    noise: float = 0.4
+    noise: float = 0.3
     snr_range: tuple[float, float] = (5.0, 25.0)  # dB
     babble: float = 0.3  # of the noises: other clips
     gain_range: tuple[float, float] = (-26.0, 3.0)  # dB, of clips whose peak is 0.7 of full scale
@@ -314,10 +314,13 @@ class Training:
         os.replace(path.with_suffix(".new"), path)
 
     def load(self, path: Path) -> None:
-        """Take up what `save` wrote."""
+        """Take up what `save` wrote, at this run's learning rates."""
         kept = torch.load(path, weights_only=True)
         self.model.load_state_dict(kept["model"])
+        rates = [group["base_lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(kept["optimizer"])
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["base_lr"] = rate
         with torch.no_grad():
             torch._foreach_copy_(self.means, kept["means"])
         self.state = State(**kept["state"])
