@@ -510,7 +510,7 @@ def parse_args() -> argparse.Namespace:
     do = parser.add_argument_group("instead of training")
     do.add_argument("--prepare", type=Path, metavar="MANIFEST", help="only decode recordings into --data")
     do.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure FOLDER's weights on all dev clips")
-    do.add_argument("--language-model", type=Path, metavar="FOLDER", help="let --evaluate read by beam search too")
+    do.add_argument("--language-model", type=Path, metavar="FOLDER", help="of a HuBERT whose search reads too")
     settings = parser.add_argument_group("settings")
     for f in fields(Settings):
         kind = {"action": argparse.BooleanOptionalAction} if isinstance(f.default, bool) else {"type": type(f.default)}
