@@ -15,7 +15,8 @@ from conftest import CLIPS
 from hubert_llama.audio import SAMPLING_RATE, load_audio, n_frames
 
 TRAINING = Path(__file__).parent.parent / "training"
-SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "num_mel_bins": 80}
+SIZES = {
+    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "num_mel_bins": 80}
 TEXTS = {"gravity": "can you explain gravity", "sum": "what is seven plus eight"}
 TEXTS |= {"photosynthesis": "what is photosynthesis"}
 WHISPER = {  # of a layer: CTranslate2's names -> transformers'
@@ -55,7 +56,9 @@ def whisper():
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
     torch.manual_seed(1)
-    sizes = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 24, "max_source_positions": 20}
+    sizes = {
+        "d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 24,
+        "max_source_positions": 20}
     encoder = WhisperEncoder(WhisperConfig(num_mel_bins=80, **sizes)).eval()
     with torch.no_grad():
         for name, p in encoder.named_parameters():

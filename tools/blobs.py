@@ -13,6 +13,7 @@ ALLOWED = (  # what a release needs
     "hubert_llama/mini/hubert/model.safetensors",
     "hubert_llama/mini/hubert/language_model/2gram.arpa.gz",
     "hubert_llama/mini/llama/model.safetensors",
+    "training/checkpoints/mel-hubert-1/model.safetensors",  # to go on from: four such at most
 )
 
 
