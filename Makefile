@@ -24,7 +24,7 @@ serve: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(BIN)/nbdev_test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lab: $(VENV)/installed-dev
 	$(BIN)/python -m jupyter lab nbs

@@ -21,7 +21,7 @@ class Engine:
 
     window, recommended, logprobs = 400, Sampling(), ()
 
-    def __init__(self, tested: Known = Known()):
+    def __init__(self, tested: Known = Known()):  # noqa: B008  (frozen)
         self.tested, self.asked, self.closed = tested, [], False
 
     def stream(self, messages, sampling=Sampling(), should_stop=lambda: False, draft=""):
@@ -71,7 +71,8 @@ def pipeline(encoder, engine) -> SpeechUnderstanding:
 
 def test_another_engine_answers(encoder, clip):
     engine = Engine()
-    *events, result = pipeline(encoder, engine).stream(clip, "Course: physics.", history=[("What is light?", "A wave.")])
+    history = [("What is light?", "A wave.")]
+    *events, result = pipeline(encoder, engine).stream(clip, "Course: physics.", history=history)
     assert isinstance(result, Understanding) and result.response == ANSWER and not result.unanswered
     assert result.transcript and result.words
     assert [len(messages) for messages in engine.asked] == [4, 6]  # transcript and answer, in one conversation

@@ -102,6 +102,7 @@ def test_contexts_are_given_withheld_or_another_s():
         ("What is seven plus five (as a number)?", "what is 7 plus 5 as a number"),
         ("It is [laughter] over <noise>.", "it is over"),
         ("What is 7+5?", "what is seven plus five"),
+        ("What is ７＋５?", "what is seven plus five"),
         ("7 + 5 = 12", "seven plus five equals twelve"),
         ("2x+3", "2 x plus three"),
         ("x - y", "x minus y"),
@@ -260,3 +261,9 @@ def test_a_run_goes_on_after_the_last_whole_line(tmp_path):
     assert list(run(None, list(done), done)) == kept  # nothing is left to do, so no pipeline is needed
     with pytest.raises(ValueError, match="No pipeline to understand b.wav"):
         list(run(None, [Utterance("b.wav", "")], done))
+
+
+def test_manifests_joined_end_to_end_have_several_marks_of_their_order(tmp_path):
+    line = json.dumps({"audio": "a.wav", "text": "what is light"})
+    (tmp_path / "m.jsonl").write_text(f"\ufeff{line}\n\ufeff{line}\n", encoding="utf-8")
+    assert [u.text for u in read_manifest(tmp_path / "m.jsonl")] == ["what is light"] * 2

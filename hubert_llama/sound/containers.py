@@ -351,19 +351,18 @@ def _mpeg_stream(peek: Peek, start: int, end: int) -> Stream | None:
         return None
     declared = _declared_frames(head, frame)
     first = stop = start if declared is None else start + frame.length
-    frames, open_end, lacking = 0, False, 0
+    frames, open_end = 0, False
     for at, following, data in _mpeg_frames(peek, first, frame.kind, end):
         if following is None or frames and _declared_frames(data, following) is not None:
             stop = at
             break
-        lacking = at + following.length - end  # bytes of the last frame
-        if open_end := lacking > 0:
+        if open_end := at + following.length > end:
             break
         frames, stop = frames + 1, at + following.length
     lacks = declared - frames if declared else 0  # by one encoders differ; a damaged byte costs some in the middle
     if lacks > 1 and (open_end or lacks * frame.seconds > 0.1):
         return Stream("MPEG", start, end, "cut", frames / declared, frames * frame.seconds)
-    if open_end and not declared and lacking > SPARE:
+    if open_end and not declared:
         return Stream("MPEG", start, end, "cut", seconds=frames * frame.seconds)
     if declared == frames and b"VBRI" not in head or frame.layer != 3:
         return Stream("MPEG", start, stop)
