@@ -9,8 +9,8 @@ from hubert_llama.words.search import _words, as_written, spellings
 
 SMALL = replace(AnswerConfig(), least_unknown=1, most_unknown=0.0)
 ENGLISH = {
-    "gravity", "is", "the", "force", "that", "pulls", "masses", "towards", "each", "other", "keeps", "all", "of", "planets",
-    "by", "light", "in", "say"}
+    "gravity", "is", "the", "force", "that", "pulls", "masses", "towards", "each", "other", "keeps", "all", "of",
+    "planets", "by", "light", "in", "say"}
 
 
 @pytest.mark.parametrize("course", ["Schrödinger's cat.", "Schrödinger’s cat.", "Schro\u0308dinger's cat."])
