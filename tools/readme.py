@@ -36,7 +36,8 @@ def _parts(cell: dict) -> list[str]:
 
 def _text(output: dict) -> str:
     """The plain text of an output."""
-    return "".join(output.get("text") or output.get("data", {}).get("text/plain", "")).replace("\r\n", "\n")  # as a terminal has it
+    text = "".join(output.get("text") or output.get("data", {}).get("text/plain", ""))
+    return text.replace("\r\n", "\n")  # as a terminal has it
 
 
 def _rooted(text: str) -> str:
