@@ -17,6 +17,8 @@ statuses = [
 pythons = "3.10 3.11 3.12 3.13".split()
 supported = pythons[pythons.index(cfg["min_python"]):]
 
+readme = Path("README.md")
+
 setuptools.setup(
     name=cfg["lib_name"],
     version=cfg["version"],
@@ -34,7 +36,7 @@ setuptools.setup(
     install_requires=cfg["requirements"].split(),
     extras_require={name: cfg[f"{name}_requirements"].split() for name in ("dev", "evaluate", "docs")},
     python_requires=">=" + cfg["min_python"],
-    long_description=Path("README.md").read_text(encoding="utf-8") if Path("README.md").exists() else cfg["description"],
+    long_description=readme.read_text(encoding="utf-8") if readme.exists() else cfg["description"],
     long_description_content_type="text/markdown",
     zip_safe=False,
     entry_points={

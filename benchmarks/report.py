@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 HEAD = """# Benchmarks
 
-Every table here was printed by the command above it; `python benchmarks/report.py write` puts them together.
+Every figure here was measured by the command above it; `python benchmarks/report.py write` puts the records together.
+A record whose table was put together by hand, or that is older than the code, says so or shows its date.
 Timings come from shared machines and are noisy: compare within a table, by ratios and medians.
 """
 SECTIONS = (  # chapter, then its records in the order of this file: (name, title)

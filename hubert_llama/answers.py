@@ -23,8 +23,9 @@ class AnswerConfig:
     least_readable: float = 0.75  # of the characters
     same: float = 0.9  # similarity of answer and question
     most_unsayable: float = 0.3  # of the words
-    most_unknown: float = 0.15  # of the words without a capital
+    most_unknown: float = 0.15  # of the words
     least_unknown: int = 2  # from so many on: a big model knows words that no vocabulary has
+    names: bool = False  # whether words with a capital count: a big model knows names, too
     least_distinct: float = 0.5  # of the triples of words, where there are at least 20
     held: int = 12  # words that are held back until they are found to be an answer
 
@@ -45,13 +46,13 @@ def _echoes(said: str, asked: str, same: float) -> bool:
         return True
     return len(said) < 2 * len(asked) and SequenceMatcher(None, said, asked, autojunk=False).ratio() >= same
 
-def _loops(text: str) -> bool:
+def _loops(text: str, least_distinct: float) -> bool:
     "Whether words come again and again."
     words = re.findall(r"[^\W_]+(?:['’]\w+)?", text.lower())
     if any(loop.search(" ".join(words) + " ") for loop in _LOOPS):
         return True
     triples = list(zip(words, words[1:], words[2:]))
-    return len(words) >= 20 and len(set(triples)) < AnswerConfig.least_distinct * len(triples)
+    return len(words) >= 20 and len(set(triples)) < least_distinct * len(triples)
 
 def _is_made_up(text: str, known: Callable[[str], bool] | None, around: str, config: AnswerConfig) -> bool:
     "Whether too many words are none."
@@ -59,7 +60,7 @@ def _is_made_up(text: str, known: Callable[[str], bool] | None, around: str, con
     unsayable = sum(bool(_UNSAYABLE.match(w)) for w in words)
     if unsayable > 1 and unsayable > config.most_unsayable * len(words):
         return True
-    letters = "A-Za-z" if config.least_unknown == 1 else "a-z"  # who may make up none makes up no names
+    letters = "A-Za-z" if config.names else "a-z"
     plain = [w.lower() for w in re.findall(rf"(?<![\w'’])[{letters}]{{3,}}(?![\w'’])", text)]
     if known is None or sum(w.lower() in FUNCTION_WORDS for w in words) * 8 < len(words):  # not English
         return False
@@ -84,7 +85,9 @@ def fault(
         return "prompt"
     if asked and _echoes(said, asked, config.same):
         return "echo"
-    return "loop" if _loops(text) else "non-words" if _is_made_up(text, known, f"{question} {around}", config) else ""
+    if _loops(text, config.least_distinct):
+        return "loop"
+    return "non-words" if _is_made_up(text, known, f"{question} {around}", config) else ""
 
 # %% ../nbs/answers.ipynb #30b0d868
 FEW = 4  # tokens that count as certain, before the first: a few are no evidence

@@ -117,7 +117,7 @@ class ResponseDelta(_Event):
 @dataclass(frozen=True, kw_only=True)
 class Understanding(_Event):
     "Everything about one spoken question."
-    event, type = "result", "transcription"
+    event = type = "result"
     transcript: str  # what the student said; empty when nobody spoke
     response: str  # the tutor's answer
     raw_transcript: str  # what the recogniser read, before any repair

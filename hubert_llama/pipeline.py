@@ -89,7 +89,10 @@ def explain(
     keep: Container[str] = (),  # words that no proposal may take away
 ) -> Correction:
     "A change of the raw reading, with whose it was, or why it was refused."
-    held = lambda text: change.proposed and f" {change.proposed} " in f" {text} "
+    def held(text: str) -> bool:
+        "Whether a reading has what is proposed."
+        return bool(change.proposed) and f" {change.proposed} " in f" {text} "
+
     if change.accepted:
         by_search = any(map(held, search))
         reason = Reason.SEARCH if by_search else Reason.SELECTION if held(selection) else Reason.LLAMA
@@ -278,9 +281,10 @@ class SpeechUnderstanding:
         known = self.search.knows if self.search and self.search.knows("the") else None  # None: no vocabulary
         config = self.config.answers
         if config and self.llama.tested.prompt_tokens:  # a small model knows no word that the vocabulary lacks
-            config = replace(config, least_unknown=1, most_unknown=0.0)
+            config = replace(config, least_unknown=1, most_unknown=0.0, names=True)
 
         def wrong(said: str) -> str:
+            "Why what was said so far is no answer."
             if config is None:
                 return ""
             if nats_a_token(self.llama.logprobs) < self.llama.tested.least_nats:

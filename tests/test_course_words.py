@@ -7,7 +7,7 @@ import pytest
 from hubert_llama.answers import AnswerConfig, fault
 from hubert_llama.words.search import _words, as_written, spellings
 
-SMALL = replace(AnswerConfig(), least_unknown=1, most_unknown=0.0)
+SMALL = replace(AnswerConfig(), least_unknown=1, most_unknown=0.0, names=True)
 ENGLISH = {
     "gravity", "is", "the", "force", "that", "pulls", "masses", "towards", "each", "other", "keeps", "all", "of",
     "planets", "by", "light", "in", "say"}

@@ -60,6 +60,7 @@ def linked_notebook(path: Path, pages: list[Path]) -> dict:
 def linked(text: str, page: Path, pages: list[Path]) -> str:
     """The text of a page with its links to what is no page leading to the repository."""
     def target(match: re.Match) -> str:
+        """The link, as the site has it."""
         link, _, part = match[1].partition("#")
         path = (page.parent / link).resolve()
         if not link or re.match(r"[a-z]+:", link) or not path.exists():

@@ -43,6 +43,7 @@ def _text(output: dict) -> str:
 def _rooted(text: str) -> str:
     """Links to files beside the notebook lead into nbs/; those to files above it, to the root."""
     def target(match: re.Match) -> str:
+        """The link, as seen from the root."""
         link = match[1]
         if re.match(r"[a-z]+:|#|/", link):
             return f"]({link})"

@@ -70,14 +70,14 @@ def _matter(text: str) -> str:
     return " ".join(w for w in letters(text).split() if w not in FUNCTION_WORDS)
 
 def _worth(sentence: str, question: str, config: QuoteConfig) -> float:
-    "How far a sentence answers: not at all when it only names what the question names, less when it has no end, as headings."
+    "How far a sentence answers: not where it only names what the question names, less where it has no end."
     if set(_matter(sentence).split()) <= set(_matter(question).split()):
         return 0.0
     return 1.0 if sentence.endswith((".", "!", "?")) else config.unfinished
 
 @lru_cache(maxsize=4)
 def _index(context: str):
-    "The sentences of a context with what they are compared by: (sentences, vectorizer, matrix); None where there is nothing to compare."
+    "What sentences are compared by: (sentences, vectorizer, matrix); None where there is nothing to compare."
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     found = [x for x in sentences(context) if len(x.split()) >= LEAST_WORDS and len(_matter(x)) > 2]
@@ -105,7 +105,9 @@ def find_quotes(
     near = sorted(weighed, key=lambda q: -q.score)
     least = max(config.min_score, config.close * near[0].score)
     words = accumulate(len(q.text.split()) for q in near)
-    return [q for i, (q, total) in enumerate(zip(near[: config.at_most], words)) if q.score >= least and (i == 0 or total <= config.most_words)]
+    fits = lambda i, total: i == 0 or total <= config.most_words  # noqa: E731
+    chosen = enumerate(zip(near[: config.at_most], words))
+    return [q for i, (q, total) in chosen if q.score >= least and fits(i, total)]
 
 
 # %% ../../nbs/course/quotes.ipynb #d3dedb6a

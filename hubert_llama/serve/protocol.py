@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ..events import Heard, ResponseDelta, Transcript
 from .config import DEFAULTS, ServerConfig
 
 # %% auto #0
@@ -176,8 +177,7 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 # %% ../../nbs/serve/protocol.ipynb #140a48e7
-STREAMED = {  # events of the worker, and their names for clients
-    "heard": "transcription.partial", "transcript": "transcription.done", "delta": "response.output_text.delta"}
+STREAMED = {e.event: e.type for e in (Heard, Transcript, ResponseDelta)}  # the worker's names -> those for clients
 
 def with_id(message: dict, request: Request) -> dict:
     "The message with the id its request carried, if any."
@@ -204,4 +204,4 @@ def streamed_reply(event: str, fields: dict) -> dict | None:  # None: clients do
     "The message for an event before a job's last."
     if event not in STREAMED:
         return None
-    return {"type": STREAMED[event], **({"delta": fields.get("text", "")} if event == "delta" else fields)}
+    return {"type": STREAMED[event], **({"delta": fields.get("text", "")} if event == ResponseDelta.event else fields)}

@@ -16,8 +16,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..models.hub import user_message
 from .options import WorkerConfig, add_model_options, config_from
@@ -130,14 +129,15 @@ def _transcribe(
     "Run one job to its final event, pausing between the steps of its encoding."
     from hubert_llama.audio import AudioError
     from hubert_llama.errors import Stopped
+    from hubert_llama.events import Progress
 
     worker.cold = False
     turns = [(said, answer) for said, answer in history]
     try:
         worker.pipeline = worker.pipeline or load_pipeline(worker.config, worker.send, job)
         for event in worker.pipeline.stream(audio_path, context, lambda: job in worker.cancelled, turns):
-            worker.send({"job": job, **(line := _as_line(event))})
-            if line["event"] == "progress" and line["fraction"] < 1:
+            worker.send({"job": job, "event": event.event, **event.to_dict()})
+            if isinstance(event, Progress) and event.fraction < 1:
                 yield
     except AudioError as e:
         worker.fail(job, "request", str(e))
@@ -145,15 +145,6 @@ def _transcribe(
         worker.fail(job, "cancelled", "Cancelled.")
     except Exception as e:
         worker.fail(job, "pipeline", user_message(e, "The question could not be answered"))
-
-def _as_line(event: Any) -> dict:
-    "A pipeline's event as an event of the wire."
-    from hubert_llama.pipeline import Heard, ResponseDelta, Transcript, Understanding
-
-    if isinstance(event, Understanding):
-        return {"event": "result", **event.to_dict()}
-    names = {Heard: "heard", Transcript: "transcript", ResponseDelta: "delta"}
-    return {"event": names.get(type(event), "progress"), **asdict(event)}
 
 _ENDED = object()
 

@@ -82,6 +82,7 @@ class _Resampled:
         self.stream = soxr.ResampleStream(rate, SAMPLING_RATE, 1, dtype="float32") if rate != SAMPLING_RATE else None
 
     def add(self, chunk: np.ndarray) -> None:
+        "Take the next samples."
         self.parts.append(chunk if self.stream is None else self.stream.resample_chunk(chunk))
 
     def waveform(self) -> np.ndarray:

@@ -147,7 +147,8 @@ def spelt_words(
         marks = np.flatnonzero(inside != blank)
         spelling = [inside[i] for i in marks if i == 0 or inside[i] != inside[i - 1]]
         if len(spelling) > 1 and knows("".join(labels[i] for i in spelling).lower()):
-            yield before if before >= 0 else int(marks[0]), after + 1 if after < len(path) else before + 2 + int(marks[-1])
+            end = after + 1 if after < len(path) else before + 2 + int(marks[-1])
+            yield before if before >= 0 else int(marks[0]), end
 
 # %% ../../nbs/words/search.ipynb #f2c337c3
 @dataclass(frozen=True)
@@ -188,15 +189,19 @@ class BeamSearch:
         config: BeamConfig = BeamConfig(),
         folder: Path | None = None,  # where its files lie, if that is known; None: `hub.fetch` finds out
     ) -> BeamSearch | LetterSearch | None:
-        "The search that a HuBERT's folder allows: over the words of its language model, or over letters where it has none; None where flashlight-text is not installed."
+        "A search over the words of the folder's language model, or over letters; None where flashlight-text is missing."
         found = sorted(((folder or Path(hub.fetch(name))) / "language_model").glob("*.arpa*"))
         try:
             import flashlight.lib.text.decoder  # noqa: F401
         except ImportError:
-            log.warning("flashlight-text is not installed: %s is read greedily%s, and Llama has no readings to choose among", name, ", with more errors" if found else "")
+            worse = ", with more errors" if found else ""
+            log.warning(
+                "flashlight-text is not installed: %s is read greedily%s, and Llama has no readings to choose among",
+                name, worse)
             return None
         if "|" not in labels:
-            log.warning("%s has no symbol between words: it is read greedily, and Llama has no readings to choose among", name)
+            log.warning(
+                "%s has no symbol between words: it is read greedily, and Llama has no readings to choose among", name)
             return None
         if not found:
             return LetterSearch(labels)
@@ -217,7 +222,10 @@ class BeamSearch:
 
         words = self.words_of(context) if isinstance(context, str) else context
         c, (trie, scores) = self.config, self._trie(words.new)
-        options = decoder.LexiconDecoderOptions(c.beam, min(c.symbols, len(self.labels)), c.threshold, c.lm_weight, c.word_score, -math.inf, 0.0, False, decoder.CriterionType.CTC)
+        options = decoder.LexiconDecoderOptions(
+            beam_size=c.beam, beam_size_token=min(c.symbols, len(self.labels)), beam_threshold=c.threshold,
+            lm_weight=c.lm_weight, word_score=c.word_score, unk_score=-math.inf, sil_score=0.0, log_add=False,
+            criterion_type=decoder.CriterionType.CTC)
         rare = words.rare if heard else ()
         bonus = course_bonus(len(rare), c)
         course = frozenset(_alike(rare, heard, c) if bonus else ())
@@ -226,12 +234,16 @@ class BeamSearch:
         leaning = self._leaning(emissions, words.new)
         found: dict[str, tuple[float, float]] = {}  # text -> its score, and the language model's part of it
         for result in search.decode(leaning.ctypes.data, *leaning.shape):  # the best first
-            found.setdefault(" ".join(scores.words[i] for i in result.words if i >= 0), (result.score, c.lm_weight * result.lmScore))
+            text = " ".join(scores.words[i] for i in result.words if i >= 0)
+            found.setdefault(text, (result.score, c.lm_weight * result.lmScore))
         found.pop("", None)
         texts = list(found)[:n]
-        return [self._rescored(text, *found[text], sound, course, bonus) for text, sound in zip(texts, log_likelihoods(leaning, texts, self.labels, self.blank))]
+        sounds = log_likelihoods(leaning, texts, self.labels, self.blank)
+        return [self._rescored(text, *found[text], sound, course, bonus) for text, sound in zip(texts, sounds)]
 
-    def _rescored(self, text: str, score: float, lm: float, sound: float, course: frozenset[str], bonus: float) -> Hypothesis:
+    def _rescored(
+        self, text: str, score: float, lm: float, sound: float, course: frozenset[str], bonus: float
+    ) -> Hypothesis:
         "A reading with the log-likelihood of all its alignments."
         words = text.split()
         total = sound + lm + self.config.word_score * len(words) if math.isfinite(sound) else score
@@ -240,7 +252,8 @@ class BeamSearch:
     def _leaning(self, emissions: np.ndarray, new_words: tuple[str, ...]) -> np.ndarray:
         "The emissions, leaning towards the words that the letters spell."
         leaning, path = np.array(emissions, np.float32, order="C"), emissions.argmax(1)
-        for first, end in spelt_words(emissions, self.labels, lambda word: self.knows(word) or word in new_words, self.blank):
+        knows = lambda word: self.knows(word) or word in new_words  # noqa: E731
+        for first, end in spelt_words(emissions, self.labels, knows, self.blank):
             leaning[np.arange(first, end), path[first:end]] += self.config.spelt / (end - first)
         return leaning
 
@@ -271,8 +284,10 @@ class BeamSearch:
     @cached_property
     def _known(self) -> list[tuple[list[int] | None, float]]:
         "The language model's words as columns, and their log-probabilities: the same for every context."
-        columns = letter_columns(tuple(self.labels))  # `spell` without its cleaning, which a vocabulary has no need of and which takes most of its time
-        return [(None if None in (spelt := list(map(columns.get, word))) else spelt, self.lm.logs[word] * LN_10) for word in self.lm.words]
+        columns = letter_columns(tuple(self.labels))  # `spell` without its cleaning, which takes most of its time
+        spelt = ([columns.get(letter) for letter in word] for word in self.lm.words)
+        scores = (self.lm.logs[word] * LN_10 for word in self.lm.words)
+        return [(None if None in symbols else symbols, score) for symbols, score in zip(spelt, scores)]
 
     def _trie(self, new_words: tuple[str, ...]) -> tuple:
         "The vocabulary as a tree of letters, and its words' scores."
@@ -381,14 +396,17 @@ class LetterSearch:
         "The likeliest readings."
         from flashlight.lib.text import decoder
 
-        options = decoder.LexiconFreeDecoderOptions(self.beam, min(8, len(self.labels)), 25.0, 0.0, 0.0, True, decoder.CriterionType.CTC)
+        options = decoder.LexiconFreeDecoderOptions(
+            beam_size=self.beam, beam_size_token=min(8, len(self.labels)), beam_threshold=25.0, lm_weight=0.0,
+            sil_score=0.0, log_add=True, criterion_type=decoder.CriterionType.CTC)
         lm = decoder.ZeroLM()  # kept by name: the search does not own it
         search = decoder.LexiconFreeDecoder(options, lm, self.labels.index("|"), self.blank, [])
         emissions = np.ascontiguousarray(emissions, np.float32)
         found: dict[str, float] = {}
         for result in search.decode(emissions.ctypes.data, *emissions.shape):  # the best first
             found.setdefault(self._spelt([i for i in result.tokens if i >= 0]), result.score)
-        return [Hypothesis(text, score, score) for text, score in found.items() if text][:n]  # this search adds up what alignments it meets
+        # this search adds up what alignments it meets
+        return [Hypothesis(text, score, score) for text, score in found.items() if text][:n]
 
     def _spelt(self, symbols: list[int]) -> str:
         "One symbol a frame as letters: repeats merged, blanks and marks dropped."
