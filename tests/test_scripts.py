@@ -1,4 +1,4 @@
-"""Scripts of training, benchmarks and tools start, know the options that prose gives them, and name no module of old."""
+"""Scripts of training, benchmarks and tools start, have the options that prose gives them, and name no old module."""
 
 import json
 import os
