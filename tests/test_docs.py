@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from test_layout import FLOORS
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,6 +45,18 @@ def test_every_page_of_docs_stands_in_the_menu():
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1]
     pages = [p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]]
     assert [page for page in pages if page not in menu] == []
+
+
+def test_architecture_names_every_module_on_its_floor():
+    table = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (.*) \|$", table, re.M)
+    rooms = [name for floor in FLOORS for name in floor if not name.startswith("_")]
+    assert [(int(n), room) for n, room, _ in rows] == [
+        (n, room) for n, floor in enumerate(FLOORS, 1) for room in floor if room in rooms
+    ]
+    for _, room, text in rows:
+        modules = {p.stem for p in (ROOT / "hubert_llama" / room).glob("*.py")} - {"__init__"}
+        assert {m for m in modules if f"`{m}`" not in text} == set(), room
 
 
 def test_links_lead_to_pages_or_to_the_repository(docs):

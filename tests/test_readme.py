@@ -43,6 +43,7 @@ def commands() -> set[str]:
 PIP = "-m pip install --disable-pip-version-check -c constraints.txt"
 RUN = {
     "make serve": "test_the_websocket_example_talks_to_what_make_serve_starts",
+    "python -m asyncio": "test_the_websocket_example_talks_to_what_make_serve_starts",
     "hubert-llama ask nbs/clips/photosynthesis.ogg 2>/dev/null": "test_the_terminal_example_prints_what_stands_below",
     "cp integrations/heilion/hubert_llama_service.py ../heilion/hubert-llama-sidecar/": "test_heilion_gets_both_files",
     'git -C ../heilion apply "$PWD/integrations/heilion/heilion.patch"': "test_heilion_gets_both_files",
@@ -54,6 +55,7 @@ DRY = {
     "make serve PORT=8799": ["/python -m hubert_llama.server 8799"],
     "make test": [f'{PIP}  -q -e ".[dev]"', "/nbdev_test\n", "/python -m pytest "],
     "make lab": ["/python -m jupyter lab nbs"],
+    "make docs": [f'{PIP}  -q -e ".[docs]"', "/python tools/docs.py\n"],
     "make install": ["python3 -m venv ", f"{PIP}  -q -e .\n"],
     'make serve PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"': [
         f"{PIP} --extra-index-url https://download.pytorch.org/whl/cpu -q -e .\n",
@@ -125,9 +127,14 @@ def test_the_websocket_example_talks_to_what_make_serve_starts(monkeypatch):
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_TOKEN": "", "PYTHONPATH": str(ROOT)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, text=True, env=env, **pipes) as server:
-        port = re.search(r"ws://127\.0\.0\.1:(\d+)", first_line(server, 60))[1]
+        ready = first_line(server, 60).strip()
+        port = re.search(r"ws://127\.0\.0\.1:(\d+)", ready)[1]
+        assert f"`{ready.replace(port, '8766')}`" in README
         monkeypatch.setenv("HUBERT_LLAMA_URL", f"ws://localhost:{port}")
         assert value_of(code) == ast.literal_eval(printed)
+        typed = {"input": code, "capture_output": True, "text": True, "timeout": 60}
+        shown = subprocess.run([sys.executable, "-m", "asyncio"], **typed).stdout
+        assert ast.literal_eval(re.search(r"\{'type.*\}", shown)[0]) == ast.literal_eval(printed)
         server.stdin.close()
         assert server.wait(20) == 0
 
@@ -191,9 +198,9 @@ def settings() -> dict[str, str]:
 
 
 def test_every_package_has_a_reason():
-    for name in ("requirements", "dev_requirements", "evaluate_requirements"):
+    for name in ("requirements", "dev_requirements", "evaluate_requirements", "docs_requirements"):
         for package in settings()[name].split():
-            assert re.split(r"[<>=]", package)[0] in README, package
+            assert re.split(r"[<>=[]", package)[0] in README, package
 
 
 def test_it_stays_short():
