@@ -59,6 +59,15 @@ def test_architecture_names_every_module_on_its_floor():
         assert {m for m in modules if f"`{m}`" not in text} == set(), room
 
 
+def test_troubles_are_told_in_the_words_of_the_package():
+    files = [p.read_text(encoding="utf-8") for p in (ROOT / "hubert_llama").rglob("*.py")]
+    said = re.sub(r'"\s*\n\s*f?"', "", "\n".join(files))  # texts that go on in the next line
+    table = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    told = [text for row in re.findall(r"^\| (.*?) \|", table, re.M) for text in re.findall(r"`(.+?)`", row)]
+    parts = [part.strip(" .:") for text in told for part in re.split(r"…|\d+|(?<=The model process )", text)]
+    assert len(told) > 15 and [part for part in parts if part not in said] == []
+
+
 def test_links_lead_to_pages_or_to_the_repository(docs):
     page = (docs.SOURCE / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert f"]({docs.git_url()}/blob/main/tests/test_layout.py)" in page and "](docs/architecture.md)" in page

@@ -181,13 +181,18 @@ def test_heilion_gets_both_files(tmp_path):
 # What README says of the package
 
 
-def test_its_options_exist_and_its_files_are_there():
+PAGES = (ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md")))
+
+
+def test_its_options_exist_and_its_files_are_there_and_those_of_docs():
     known = "".join(shell(f"hubert-llama {name} --help").stdout for name in ("serve", "ask", "evaluate"))
-    others = {"--extra-index-url"}  # pip's
-    for option in set(re.findall(r"(?<![\w|-])--[a-z][a-z0-9-]+", README)) - others:
-        assert option in known, option
-    for link in re.findall(r"\]\(((?!http|#)[^)]+)\)", README):
-        assert (ROOT / link).exists(), link
+    known += "--extra-index-url"  # pip's
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for option in re.findall(r"(?<![\w|-])--[a-z][a-z0-9-]+", text):
+            assert option in known, f"{page.name}: {option}"
+        for link in re.findall(r"\]\(((?!http|#)[^)#]+)", text):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def settings() -> dict[str, str]:
