@@ -70,13 +70,20 @@ def test_every_command_is_held_by_a_test():
     assert [language for language, *_ in examples() if language != "sh"] == ["python", "python"]
 
 
-def shell(command: str, folder: Path = ROOT, **variables: str) -> subprocess.CompletedProcess:
-    """Run a command as a user would who has activated this environment, without a network."""
+MAKES = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHON", "VENV", "PORT", "ARGS", "PIP_ARGS"}
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """A user's who has activated this environment: no network, no token, nothing of a make that runs these tests."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    env = {**os.environ, "PATH": path, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **variables}
-    return subprocess.run(
-        command, shell=True, cwd=folder, env=env, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
-    )
+    ours = {"PATH": path, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_TOKEN": ""}
+    return {name: value for name, value in os.environ.items() if name not in MAKES} | ours | variables
+
+
+def shell(command: str, folder: Path = ROOT, **variables: str) -> subprocess.CompletedProcess:
+    """Run a command line."""
+    options = {"capture_output": True, "text": True, "timeout": 120, "stdin": subprocess.DEVNULL}
+    return subprocess.run(command, shell=True, cwd=folder, env=environment(**variables), **options)
 
 
 @posix
@@ -97,7 +104,7 @@ def test_the_lab_is_there():
 @posix
 def test_the_terminal_example_prints_what_stands_below():
     [(command, printed)] = [(text, out) for language, text, out in examples() if language == "sh" and out]
-    done = shell(command, HF_TOKEN="")
+    done = shell(command)
     assert done.returncode == 0 and done.stdout == printed
 
 
@@ -124,9 +131,8 @@ def test_the_websocket_example_talks_to_what_make_serve_starts(monkeypatch):
     monkeypatch.chdir(ROOT)
     [(code, printed)] = [(text, out) for _, text, out in examples() if "websockets" in text]
     command = ["make", "serve", "PORT=0", f"VENV={sys.prefix}", "--assume-old", f"{sys.prefix}/installed"]
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_TOKEN": "", "PYTHONPATH": str(ROOT)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, env=env, **pipes) as server:
+    with subprocess.Popen(command, text=True, env=environment(), **pipes) as server:
         ready = first_line(server, 60).strip()
         port = re.search(r"ws://127\.0\.0\.1:(\d+)", ready)[1]
         assert f"`{ready.replace(port, '8766')}`" in README
