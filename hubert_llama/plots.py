@@ -14,7 +14,7 @@ import numpy as np
 
 from .audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE, Segment, plot_waveform
 from .chat import Message
-from .events import TIMED, Understanding
+from .events import Understanding
 from .hubert import Encoding
 from .words.confidence import Word
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['plot_hidden_states', 'plot_similarity', 'spread', 'plot_emissions', 'plot_confidence', 'plot_tokens',
-           'plot_understanding', 'plot_timings']
+           'plot_understanding']
 
 # %% ../nbs/plots.ipynb #192ee767
 _ROWS = 32  # of the heat map, whatever the model's width
@@ -282,24 +282,3 @@ def _write_conversation(fig: Figure, lines: Sequence[tuple[str, str, bool]]) -> 
         fig.text((_LEFT - 0.1) / _WIDTH, y, role, fontsize=8, color="0.5", ha="right", va="top")
         colour = "darkgreen" if by_llama else "0.2"
         fig.text(_LEFT / _WIDTH, y, line, fontsize=8.5, color=colour, va="top", parse_math=False)
-
-# %% ../nbs/plots.ipynb #20704ef0
-def plot_timings(
-    results: Sequence[Understanding],
-    names: Sequence[str],
-    ax: Axes | None = None,
-) -> Axes:
-    "Stacked bars: the seconds of each stage of each result."
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(8, 0.5 + 0.45 * len(results)))[1]
-    for y, result in enumerate(results):
-        left = 0.0
-        for i, stage in enumerate(TIMED):
-            seconds = result.timings.get(stage, 0.0)
-            ax.barh(y, seconds, left=left, color=f"C{i}", label=stage.value if y == 0 else None)
-            left += seconds
-    ax.set(yticks=range(len(names)), yticklabels=names, xlabel="seconds")
-    ax.invert_yaxis()
-    ax.legend(fontsize=8, ncols=7, loc="upper center", bbox_to_anchor=(0.5, 1.35), frameon=False)
-    return ax
