@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'Encoding', 'plan_batches', 'Letters', 'read_letters', 'SpeechEncoder',
-           'quicken']
+__all__ = ['LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'Encoding', 'frame_seconds', 'plan_batches', 'Letters', 'read_letters',
+           'SpeechEncoder', 'quicken']
 
 # %% ../nbs/01_hubert.ipynb #e4618893
 @dataclass(frozen=True, eq=False)
@@ -35,11 +35,19 @@ class Encoding:
     hidden_size: int  # D
     # last layer, float32 (1, T, D); None unless asked for
     hidden_states: torch.Tensor | None = field(default=None, repr=False)
+    center: int = FRAME_LENGTH // 2  # sample that the first frame's middle is at
 
     @property
     def shape(self) -> tuple[int, int, int]:
         "Shape of the last hidden state: `(1, T, D)`."
         return 1, len(self.emissions), self.hidden_size
+
+def frame_seconds(
+    frame: float | np.ndarray,  # counted from 0
+    center: int = FRAME_LENGTH // 2,  # sample that the first frame's middle is at
+) -> float | np.ndarray:
+    "Where the middle of a frame lies, in seconds from the waveform's beginning."
+    return (frame * FRAME_STRIDE + center) / SAMPLING_RATE
 
 # %% ../nbs/01_hubert.ipynb #10492f0b
 # of a batch's longest clip that each other must have: the rest is padding, which costs as much as sound

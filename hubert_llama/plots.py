@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE, Segment, plot_waveform
+from .audio import FRAME_LENGTH, SAMPLING_RATE, Segment, plot_waveform
 from .chat import Message
 from .events import Understanding
-from .hubert import Encoding
+from .hubert import Encoding, frame_seconds
 from .words.confidence import Word
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _ROWS = 32  # of the heat map, whatever the model's width
 def plot_hidden_states(
     hidden_states: torch.Tensor,  # (1, T, D)
     ax: Axes | None = None,
+    center: int = FRAME_LENGTH // 2,  # sample that the first frame's middle is at
 ) -> Axes:
     "Heat map of the last hidden state: its dimensions standardised, sorted by when they are strongest, and averaged."
     import matplotlib.pyplot as plt
@@ -42,7 +43,7 @@ def plot_hidden_states(
     h = h[np.argsort(-h.argmax(axis=1), kind="stable")]
     h = np.stack([rows.mean(axis=0) for rows in np.array_split(h, min(_ROWS, len(h)))])  # (rows, T)
     limit = 3 * float(h.std())
-    extent = (*_seconds(h.shape[1]), 0, hidden_states.shape[2])
+    extent = (*_reach(h.shape[1], center), 0, hidden_states.shape[2])
     ax.imshow(h, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, extent=extent)
     ax.set(xlabel="time (s)", ylabel="dimension, sorted")
     return ax
@@ -50,6 +51,7 @@ def plot_hidden_states(
 def plot_similarity(
     hidden_states: torch.Tensor,  # (1, T, D)
     ax: Axes | None = None,
+    center: int = FRAME_LENGTH // 2,  # sample that the first frame's middle is at
 ) -> Axes:
     "How alike every two frames are, the cosine of their standardised states: red alike, blue contrary."
     import matplotlib.pyplot as plt
@@ -57,7 +59,7 @@ def plot_similarity(
     ax = ax or plt.subplots(figsize=(3, 3))[1]
     h = _standardised(hidden_states)
     h /= np.linalg.norm(h, axis=1, keepdims=True) + 1e-6
-    extent = 2 * _seconds(len(h))
+    extent = 2 * _reach(len(h), center)
     ax.imshow(h @ h.T, origin="lower", cmap="RdBu_r", vmin=-0.8, vmax=0.8, extent=extent)
     ax.set(xlabel="time (s)", ylabel="time (s)")
     return ax
@@ -67,10 +69,9 @@ def _standardised(hidden_states: torch.Tensor) -> np.ndarray:  # (1, T, D) -> (T
     h = hidden_states[0].float().cpu().numpy()
     return (h - h.mean(axis=0)) / (h.std(axis=0) + 1e-6)
 
-def _seconds(n: int) -> tuple[float, float]:
-    "From when to when n frames reach, each around the middle of the samples that it sees."
-    first = (FRAME_LENGTH - FRAME_STRIDE) / 2 / SAMPLING_RATE
-    return first, first + n * FRAME_STRIDE / SAMPLING_RATE
+def _reach(n: int, center: int) -> tuple[float, float]:
+    "From when to when n frames reach, in seconds, each around its middle."
+    return frame_seconds(-0.5, center), frame_seconds(n - 0.5, center)
 
 # %% ../nbs/plots.ipynb #98d2daa0
 def spread(
@@ -96,13 +97,14 @@ def plot_emissions(
     labels: Sequence[str],  # the symbol of each column
     blank: int = 0,  # CTC's blank
     ax: Axes | None = None,
+    center: int = FRAME_LENGTH // 2,  # sample that the first frame's middle is at
 ) -> Axes:
     "Probability of each symbol over time, grey for the blank, and what is read: letters, or words where it is much."
     import matplotlib.pyplot as plt
 
     ax = ax or plt.subplots(figsize=(9, 2.2))[1]
     p, best = np.exp(emissions), emissions.argmax(axis=1)
-    seconds = (np.arange(len(p)) * FRAME_STRIDE + FRAME_LENGTH / 2) / SAMPLING_RATE
+    seconds = frame_seconds(np.arange(len(p)), center)
     ax.fill_between(seconds, p[:, blank], color="0.9", lw=0)
     for v in sorted(set(best) - {blank}):
         ax.fill_between(seconds, p[:, v], color=_VOICE, alpha=0.7, lw=0)
@@ -207,8 +209,8 @@ def plot_understanding(
     fig = plt.figure(figsize=(_WIDTH, 1))
     wave, features, letters, words = panels = _panels(fig, len(waveform) / SAMPLING_RATE)
     plot_waveform(waveform, regions, ax=wave)
-    plot_hidden_states(encoding.hidden_states, features)
-    plot_emissions(encoding.emissions, labels, ax=letters)
+    plot_hidden_states(encoding.hidden_states, features, encoding.center)
+    plot_emissions(encoding.emissions, labels, ax=letters, center=encoding.center)
     wave.set_xlim(0, len(waveform) / SAMPLING_RATE)
     plot_confidence(result.words, words)
     lines = _conversation(messages, result.response)
@@ -218,7 +220,8 @@ def plot_understanding(
     words.set_xlabel("time (s)")
     words.tick_params(labelbottom=True)
     similarity = fig.add_axes(_beside(features))
-    plot_similarity(encoding.hidden_states, similarity).set(xlabel="", ylabel="", xticks=[], yticks=[])
+    plot_similarity(encoding.hidden_states, similarity, encoding.center)
+    similarity.set(xlabel="", ylabel="", xticks=[], yticks=[])
     read = textwrap.fill(encoding.text, 30, max_lines=3, placeholder=" …")
     _explain(wave, "green: somebody speaks\nbelow: every two frames compared", 0)
     _explain(letters, f"grey: nothing new\n{read}")

@@ -91,6 +91,8 @@ def test_a_letter_stands_where_it_is_heard_and_a_bar_where_its_word_is():
     first = int(np.flatnonzero(encoding.emissions.argmax(axis=1))[0])
     assert [t.get_text() for t in ax.texts] == list("WHAT")
     assert ax.texts[0].get_position()[0] == pytest.approx((first * FRAME_STRIDE + 200) / SAMPLING_RATE)
+    earlier = plot_emissions(encoding.emissions, LABELS, center=0)  # as a model that looks around each frame has them
+    assert earlier.texts[0].get_position()[0] == pytest.approx(first * FRAME_STRIDE / SAMPLING_RATE)
     bar = plot_confidence(result.words).patches[0]
     assert (bar.get_x(), bar.get_x() + bar.get_width()) == pytest.approx((0.0, 0.9))
     matplotlib.pyplot.close("all")
