@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['plot_hidden_states', 'plot_similarity', 'spread', 'plot_emissions', 'plot_confidence', 'plot_tokens',
-           'plot_understanding']
+__all__ = ['plot_hidden_states', 'plot_similarity', 'spread', 'plot_emissions', 'plot_confidence', 'plot_understanding']
 
 # %% ../nbs/plots.ipynb #192ee767
 _ROWS = 32  # of the heat map, whatever the model's width
@@ -171,22 +170,6 @@ def _write_words(ax: Axes, words: Sequence[Word]) -> None:
         ax.text(x, 0.5, f"{w.confidence:.0%}", fontsize=8, ha="center", va="center")
         ax.text(x, 1.1, w.word, fontsize=9, ha="center", va="bottom")
     ax.set_ylim(0, 1.9)
-
-# %% ../nbs/plots.ipynb #ffe15b1c
-def plot_tokens(
-    tokens: Sequence[str],
-    log_probabilities: Sequence[float],  # nats, of each
-    ax: Axes | None = None,
-) -> Axes:
-    "The probability of each token: the higher and deeper, the surer."
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(9, 1.6))[1]
-    p = np.exp(log_probabilities)
-    ax.bar(range(len(p)), p, width=0.9, color=plt.get_cmap("Greens")(0.1 + 0.6 * p))
-    ax.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8, parse_math=False)
-    ax.set(ylabel="probability", ylim=(0, 1), xlim=(-0.6, len(tokens) - 0.4))
-    return ax
 
 # %% ../nbs/plots.ipynb #0edfa812
 _LEFT, _WIDE, _BETWEEN, _SIDE, _RIGHT = 0.95, 6.4, 0.35, 2.1, 0.2  # inches from left to right
