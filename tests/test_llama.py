@@ -13,7 +13,7 @@ from checkpoints import save_llama
 from hubert_llama import llama as module
 from hubert_llama.errors import Stopped
 from hubert_llama.fast.cache import GraphError, TokenGraph
-from hubert_llama.llama import ChatLlama, ChatTemplate, Sampling, common_prefix, prefill
+from hubert_llama.llama import MAX_KEPT, ChatLlama, ChatTemplate, Sampling, common_prefix, prefill
 from hubert_llama.models import hub
 from hubert_llama.models.device import DeviceConfig
 
@@ -101,6 +101,91 @@ def test_a_stopped_turn_leaves_a_cache_that_is_right(llama):
     with pytest.raises(Stopped):
         list(llama.stream(MESSAGES, Sampling(max_new_tokens=40), lambda: next(asked)))
     assert said(llama, 40) == whole
+
+
+def about(course: str) -> list[dict[str, str]]:
+    return [{"role": "system", "content": f"You explain. {course} " * 8}, MESSAGES[1]]
+
+
+def asked(llama: ChatLlama, course: str, n: int = 1):
+    """A turn of a conversation about a course."""
+    return llama.complete(about(course), Sampling(max_new_tokens=n))
+
+
+def test_courses_in_turns_are_each_read_once(llama):
+    courses = ("light", "water", "a patient tutor")
+    alone = []
+    for course in courses:
+        llama.forget()
+        alone.append(asked(llama, course, 20).text)
+    llama.forget()
+    for _ in range(2):
+        turns = [asked(llama, course, 20) for course in courses]
+    assert [t.text for t in turns] == alone
+    assert [t.n_cached for t in turns] == [t.n_prompt - 1 for t in turns]
+
+
+def test_few_conversations_are_kept_and_no_more_than_a_window_of_tokens(llama):
+    first = asked(llama, "light").n_prompt
+    for i in range(MAX_KEPT):
+        llama.complete([{"role": "system", "content": f"{i}"}, MESSAGES[1]], Sampling(max_new_tokens=1))
+    assert asked(llama, "light").n_cached < 30  # it was given up, but for what the newest begins with
+    shared = common_prefix(*(llama.tokens(about(course)) for course in ("light", "water")))
+    assert asked(llama, "water").n_cached == shared  # what it has in common with the last one
+    with mock.patch.object(llama, "window", first + 30):
+        for course in ("light", "water", "tutor"):
+            asked(llama, course)
+        assert len(llama._kept) <= 2
+        assert sum(len(kept.ids) for kept in llama._kept.values()) <= 2 * llama.window
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.9, "top_p": 0.9, "seed": 3}], ids=["likeliest", "by lot"])
+@pytest.mark.parametrize(("lookahead", "redraft"), [(0, 0), (1, 0), (8, 8), (0, 3)])
+def test_guesses_change_the_passes_and_not_the_text(llama, options, lookahead, redraft):
+    sampling = Sampling(max_new_tokens=40, **options)
+    with mock.patch.multiple(llama, lookahead=0, redraft=0):
+        alone = llama.complete(MESSAGES, sampling)
+    assert alone.n_passes == alone.n_new
+    drafts = ("", alone.text, alone.text[: len(alone.text) // 2] + " water", "what<|eot_id|> nonsense", "light " * 300)
+    for draft in drafts:
+        with mock.patch.multiple(llama, lookahead=lookahead, redraft=redraft):
+            guessed = llama.complete(MESSAGES, sampling, draft=draft)
+        assert (guessed.text, guessed.finish_reason, guessed.n_new) == (alone.text, alone.finish_reason, alone.n_new)
+        assert llama.prefix.cache.get_seq_length() == len(llama.prefix.ids)  # what was guessed wrong is forgotten
+
+
+def test_a_draft_is_left_after_two_strange_tokens():
+    draft = module._Draft([1, 2, 3, 4, 5, 6])
+    steps = [(1, [2, 3]), (9, [2, 3]), (2, [3, 4]), (4, [5, 6]), (9, [5, 6]), (9, []), (6, [])]
+    for token, ahead in steps:
+        draft.follow(token)
+        assert draft.ahead(2) == ahead
+
+
+@pytest.mark.parametrize(
+    ("said", "n", "ahead"),
+    [([1, 2, 3, 4, 1, 2], 3, [3, 4, 1]), ([], 3, []), ([1], 3, []), ([1, 2, 3], 3, []), ([1, 2, 1, 2], 0, [])],
+)
+def test_what_followed_the_last_two_tokens_is_foreseen(said, n, ahead):
+    assert module._foreseen(said, n) == ahead
+
+
+def test_what_was_measured_counts_for_these_weights_only(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "measured")
+    file, weights = tmp_path / "measured" / "tested.json", hub.fingerprint(tmp_path / "measured")
+    assert module.tested_from(file.parent) == module.Tested()
+    for text in ("", "[]", json.dumps({"llama": weights}), '{"llama": 1}'):
+        file.write_text(text)
+        assert module.tested_from(file.parent) == module.Tested()
+    wrong = {"prompt_tokens": "many", "least_nats": 1, "llama": weights}
+    other = {"prompt_tokens": 700, "least_nats": -1, "llama": "another"}
+    for found in (wrong, other):
+        file.write_text(json.dumps(found))
+        assert module.tested_from(file.parent) == module.Tested()
+    file.write_text(json.dumps({**other, "llama": weights}))
+    assert module.tested_from(file.parent) == module.Tested(700, -1.0)
+    bundled = module.tested_from(hub.BUNDLED[hub.LLAMA_MINI])
+    assert bundled.prompt_tokens and bundled.least_nats > module.Tested().least_nats  # else: training/usable.py
 
 
 def test_a_seed_makes_the_same_choices_and_another_one_others(llama):
