@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .chat import Completion, Message, Sampling, Tested, Turn, completed, never
-from .models import hub
-from .fast.attention import attend_quickly
-from .words.ctc import typewritten
 from .errors import Stopped
+from .fast.attention import attend_quickly
+from .models import hub
 from .models.device import DeviceConfig, choose_device, choose_dtype
+from .words.ctc import typewritten
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +94,7 @@ class PrefixCache:
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     "Length of the common beginning of two sequences."
-    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 # %% ../nbs/02_llama.ipynb #22032126
 LARGE_OUTPUT = 1 << 24  # weights of the output layer: Llama 3's have 262 million and more
@@ -543,7 +543,7 @@ def _tree(turns: Sequence[Sequence[int]]) -> _Tree:
     tokens, parents, paths = [], [], []
     for turn in turns:
         at, path = -1, []
-        for token, more in zip(turn, [*turn[1:], None]):
+        for token, more in zip(turn, [*turn[1:], None], strict=True):
             path.append((at, token))
             if more is not None:
                 if (at, token) not in nodes:
@@ -603,7 +603,7 @@ def _step_likelihoods(logits: torch.Tensor, nodes: list[int], tree: _Tree) -> di
     at = torch.tensor([rows[node] for node, _ in steps], dtype=torch.int64)
     tokens = torch.tensor([token for _, token in steps], dtype=torch.int64)
     chances = logits.float().log_softmax(-1)[at.to(logits.device), tokens.to(logits.device)]
-    return dict(zip(steps, chances.tolist()))
+    return dict(zip(steps, chances.tolist(), strict=True))
 
 # %% ../nbs/02_llama.ipynb #7db3019e
 class ChatLlama(PromptedLlama):
