@@ -69,7 +69,7 @@ class PipelineConfig:
 class Timer:
     "Seconds spent per stage."
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = self._start = time.perf_counter()
 
@@ -166,6 +166,7 @@ class SpeechUnderstanding:
     def __call__(self, audio: Audio, context: str | CourseContext = "", history: Sequence[Turn] = ()) -> Understanding:
         "Understand one spoken question."
         *_, result = self.stream(audio, context, history=history)
+        assert isinstance(result, Understanding)
         return result
 
     def stream(
@@ -297,7 +298,8 @@ class SpeechUnderstanding:
         if not kept.text:
             yield ResponseDelta(UNANSWERED_RESPONSE)
             return _Answer(UNANSWERED_RESPONSE, unanswered=True)
-        return _Answer(kept.text, bool(kept.fault) or done.finish_reason == "length")
+        cut = isinstance(done, Completion) and done.finish_reason == "length"
+        return _Answer(kept.text, bool(kept.fault) or cut)
 
     def _shown(self, course: ParsedCourse, heard: str, history: Sequence[Turn]) -> str:
         "The course as the prompt holds it, all of it or what is near the question."
@@ -434,7 +436,7 @@ def _at_least_a_frame(waveform: np.ndarray) -> np.ndarray:
     "The waveform, padded with silence where it is too short for HuBERT's first frame."
     return waveform if len(waveform) >= FRAME_LENGTH else np.pad(waveform, (0, FRAME_LENGTH - len(waveform)))
 
-def _deltas(turn: Generator[str, None, tuple[Told, Completion]]) -> Generator[Event, None, tuple[Told, Completion]]:
+def _deltas(turn: Generator[str, None, tuple[Told, object]]) -> Generator[Event, None, tuple[Told, object]]:
     "The pieces of an answer as events."
     while True:
         try:

@@ -72,7 +72,8 @@ class PromptRoom:
 
     def remembered(self, history: Sequence[Turn]) -> list[Turn]:
         "The newest turns that fit into their share."
-        kept, left = [], min(self.history, self.share(4))
+        kept: list[Turn] = []
+        left = min(self.history, self.share(4))
         for turn in reversed(history):
             left -= sum(self.llama.count_tokens(text) + 8 for text in turn)  # 8: the template's own
             if left < 0:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from typing import Any
 
 from ..words.ctc import letters
 
@@ -62,7 +63,7 @@ def _matter(text: str) -> str:
 LEAST_WORDS = 4  # of a quote: titles and headings name a thing and say nothing of it
 
 @lru_cache(maxsize=4)
-def _index(context: str):
+def _index(context: str) -> tuple[list[str], Any, Any] | None:
     "What sentences are compared by: (sentences, vectorizer, matrix); None where there is nothing to compare."
     from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from .faults import AudioConfig, AudioFormatError, AudioTooLongError, not_audio
 __all__ = ['DEMUXERS', 'FFMPEG_SECONDS', 'FFMPEG_BYTES', 'FFmpegSound', 'open_with_ffmpeg']
 
 # %% ../../nbs/sound/ffmpeg.ipynb #460b5d76
-def _handle_path(file: BinaryIO) -> str | None:
+def _handle_path(file: IO[bytes]) -> str | None:
     "The path by which a process that inherits its handle opens a file; None for files in memory, and on Windows."
     try:
         path = f"/dev/fd/{file.fileno()}"
@@ -54,7 +54,7 @@ def _named(file: BinaryIO, name: str) -> Iterator[tuple[str, tuple[int, ...]]]: 
         if not path:
             os.unlink(copy.name)
 
-def _copy(file: BinaryIO, copy: BinaryIO, name: str) -> None:
+def _copy(file: BinaryIO, copy: IO[bytes], name: str) -> None:
     "Copy a file, or say where room is wanted."
     try:
         shutil.copyfileobj(file, copy)
@@ -65,7 +65,7 @@ def _copy(file: BinaryIO, copy: BinaryIO, name: str) -> None:
             f"Make room in {tempfile.gettempdir()}.") from e
 
 # %% ../../nbs/sound/ffmpeg.ipynb #9c27d0be
-def _au_header(output: BinaryIO) -> tuple[int, int] | None:
+def _au_header(output: IO[bytes]) -> tuple[int, int] | None:
     "Sampling rate and channels of an AU file, read up to its first sample; None where the file ends before that."
     header = output.read(24)
     if len(header) < 24:

@@ -65,7 +65,7 @@ def as_asked(
         if tag == "replace" and j - i == m - k:
             for at, word in zip(range(k, m), heard[i:j], strict=True):
                 if words[at].confidence < doubt and not (is_word and is_word(word)):
-                    asked[at] = word + re.search(r"[.,;:?!…]*$", tokens[at])[0]
+                    asked[at] = word + tokens[at][len(tokens[at].rstrip(".,;:?!…")) :]
     return " ".join(asked)
 
 # %% ../../nbs/words/repair.ipynb #4132ee7a

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -104,7 +105,8 @@ def spellings(
     labels: tuple[str, ...] = (),  # of a recogniser that has letters beyond a to z
 ) -> dict[str, str]:  # a word's letters -> the word as the context writes it
     "The context's words that are written with more than a to z."
-    words, written = _words(context, labels), {}
+    words = _words(context, labels)
+    written: dict[str, Counter[str]] = {}
     beyond = " ".join(piece for piece in context.split() if not piece.isascii())
     for token in _WORD.findall(composed(beyond)):
         word, form = letters(token, labels).strip("'"), token.replace("\u00ad", "").strip(APOSTROPHES + LOOKALIKES)
@@ -286,9 +288,10 @@ class BeamSearch:
     def _known(self) -> list[tuple[list[int] | None, float]]:
         "The language model's words as columns, and their log-probabilities: the same for every context."
         columns = letter_columns(tuple(self.labels))  # `spell` without its cleaning, which takes most of its time
-        spelt = ([columns.get(letter) for letter in word] for word in self.lm.words)
+        able = columns.keys()
+        spelt = ([columns[letter] for letter in word] if able >= set(word) else None for word in self.lm.words)
         scores = (self.lm.logs[word] * LN_10 for word in self.lm.words)
-        return [(None if None in symbols else symbols, score) for symbols, score in zip(spelt, scores, strict=True)]
+        return list(zip(spelt, scores, strict=True))
 
     def _trie(self, new_words: tuple[str, ...]) -> tuple:
         "The vocabulary as a tree of letters, and its words' scores."
@@ -320,7 +323,7 @@ class _Scores:
         self.lm, self.words, self.new_word = lm, words, new_word
         self.unknown = lm.score((), "<unk>")  # where words stand that the model lacks, in models that say so
         self.histories: list[tuple[str, ...]] = [("<s>",)]
-        self._numbers = {("<s>",): 0}
+        self._numbers: dict[tuple[str, ...], int] = {("<s>",): 0}
         self.known: dict[int, tuple[float, int]] = {}
 
     def __call__(self, history: int, index: int) -> tuple[float, int]:
@@ -357,21 +360,21 @@ def _word_lm_class() -> type:
             super().__init__()
             self.scores, self.bonus = scores, bonus
             self.likelier = {i for i, word in enumerate(scores.words) if word in course} if course else ()
-            self.histories = {}  # state -> number of the words before
+            self.histories: dict[Any, int] = {}  # state -> number of the words before
 
-        def start(self, start_with_nothing):
+        def start(self, start_with_nothing: bool) -> Any:
             "The state before the first word."
             state = decoder.LMState()
             self.histories[state] = 0
             return state
 
-        def score(self, state, index):
+        def score(self, state: Any, index: int) -> tuple[Any, float]:
             "The state after a word, and the word's score."
             child = state.child(index)
             score, self.histories[child] = self.scores(self.histories[state], index)
             return child, score + self.bonus if index in self.likelier else score
 
-        def finish(self, state):
+        def finish(self, state: Any) -> tuple[Any, float]:
             "The score of ending here."
             return state, self.scores.lm.score(self.scores.histories[self.histories[state]], "</s>") or 0.0
 

@@ -55,7 +55,7 @@ def _spans(
             if starts[i + 1] - end < TOUCHING:
                 starts[i + 1] -= EARLIER
                 ends[i] = starts[i + 1] - PAUSE
-    spans = []
+    spans: list[tuple[float, float]] = []
     for start, end in zip(starts, ends, strict=True):
         start = max(start, spans[-1][1] if spans else 0.0)
         spans.append((start, max(start, min(end, last))))
@@ -77,8 +77,7 @@ def time_words(
     shown = [token for token in re.findall(r"[^\s-]+", transcript) if plain(token)]
     text = " ".join(map(plain, shown))
     symbols = spell(text, labels)
-    frames = align(emissions, symbols, blank) if symbols else None
-    if not frames:
+    if not symbols or not (frames := align(emissions, symbols, blank)):
         return []
     last = ((len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH) / SAMPLING_RATE
     spans = _spans(frames, [len(plain(token)) for token in shown], calibration, last)
