@@ -317,7 +317,7 @@ def _outcomes_path(args: argparse.Namespace) -> Path | None:
     _claim(folder, {name: getattr(args, name) for name in OUTCOMES_DEPEND_ON})
     return folder / "outcomes.jsonl"
 
-def _claim(folder: Path, options: dict) -> None:
+def _claim(folder: Path, options: dict[str, Any]) -> None:
     "Note what the outcomes of a folder depend on; outcomes of other options are not gone on with."
     from hubert_llama.measure.manifest import ManifestError
 

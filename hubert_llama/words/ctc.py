@@ -11,7 +11,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -169,7 +169,7 @@ def judge(
     said = proposed.strip()
     return _sentence(words, said[len(said.rstrip(".?!…")) :]), changes
 
-def edit_distance(a: Sequence, b: Sequence) -> int:
+def edit_distance(a: Sequence[Any], b: Sequence[Any]) -> int:
     "Letters of texts, or items of lists, to insert, delete or exchange (Levenshtein 1966)."
     from rapidfuzz.distance import Levenshtein
 

@@ -181,7 +181,8 @@ class BeamSearch:
     ):
         self.labels, self.lm, self.config, self.blank = list(labels), lm, config, blank
         self._own = tuple(c for c in letter_columns(tuple(labels)) if len(c) == 1 and c.isalpha() and not c.isascii())
-        self._tries: OrderedDict[tuple[str, ...], tuple] = OrderedDict()  # without a context, and the last context's
+        # without a context, and the last context's
+        self._tries: OrderedDict[tuple[str, ...], tuple[Any, _Scores]] = OrderedDict()
 
     @classmethod
     def from_pretrained(
@@ -293,7 +294,7 @@ class BeamSearch:
         scores = (self.lm.logs[word] * LN_10 for word in self.lm.words)
         return list(zip(spelt, scores, strict=True))
 
-    def _trie(self, new_words: tuple[str, ...]) -> tuple:
+    def _trie(self, new_words: tuple[str, ...]) -> tuple[Any, ...]:
         "The vocabulary as a tree of letters, and its words' scores."
         from flashlight.lib.text import decoder
 
