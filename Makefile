@@ -1,5 +1,6 @@
 # make serve   install into .venv and start the server on port 8766 with models that work offline
 # make test    install with development tools and run every test
+# make coverage   run pytest, and say which lines of the package it ran
 # make lab     open the notebooks in JupyterLab
 # make docs    build the docs site into build/site; its links are checked
 # Variables: PYTHON, VENV, PORT, ARGS (options of the server, e.g. ARGS="--profile llama3.2-1b"), PIP_ARGS
@@ -17,7 +18,7 @@ endif
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 STAMPS := settings.ini setup.py pyproject.toml constraints.txt
 
-.PHONY: serve test lab docs install dev clean
+.PHONY: serve test coverage lab docs install dev clean
 
 serve: $(VENV)/installed
 	@exec $(BIN)/python -m hubert_llama.server $(PORT) $(ARGS)
@@ -25,6 +26,9 @@ serve: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/nbdev_test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+coverage: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --cov --cov-report term
 
 lab: $(VENV)/installed-dev
 	$(BIN)/python -m jupyter lab nbs

@@ -8,13 +8,13 @@ config = ConfigParser(delimiters=["="])
 config.read("settings.ini", encoding="utf-8")
 cfg = config["DEFAULT"]
 
-keys = "description keywords author author_email".split()
-expected = keys + "lib_name user branch license status min_python audience language version".split()
+keys = ["description", "keywords", "author", "author_email"]
+expected = [*keys, "lib_name", "user", "branch", "license", "status", "min_python", "audience", "language", "version"]
 for name in expected:
     assert name in cfg, f"missing expected setting: {name}"
 statuses = [
     "1 - Planning", "2 - Pre-Alpha", "3 - Alpha", "4 - Beta", "5 - Production/Stable", "6 - Mature", "7 - Inactive"]
-pythons = "3.10 3.11 3.12 3.13".split()
+pythons = ["3.10", "3.11", "3.12", "3.13"]
 supported = pythons[pythons.index(cfg["min_python"]):]
 
 readme = Path("README.md")

@@ -2,8 +2,8 @@
 
     python benchmarks/ratios.py BENCHMARKS.md nbs/images/ratios.png
 
-The figures are the document's own: rows of the table whose last column is called "times faster". The picture says which it
-was drawn from.
+The figures are the document's own: rows of the table whose last column is called "times faster".
+The picture says which it was drawn from.
 """
 
 import argparse

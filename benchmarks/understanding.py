@@ -1,16 +1,20 @@
-"""Whether transcripts can be trusted: noise, foreign contexts, course words, harmful edits, confidence, silence, and what Llama's choosing costs.
+"""Whether transcripts can be trusted: noise, foreign contexts, course words, harmful edits, confidence, silence.
 
     python training/held_out.py --out build/held-out
-    nice python benchmarks/understanding.py build/held-out/manifest.jsonl --out build/understanding --people ../shared/speech/manifest.jsonl
-    python benchmarks/understanding.py build/held-out/manifest.jsonl --out build/some --clips 40       # a sample, evenly drawn
+    nice python benchmarks/understanding.py build/held-out/manifest.jsonl --out build/understanding \\
+        --people ../shared/speech/manifest.jsonl
+    python benchmarks/understanding.py build/held-out/manifest.jsonl --out build/some --clips 40  # a sample
 
-Each recording is understood under every condition of `CONDITIONS`: with its own context, without one, with other recordings' contexts and up to
-1000 words that nobody says, under noise 10 and 5 dB below the voice, and with Llama never or always asked to choose among the search's readings.
-What HuBERT and the search make of the same sound and context is computed once. Outcomes are kept in --out as they come; a run that was
-stopped goes on. Printed, and written to --out/understanding.md: each bar with what was measured, its count, and a 95 % bootstrap interval over
-recordings; then the tables behind it. 644 recordings with words take about half an hour of one core for each of --jobs 1, a good quarter of an hour with 2.
-Word times have a benchmark of their own (word_times.py), so has the choice of the search (beam_search.py), and what choosing costs with
-the 8B model's shapes (llama.py).
+Each recording is understood under every condition of `CONDITIONS`: with its own context, without one, with other
+recordings' contexts and up to 1000 words that nobody says, under noise 10 and 5 dB below the voice, and with Llama
+never or always asked to choose among the search's readings; that tells what its choosing costs, too.
+What HuBERT and the search make of the same sound and context is computed once.
+Outcomes are kept in --out as they come; a run that was stopped goes on.
+Printed, and written to --out/understanding.md: each bar with what was measured, its count, and a 95 % bootstrap
+interval over recordings; then the tables behind it.
+644 recordings with words take about half an hour of one core for each of --jobs 1, a good quarter of an hour with 2.
+Word times have a benchmark of their own (word_times.py), so has the choice of the search (beam_search.py), and what
+choosing costs with the 8B model's shapes (llama.py).
 """
 
 import argparse
@@ -110,9 +114,11 @@ def load(profile: str, hubert: str | None, llama: str | None) -> None:
 
     disable_progress_bar()
     torch.set_num_threads(1)
-    pipeline = SpeechUnderstanding.from_pretrained(profile, hubert, llama, config=PipelineConfig(max_response_tokens=1, sampling=Sampling()))
+    config = PipelineConfig(max_response_tokens=1, sampling=Sampling())
+    pipeline = SpeechUnderstanding.from_pretrained(profile, hubert, llama, config=config)
     pipeline.warm_up()
-    pipeline.encoder.encode = Remembering(pipeline.encoder.encode, lambda waveforms: tuple(w.tobytes() for w in waveforms))
+    sounds = Remembering(pipeline.encoder.encode, lambda waveforms: tuple(w.tobytes() for w in waveforms))
+    pipeline.encoder.encode = sounds
     if pipeline.search:
         pipeline.recogniser.search = Remembering(pipeline.search, lambda emissions, *rest: (emissions.tobytes(), *rest))
 
@@ -126,7 +132,8 @@ def understand(u: Utterance, contexts: dict[str, str], seed: int) -> dict[str, O
         c = CONDITIONS[name]
         noisy = clean if c.snr is None else add_noise(clean, np.random.default_rng(seed), c.snr)
         pipeline.recogniser.config = given if c.sure is None else replace(given, sure=c.sure)
-        outcomes[name] = next(run(Given(pipeline, noisy / max(1.0, float(np.abs(noisy).max()))), [u], contexts={u: context}))
+        heard_from = Given(pipeline, noisy / max(1.0, float(np.abs(noisy).max())))
+        outcomes[name] = next(run(heard_from, [u], contexts={u: context}))
     pipeline.recogniser.config = given
     for memory in (pipeline.encoder.encode, pipeline.search):
         if isinstance(memory, Remembering):
@@ -137,11 +144,20 @@ def understand(u: Utterance, contexts: dict[str, str], seed: int) -> dict[str, O
 # The parent
 
 
-def tasks(utterances: Sequence[Utterance], done: dict[str, dict[Utterance, Outcome]]) -> Iterator[tuple[Utterance, dict[str, str]]]:
-    """What is left to do: recordings, with the context of each condition. Those without words, and people's, are heard once."""
+def conditions(u: Utterance) -> list[str]:
+    """Under which conditions a recording is heard; those without words, and people's, once."""
+    if not normalise(u.text) or u.kind == PEOPLE:
+        return ["clean"]
+    return [name for name, c in CONDITIONS.items() if u.context or not c.with_context_only]
+
+
+def tasks(
+    utterances: Sequence[Utterance], done: dict[str, dict[Utterance, Outcome]]
+) -> Iterator[tuple[Utterance, dict[str, str]]]:
+    """What is left to do: recordings, with the context of each condition."""
     made = {name: make_contexts(utterances, c.contexts, c.distractors) for name, c in CONDITIONS.items()}
     for u in utterances:
-        wanted = ["clean"] if not normalise(u.text) or u.kind == PEOPLE else [name for name, c in CONDITIONS.items() if u.context or not c.with_context_only]
+        wanted = conditions(u)
         if left := {name: made[name][u] for name in wanted if u not in done[name]}:
             yield u, left
 
@@ -159,9 +175,10 @@ def claim(args: argparse.Namespace) -> None:
     """Note whose outcomes --out holds; those of other weights are not gone on with."""
     chosen, noted = choose_profile(args.profile, args.hubert, args.llama), args.out / "weights.json"
     files = [f for name in (chosen.hubert, chosen.llama) for f in sorted(hub.fetch(name).rglob("*")) if f.is_file()]
-    weights = {str(f): hashlib.sha256(f.read_bytes()).hexdigest()[:16] for f in files if f.suffix in (".safetensors", ".gz") or f.name == "calibration.json"}
+    counted = [f for f in files if f.suffix in (".safetensors", ".gz") or f.name == "calibration.json"]
+    weights = {str(f): hashlib.sha256(f.read_bytes()).hexdigest()[:16] for f in counted}
     if noted.exists() and json.loads(noted.read_text()) != weights:
-        raise SystemExit(f"{args.out} holds outcomes of other weights (see {noted}): choose another folder, or remove it.")
+        raise SystemExit(f"{args.out} holds outcomes of other weights (see {noted}): choose another, or remove it.")
     noted.write_text(json.dumps(weights, indent=1))
 
 
@@ -179,8 +196,10 @@ def gather(utterances: list[Utterance], args: argparse.Namespace) -> dict[str, l
                 done[name][outcome.utterance] = outcome
                 with open(paths[name], "a", encoding="utf-8") as file:
                     file.write("\n" + json.dumps(asdict(outcome)))
-    by = {name: [done[name][u] for u in utterances if u in done[name] and not done[name][u].error] for name in CONDITIONS}
-    return {**by, "clean": [o for o in by["clean"] if o.utterance.kind != PEOPLE], PEOPLE: [o for o in by["clean"] if o.utterance.kind == PEOPLE]}
+    found = {name: [done[name][u] for u in utterances if u in done[name]] for name in CONDITIONS}
+    by = {name: [o for o in outcomes if not o.error] for name, outcomes in found.items()}
+    people = [o for o in by["clean"] if o.utterance.kind == PEOPLE]
+    return {**by, "clean": [o for o in by["clean"] if o.utterance.kind != PEOPLE], PEOPLE: people}
 
 
 # Figures
@@ -221,20 +240,36 @@ class Bar:
     met: bool
 
 
+def fewer_errors(rows: Sequence[tuple[int, int]], unit: str = "clips") -> tuple[tuple[float, float, float], str]:
+    """By how much errors before are fewer after, in percent of them, and the counts."""
+    fewer = bootstrap(rows, lambda s: share(s[0] - s[1], s[0]))
+    before, after = map(sum, zip(*rows, strict=True))
+    return fewer, f"{before} to {after} errors, {len(rows)} {unit}"
+
+
+COMPARED = (  # the stage that a transcript is compared with, its name, by how much errors shall be fewer (%)
+    ("raw", "greedy CTC", 20),
+    ("nbest", "the n-best list’s first", 10),
+    ("rescored", "the list’s best with all alignments (what Llama adds)", None),
+)
+
+
 def noise_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
     """Fewer errors than letters and than the search's first, in noise."""
     for name in ("10 dB", "5 dB"):
         mine = spoken(by[name])
-        for stage, than, least in (("raw", "greedy CTC", 20), ("nbest", "the n-best list’s first", 10), ("rescored", "the list’s best with all alignments (what Llama adds)", None)):
-            rows = [(before.final, after.final) for before, after in zip(counts(mine, stage), counts(mine))]
-            fewer = bootstrap(rows, lambda s: share(s[0] - s[1], s[0]))
-            before, after = map(sum, zip(*rows))
-            yield Bar(f"{name}: fewer word errors than {than}", f"at least {least} %" if least else "reported", shown(fewer), f"{before} to {after} errors, {len(mine)} clips", least is None or fewer[0] >= least)
+        for stage, than, least in COMPARED:
+            both = zip(counts(mine, stage), counts(mine), strict=True)
+            fewer, counted = fewer_errors([(before.final, after.final) for before, after in both])
+            wanted = f"at least {least} %" if least else "reported"
+            met = least is None or fewer[0] >= least
+            yield Bar(f"{name}: fewer word errors than {than}", wanted, shown(fewer), counted, met)
         pairs = paired(by[f"{name}, no context"], by[name])
-        rows = [(a.final, b.final) for a, b in zip(counts([x for x, _ in pairs], "nbest"), counts([y for _, y in pairs]))]
-        if rows:
-            before, after = map(sum, zip(*rows))
-            yield Bar(f"{name}: the same against the first of a search that is not told the context", "reported", shown(bootstrap(rows, lambda s: share(s[0] - s[1], s[0]))), f"{before} to {after} errors, {len(rows)} clips with a context", True)
+        both = zip(counts([x for x, _ in pairs], "nbest"), counts([y for _, y in pairs]), strict=True)
+        if rows := [(a.final, b.final) for a, b in both]:
+            fewer, counted = fewer_errors(rows, "clips with a context")
+            than = "the same against the first of a search that is not told the context"
+            yield Bar(f"{name}: {than}", "reported", shown(fewer), counted, True)
 
 
 def harm_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
@@ -243,39 +278,52 @@ def harm_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
     together = {"clean and people together": of_each["clean"] + of_each[PEOPLE]} if PEOPLE in of_each else {}
     for name, counted in (of_each | together).items():
         harm = bootstrap([(e.harmful, e.words) for e in counted], lambda s: share(*s))
-        yield Bar(f"{name}: harmful edits", "at most 1 % of words", shown(harm), f"{sum(e.harmful for e in counted)} of {sum(e.words for e in counted)} words", harm[0] <= 1)
+        edits = f"{sum(e.harmful for e in counted)} of {sum(e.words for e in counted)} words"
+        yield Bar(f"{name}: harmful edits", "at most 1 % of words", shown(harm), edits, harm[0] <= 1)
     rows = [row for name in READ for row in corpus_rows(name, by[name])]
     worse = [f"{row['corpus']}, {row['condition']}" for row in rows if row["worse"]]
-    yield Bar("corpora whose transcripts are worse than the letters, beyond the interval", "none", ", ".join(worse) or "none", f"{len(rows)} corpora and conditions", not worse)
+    name, counted = "corpora whose transcripts are worse than the letters", f"{len(rows)} corpora and conditions"
+    yield Bar(f"{name}, beyond the interval", "none", ", ".join(worse) or "none", counted, not worse)
 
 
 def corpus_rows(name: str, outcomes: Sequence[Outcome]) -> Iterator[dict]:
     """Word error rates of each corpus, letters and transcripts, and whether the second are worse."""
     for corpus in dict.fromkeys(o.utterance.corpus for o in spoken(outcomes)):
         mine = [o for o in spoken(outcomes) if o.utterance.corpus == corpus]
-        rates = {stage: bootstrap([(e.final, e.words) for e in counts(mine, stage)], lambda s: share(*s)) for stage in ("raw", "nbest", "rescored", "selected", "guarded")}
-        rise = bootstrap([(b.final - a.final, a.words) for a, b in zip(counts(mine, "raw"), counts(mine))], lambda s: share(*s))
-        yield {"condition": name, "corpus": corpus, "clips": len(mine), "words": sum(e.words for e in counts(mine)), **{f"WER {stage}": shown(r) for stage, r in rates.items()}, "worse": bool(rise[1] > 0)}
+        rates = {
+            f"WER {stage}": shown(bootstrap([(e.final, e.words) for e in counts(mine, stage)], lambda s: share(*s)))
+            for stage in ("raw", "nbest", "rescored", "selected", "guarded")
+        }
+        rows = [(b.final - a.final, a.words) for a, b in zip(counts(mine, "raw"), counts(mine), strict=True)]
+        rise = bootstrap(rows, lambda s: share(*s))
+        size = {"clips": len(mine), "words": sum(e.words for e in counts(mine))}
+        yield {"condition": name, "corpus": corpus, **size, **rates, "worse": bool(rise[1] > 0)}
 
 
 def leak_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
     """What a context that has nothing to do with the speech does to the words."""
     for name in LEAKS:
         pairs = paired(by["no context"], by[name])
-        rows = [(a.final, b.final, a.words) for a, b in zip(counts([x for x, _ in pairs]), counts([y for _, y in pairs]))]
+        both = zip(counts([x for x, _ in pairs]), counts([y for _, y in pairs]), strict=True)
+        rows = [(a.final, b.final, a.words) for a, b in both]
         rise = bootstrap(rows, lambda s: share(s[1] - s[0], s[2]))
-        yield Bar(f"{name}: rise of the word error rate", "at most 0.2 points", shown(rise, "points"), f"{sum(r[0] for r in rows):.0f} to {sum(r[1] for r in rows):.0f} errors of {sum(r[2] for r in rows):.0f} words", round(rise[0], 3) <= 0.2)
+        before, after, words = np.sum(rows, 0)
+        counted, met = f"{before:.0f} to {after:.0f} errors of {words:.0f} words", round(rise[0], 3) <= 0.2
+        yield Bar(f"{name}: rise of the word error rate", "at most 0.2 points", shown(rise, "points"), counted, met)
 
 
 def course_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
     """How many of the context's rare words that are missed without it are heard with it."""
     for with_it, without in (("clean", "no context"), ("10 dB", "10 dB, no context"), ("5 dB", "5 dB, no context")):
-        pairs = [(a, b) for a, b in paired(by[without], by[with_it]) if said_course_words(b)]
-        rows = [(len(said_course_words(b)), len(said_course_words(b) - heard(a)), len(said_course_words(b) - heard(b))) for a, b in pairs]
-        false = sum(len((set(b.course) & heard(b)) - set(letters(b.utterance.text).split())) for _, b in paired(by[without], by[with_it]))
+        pairs = paired(by[without], by[with_it])
+        words = [(said_course_words(b), heard(a), heard(b)) for a, b in pairs]
+        rows = [(len(said), len(said - missing), len(said - told)) for said, missing, told in words if said]
+        false = sum(len((set(b.course) & heard(b)) - set(letters(b.utterance.text).split())) for _, b in pairs)
         saved = bootstrap(rows, lambda s: share(s[1] - s[2], s[1])) if rows else (float("nan"),) * 3
-        said, before, after = map(sum, zip(*rows)) if rows else (0, 0, 0)
-        yield Bar(f"{with_it}: course words missed without their context and heard with it", "at least 30 % of the misses", shown(saved), f"{before} to {after} missed of {said}; {false} false alarms", bool(saved[0] >= 30))
+        said, before, after = map(sum, zip(*rows, strict=True)) if rows else (0, 0, 0)
+        name = f"{with_it}: course words missed without their context and heard with it"
+        counted = f"{before} to {after} missed of {said}; {false} false alarms"
+        yield Bar(name, "at least 30 % of the misses", shown(saved), counted, bool(saved[0] >= 30))
 
 
 def said_course_words(o: Outcome) -> set[str]:
@@ -293,8 +341,10 @@ def silence_bar(by: dict[str, list[Outcome]]) -> Bar:
     from hubert_llama.pipeline import NO_SPEECH_RESPONSE
 
     mine = [o for o in by["clean"] if not normalise(o.utterance.text)]
-    given, claims = sum(bool(o.transcript or o.raw) for o in mine), sum(o.response != NO_SPEECH_RESPONSE for o in mine)
-    return Bar("transcripts where nobody speaks, and answers that claim to have heard something", "0", f"{given} and {claims}", f"{len(mine)} clips", bool(mine) and given == claims == 0)
+    given = sum(bool(o.transcript or o.raw) for o in mine)
+    claims = sum(o.response != NO_SPEECH_RESPONSE for o in mine)
+    name = "transcripts where nobody speaks, and answers that claim to have heard something"
+    return Bar(name, "0", f"{given} and {claims}", f"{len(mine)} clips", bool(mine) and given == claims == 0)
 
 
 def confidence_bar(by: dict[str, list[Outcome]]) -> Bar:
@@ -307,26 +357,38 @@ def confidence_bar(by: dict[str, list[Outcome]]) -> Bar:
         return share(np.abs(claimed - right).sum(), n.sum())
 
     rows = np.zeros((len(mine), 3, 10))
-    for row, judged in zip(rows, mine):
+    for row, judged in zip(rows, mine, strict=True):
         for confidence, right in judged:
             row[:, min(9, int(confidence * 10))] += 1, confidence, right
     found = bootstrap(rows.reshape(len(mine), -1), error)
-    return Bar("expected calibration error of the words' confidence", "reported", shown(found), f"{sum(map(len, mine))} words", True)
+    counted = f"{sum(map(len, mine))} words"
+    return Bar("expected calibration error of the words' confidence", "reported", shown(found), counted, True)
+
+
+def seconds_to_transcript(triples: Sequence[tuple[Outcome, Outcome, Outcome]]) -> np.ndarray:  # (clips, 3)
+    """How long each of three outcomes of a recording took; what is remembered counts as it did for the second."""
+    shared = [sum(b.timings.get(stage, 0.0) for stage in ("audio", "vad", "hubert", "search")) for _, b, _ in triples]
+    own = [[x.timings.get("selection", 0.0) + x.timings["transcript"] for x in triple] for triple in triples]
+    return np.array(shared)[:, None] + np.array(own)
 
 
 def cost_bars(by: dict[str, list[Outcome]]) -> Iterator[Bar]:
     """What choosing adds to the time to the transcript, and what is saved by not asking when every word is sure."""
-    triples = [(a, b, c) for (a, b), (_, c) in zip(paired(by["never choosing"], by["clean"]), paired(by["never choosing"], by["always choosing"])) if normalise(a.utterance.text) and a.raw]
-    before = [sum(b.timings.get(stage, 0.0) for stage in ("audio", "vad", "hubert", "search")) for _, b, _ in triples]  # computed for "clean", remembered for the others
-    after = [[x.timings.get("selection", 0.0) + x.timings["transcript"] for x in triple] for triple in triples]
-    rows = [(t + x, t + y, t + z) for t, (x, y, z) in zip(before, after)]
-    added, always = bootstrap(rows, lambda s: share(s[1] - s[0], s[0])), bootstrap(rows, lambda s: share(s[2] - s[0], s[0]))
-    asked = sum("selection" in b.timings for _, b, _ in triples)
-    never, clean, every = (sum(e.final for e in counts([t[i] for t in triples])) for i in range(3))
-    seconds = np.mean(rows, 0) * 1000
-    yield Bar("time that Llama's choosing adds to the time to the transcript", "at most 35 %", shown(added), f"{seconds[0]:.0f} to {seconds[1]:.0f} ms a clip, mean of {len(rows)}", added[0] <= 35)
-    yield Bar("the same if Llama were always asked", "reported", shown(always), f"{seconds[2]:.0f} ms a clip; {every} word errors, {clean} as it is, {never} if never asked", True)
-    yield Bar("clips whose every word is sure, so that Llama is not asked", "reported", f"{share(len(rows) - asked, len(rows)):.1f} %", f"{len(rows) - asked} of {len(rows)} clips; saves {seconds[2] - seconds[1]:.0f} ms a clip", True)
+    never = by["never choosing"]
+    asked = {a.utterance: c for a, c in paired(never, by["always choosing"])}
+    triples = [(a, b, asked[a.utterance]) for a, b in paired(never, by["clean"]) if a.utterance in asked and a.raw]
+    rows = seconds_to_transcript(triples)
+    added = bootstrap(rows, lambda s: share(s[1] - s[0], s[0]))
+    always = bootstrap(rows, lambda s: share(s[2] - s[0], s[0]))
+    without, clean, every = (sum(e.final for e in counts([t[i] for t in triples])) for i in range(3))
+    ms = np.mean(rows, 0) * 1000
+    name, counted = "time that Llama's choosing adds to the time to the transcript", f"mean of {len(rows)}"
+    yield Bar(name, "at most 35 %", shown(added), f"{ms[0]:.0f} to {ms[1]:.0f} ms a clip, {counted}", added[0] <= 35)
+    counted = f"{ms[2]:.0f} ms a clip; {every} word errors, {clean} as it is, {without} if never asked"
+    yield Bar("the same if Llama were always asked", "reported", shown(always), counted, True)
+    sure = len(rows) - sum("selection" in b.timings for _, b, _ in triples)
+    name, part = "clips whose every word is sure, so that Llama is not asked", f"{share(sure, len(rows)):.1f} %"
+    yield Bar(name, "reported", part, f"{sure} of {len(rows)} clips; saves {ms[2] - ms[1]:.0f} ms a clip", True)
 
 
 def spoken(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -346,34 +408,46 @@ def table(rows: Sequence[dict]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def cells(bar: Bar) -> dict[str, str]:
+    """A bar as a row of the table."""
+    met = "NO" if not bar.met else "" if bar.wanted == "reported" else "yes"
+    return {"": bar.name, "wanted": bar.wanted, "measured (95 %)": bar.measured, "counted": bar.counted, "met": met}
+
+
 def write_up(by: dict[str, list[Outcome]]) -> str:
     """The bars, then the tables behind them."""
-    bars = [*noise_bars(by), *harm_bars(by), *leak_bars(by), *course_bars(by), silence_bar(by), confidence_bar(by), *cost_bars(by)]
-    blocks = [table([{"": b.name, "wanted": b.wanted, "measured (95 %)": b.measured, "counted": b.counted, "met": "yes" if b.met and b.wanted != "reported" else "" if b.met else "NO"} for b in bars])]
+    bars = [*noise_bars(by), *harm_bars(by), *leak_bars(by), *course_bars(by), silence_bar(by), confidence_bar(by)]
+    blocks = [table([cells(bar) for bar in [*bars, *cost_bars(by)]])]
     blocks += [table([row for name in READ for row in corpus_rows(name, by[name])])]
     clean = report(by["clean"])
-    return "\n\n".join(blocks + [table([row.cells() for row in rows]) for rows in (clean.course_words, clean.confidence) if rows])
+    blocks += [table([row.cells() for row in rows]) for rows in (clean.course_words, clean.confidence) if rows]
+    return "\n\n".join(blocks)
 
 
 def main() -> None:
     """Understand everything, print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path, help="as training/held_out.py writes it")
-    parser.add_argument("--out", type=Path, required=True, help="folder for outcomes and figures; another one for other weights")
-    parser.add_argument("--people", type=Path, metavar="MANIFEST", help="recordings of people: lines with split=dev are heard once, without contexts")
+    parser.add_argument("--out", type=Path, required=True, help="folder for outcomes; another one for other weights")
+    heard_once = "recordings of people: lines with split=dev are heard once, without contexts"
+    parser.add_argument("--people", type=Path, metavar="MANIFEST", help=heard_once)
     parser.add_argument("--profile", default="mini")
     parser.add_argument("--hubert", help="another HuBERT: hub id or folder")
     parser.add_argument("--llama", help="another Llama: hub id or folder")
     parser.add_argument("--clips", type=int, metavar="N", help="at most N recordings of each corpus")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes, each with one thread (default: %(default)s)")
+    jobs = "processes, each with one thread (default: %(default)s)"
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help=jobs)
     args = parser.parse_args()
     utterances = sample(read_manifest(args.manifest), args.clips)
     if args.people:
-        utterances += [replace(u, kind=PEOPLE) for u in sample(read_manifest(args.people, {"split": "dev"}), args.clips)]
+        people = sample(read_manifest(args.people, {"split": "dev"}), args.clips)
+        utterances += [replace(u, kind=PEOPLE) for u in people]
     by = gather(utterances, args)
     if failed := len(utterances) - len(by["clean"]) - len(by[PEOPLE]):
-        print(f"{failed} recordings could not be understood at all; see the field `error` in {args.out}", file=sys.stderr)
-    figures = f"{len(spoken(by['clean']))} recordings with words, {len(by['clean']) - len(spoken(by['clean']))} without, {len(by[PEOPLE])} of people; profile {args.profile}\n\n{write_up(by)}\n"
+        print(f"{failed} recordings could not be understood; see `error` in {args.out}", file=sys.stderr)
+    words, silent = len(spoken(by["clean"])), len(by["clean"]) - len(spoken(by["clean"]))
+    counted = f"{words} recordings with words, {silent} without, {len(by[PEOPLE])} of people"
+    figures = f"{counted}; profile {args.profile}\n\n{write_up(by)}\n"
     (args.out / "understanding.md").write_text(figures, encoding="utf-8")
     print(figures)
 

@@ -9,7 +9,7 @@ _EXPORTS = {
 __all__ = [*_EXPORTS, "__version__"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     """Import what is asked for when it is asked for: `import hubert_llama` itself stays light."""
     if name in _EXPORTS:
         from importlib import import_module

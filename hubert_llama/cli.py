@@ -190,7 +190,7 @@ def _ask_one(
 
 def _show_text(event: object, path: str, progress: ProgressLine, notices: set[str]) -> None:
     "An event for a reader: the transcript, then the answer as it comes, then what they should know, once."
-    from hubert_llama.pipeline import Heard, Progress, ResponseDelta, Transcript, Understanding
+    from hubert_llama.events import Heard, Progress, ResponseDelta, Transcript, Understanding
 
     if isinstance(event, Progress):
         progress(event.stage, event.fraction, event.message)
@@ -211,7 +211,7 @@ def _show_text(event: object, path: str, progress: ProgressLine, notices: set[st
 
 def _show_json(event: object, path: str, progress: ProgressLine, notices: set[str]) -> None:
     "Only the result, as one line of JSON."
-    from hubert_llama.pipeline import Progress, Understanding
+    from hubert_llama.events import Progress, Understanding
 
     if isinstance(event, Progress):
         progress(event.stage, event.fraction, event.message)
@@ -317,7 +317,7 @@ def _outcomes_path(args: argparse.Namespace) -> Path | None:
     _claim(folder, {name: getattr(args, name) for name in OUTCOMES_DEPEND_ON})
     return folder / "outcomes.jsonl"
 
-def _claim(folder: Path, options: dict) -> None:
+def _claim(folder: Path, options: dict[str, Any]) -> None:
     "Note what the outcomes of a folder depend on; outcomes of other options are not gone on with."
     from hubert_llama.measure.manifest import ManifestError
 
@@ -350,7 +350,7 @@ def _field(text: str) -> tuple[str, str]:
     return name, value
 
 # %% ../nbs/cli.ipynb #31fcd3c7
-def _add_ask(commands) -> None:
+def _add_ask(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     a = commands.add_parser(
         "ask", help="answer a spoken question in the terminal", description="Answer spoken questions in the terminal.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -365,7 +365,7 @@ def _add_ask(commands) -> None:
     add_model_options(a)
     a.set_defaults(parser=a)
 
-def _add_evaluate(commands) -> None:
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     e = commands.add_parser(
         "evaluate", help="measure how well recordings are understood",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -89,8 +89,8 @@ class Letters:
         return " ".join("".join(self.written[column] for column in best).split())
 
 def read_letters(
-    tokenizer,  # transformers.Wav2Vec2CTCTokenizer
-    config,  # transformers.HubertConfig
+    tokenizer: Any,  # transformers.Wav2Vec2CTCTokenizer
+    config: Any,  # transformers.HubertConfig
 ) -> Letters:
     "The letters of a checkpoint."
     blank = config.pad_token_id or 0
@@ -102,7 +102,7 @@ def read_letters(
         " " if s == "|" else "" if i in control else s for i, s in zip(columns, labels, strict=True)]
     return Letters(columns, labels, [s.lower() for s in written] if tokenizer.do_lower_case else written)
 
-def _word_delimiter(tokenizer, symbols: Sequence[str]) -> str | None:
+def _word_delimiter(tokenizer: Any, symbols: Sequence[str]) -> str | None:
     "The symbol between words: the tokenizer's own, or else one of the usual ones that the model writes."
     own = getattr(tokenizer, "word_delimiter_token", None)
     return next((s for s in (own, "|", " ", "_", "▁", "<space>") if s in symbols), None)
@@ -113,8 +113,8 @@ class SpeechEncoder:
 
     def __init__(
         self,
-        model,  # transformers.HubertForCTC, in eval mode
-        processor,  # transformers.Wav2Vec2Processor: feature extractor and letters
+        model: Any,  # transformers.HubertForCTC, in eval mode
+        processor: Any,  # transformers.Wav2Vec2Processor: feature extractor and letters
         name: str = "",  # what it was loaded from
     ):
         self.model, self.processor, self.name = model, processor, name
@@ -210,7 +210,7 @@ def _load(
             quicken(model, as_bytes=config.dtype == "auto")
         return model, processor
 
-def _load_model(folder: Path, name: str, dtype: torch.dtype):
+def _load_model(folder: Path, name: str, dtype: torch.dtype) -> Any:
     "HubertForCTC from a folder, with every weight from the checkpoint."
     import transformers
 
@@ -225,7 +225,8 @@ def _load_model(folder: Path, name: str, dtype: torch.dtype):
             f"Unusual HuBERT: the convolutions of {name} step by {stride} samples and see {length}; "
             f"{FRAME_STRIDE} and {FRAME_LENGTH} are supported.")
     hub.check_memory(_loaded_bytes(folder, dtype), name)
-    model, info = transformers.HubertForCTC.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    loaded: Any = transformers.HubertForCTC.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    model, info = loaded
     missing = sorted(k for k in info["missing_keys"] if "masked_spec_embed" not in k)  # used in training only
     if missing:
         raise hub.ModelFormatError(
@@ -237,7 +238,7 @@ def _loaded_bytes(folder: Path, dtype: torch.dtype) -> int:
     "Memory that loading takes: the weights in `dtype`, from fp32 files as HuBERT's are."
     return hub.weight_bytes(folder) * dtype.itemsize // 4
 
-def _receptive_field(config) -> tuple[int, int]:
+def _receptive_field(config: Any) -> tuple[int, int]:
     "Stride and length, in samples, of one output frame of the convolutions."
     stride, length = 1, 1
     for kernel, step in zip(config.conv_kernel, config.conv_stride, strict=True):
@@ -246,7 +247,7 @@ def _receptive_field(config) -> tuple[int, int]:
     return stride, length
 
 # %% ../nbs/01_hubert.ipynb #131cc6b1
-def _load_processor(folder: Path, name: str):
+def _load_processor(folder: Path, name: str) -> Any:
     "The feature extractor and the letters."
     import transformers
 
@@ -262,7 +263,7 @@ def _load_processor(folder: Path, name: str):
             f"Unusual HuBERT: {name} wants {rate} samples a second; {SAMPLING_RATE} are supported.")
     return processor
 
-def _check_letters(config, tokenizer, name: str) -> None:
+def _check_letters(config: Any, tokenizer: Any, name: str) -> None:
     "Whether the letters are those of the model: it has a column for each, and one for the blank."
     n, blank = config.vocab_size, config.pad_token_id or 0
     known = len(set(range(n)) & set(tokenizer.get_vocab().values()))
@@ -279,7 +280,7 @@ def _check_letters(config, tokenizer, name: str) -> None:
 LARGE = 512  # width of a model from which its linear layers may be multiplied as bytes
 
 def quicken(
-    model,  # is changed
+    model: Any,  # is changed
     # a large model's linear layers get weights of eight bits, where this CPU multiplies bytes faster: nearly the same
     as_bytes: bool = False,
 ) -> None:

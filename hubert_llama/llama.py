@@ -12,17 +12,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .chat import Completion, Message, Sampling, Tested, Turn, completed, never
-from .models import hub
-from .fast.attention import attend_quickly
-from .words.ctc import typewritten
 from .errors import Stopped
+from .fast.attention import attend_quickly
+from .models import hub
 from .models.device import DeviceConfig, choose_device, choose_dtype
+from .words.ctc import typewritten
 
 if TYPE_CHECKING:
     import torch
+
+    from hubert_llama.fast.cache import TokenGraph
 
 # %% auto #0
 __all__ = ['log', 'LARGE_OUTPUT', 'BIG_MODEL', 'MAX_WINDOW', 'LOOKAHEAD', 'PREFILL_CHUNK', 'MAX_KEPT', 'MAX_GUESS', 'MAX_SKIPPED',
@@ -52,7 +54,7 @@ def next_token(
 class PrefixCache:
     "Keys and values of the last token sequence; the next one reuses their common beginning."
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
@@ -87,14 +89,15 @@ class PrefixCache:
     ) -> PrefixCache:
         "A copy of what the cache has in common with `ids`."
         copy, n = PrefixCache(), common_prefix(self.ids, ids)
-        for i, layer in enumerate(self.cache.layers if n else ()):
+        layers: Any = self.cache.layers if n else ()
+        for i, layer in enumerate(layers):
             copy.cache.update(layer.keys[:, :, :n], layer.values[:, :, :n], i)
         copy.ids = self.ids[:n]
         return copy
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     "Length of the common beginning of two sequences."
-    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 # %% ../nbs/02_llama.ipynb #22032126
 LARGE_OUTPUT = 1 << 24  # weights of the output layer: Llama 3's have 262 million and more
@@ -107,7 +110,7 @@ def _load_model(
     dtype: torch.dtype,
     load_in_4bit: bool,
     on_progress: hub.Progress | None = None,
-):
+) -> Any:
     "LlamaForCausalLM from a folder, with every weight from the checkpoint."
     import transformers
 
@@ -124,8 +127,9 @@ def _load_model(
 
         return _decoding(load_llama(folder, arch, dtype, name, on_progress, LARGE_OUTPUT))
     quantization = _nf4(dtype, name) if load_in_4bit else None
-    model, info = transformers.LlamaForCausalLM.from_pretrained(
+    loaded: Any = transformers.LlamaForCausalLM.from_pretrained(
         folder, dtype=dtype, device_map={"": device}, quantization_config=quantization, output_loading_info=True)
+    model, info = loaded
     if info["missing_keys"]:
         lacking = ", ".join(sorted(info["missing_keys"])[:3])
         raise hub.ModelFormatError(
@@ -133,7 +137,7 @@ def _load_model(
     return _decoding(model.eval())
 
 # %% ../nbs/02_llama.ipynb #db4627fd
-def _decoding(model):
+def _decoding(model: Any) -> Any:
     "The model, quick on a CPU that multiplies bf16; a large one also at writing."
     attend_quickly(model)
     if model.lm_head.weight.numel() >= LARGE_OUTPUT:  # a small one gains nothing, and would wait for numba's import
@@ -142,7 +146,7 @@ def _decoding(model):
         decode_quickly(model)
     return model
 
-def _nf4(dtype: torch.dtype, name: str):
+def _nf4(dtype: torch.dtype, name: str) -> Any:
     "bitsandbytes' settings for NF4 with double quantisation."
     import transformers
 
@@ -157,7 +161,7 @@ def _nf4(dtype: torch.dtype, name: str):
 
 def loaded_bytes(
     folder: Path,  # holds the weights, in 16 bits a weight or more
-    arch,  # its LlamaConfig
+    arch: Any,  # its LlamaConfig
     itemsize: int,  # bytes of a weight in the loaded dtype
     load_in_4bit: bool,
 ) -> int:
@@ -185,7 +189,7 @@ def tested_from(folder: Path) -> Tested:
 class ChatTemplate:
     "A conversation as a model's tokens, by the template of its own tokenizer."
 
-    def __init__(self, tokenizer):  # fast, with a chat template
+    def __init__(self, tokenizer: Any):  # fast, with a chat template
         special = {str(t) for t in tokenizer.all_special_tokens} | set(tokenizer.get_added_vocab())
         self.tokenizer = tokenizer
         self.accents: bool = _knows_accents(tokenizer)
@@ -220,7 +224,7 @@ class ChatTemplate:
         return self.tokenizer.decode(kept, skip_special_tokens=True).strip("\ufffd")
 
 # %% ../nbs/02_llama.ipynb #c42d84b1
-def _load_tokenizer(folder: Path, name: str):
+def _load_tokenizer(folder: Path, name: str) -> Any:
     "The tokenizer, which must know how to lay out a conversation."
     import transformers
 
@@ -240,12 +244,12 @@ def _load_tokenizer(folder: Path, name: str):
         _check_template(tokenizer, name)
     return tokenizer
 
-def _knows_accents(tokenizer) -> bool:
+def _knows_accents(tokenizer: Any) -> bool:
     "Whether the tokenizer has a whole accented letter; one that makes it of bytes met none when it learned."
     pieces = map(tokenizer.decode, tokenizer("é ö", add_special_tokens=False)["input_ids"])
     return any(set(piece) & set("éö") for piece in pieces)
 
-def _check_template(tokenizer, name: str) -> None:
+def _check_template(tokenizer: Any, name: str) -> None:
     "Whether a tutor's conversation can be laid out: some templates refuse a system message, or are not well formed."
     roles = ("system", "user", "assistant", "user")
     messages = [{"role": role, "content": "What is light?"} for role in roles]
@@ -256,7 +260,7 @@ def _check_template(tokenizer, name: str) -> None:
             f"Chat template not usable: {name}'s cannot lay out a tutor's conversation ({hub.reason(e)}). "
             "Name a chat model that takes system messages, or correct its template.") from e
 
-def _graph(model):
+def _graph(model: Any) -> TokenGraph | None:
     "A recorded pass for a model on a GPU."
     if model.device.type != "cuda":
         return None
@@ -264,7 +268,7 @@ def _graph(model):
 
     return TokenGraph(model)
 
-def _stop_ids(model, tokenizer) -> frozenset[int]:
+def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     "Tokens that end a turn: what the generation config says, the tokenizer's end, and Llama 3's <|eot_id|>."
     eos = model.generation_config.eos_token_id
     ids = {eos} if isinstance(eos, int) else set(eos or ())
@@ -281,7 +285,7 @@ MAX_KEPT = 4  # beginnings of conversations whose keys and values are kept
 class CachedLlama:
     "A Llama, and the keys and values of the conversations that it has read."
 
-    def __init__(self, model):  # transformers.LlamaForCausalLM, in eval mode
+    def __init__(self, model: Any):  # transformers.LlamaForCausalLM, in eval mode
         self.model = model
         self.window: int = min(model.config.max_position_embeddings, MAX_WINDOW)
         self.prefix, self._beside = PrefixCache(), PrefixCache()
@@ -299,7 +303,8 @@ class CachedLlama:
         "Take up the cache of conversations with the same first message; as many tokens as a window has are kept."
         if not self.graph:  # a recorded pass belongs to one cache
             first = messages[0]["content"]
-            self.prefix = self._kept[first] = self._kept.pop(first, None) or self.prefix.beginning(ids)
+            kept = self._kept.pop(first, None)
+            self.prefix = self._kept[first] = kept or self.prefix.beginning(ids)
             while len(self._kept) > MAX_KEPT or sum(len(kept.ids) for kept in self._older()) > self.window:
                 del self._kept[next(iter(self._kept))]
         return self.prefix.keep_common(ids)
@@ -332,8 +337,8 @@ class PromptedLlama(CachedLlama):
 
     def __init__(
         self,
-        model,  # transformers.LlamaForCausalLM, in eval mode
-        tokenizer,  # its fast tokenizer, with a chat template
+        model: Any,  # transformers.LlamaForCausalLM, in eval mode
+        tokenizer: Any,  # its fast tokenizer, with a chat template
         name: str = "",  # what it was loaded from
         tested: Tested = Tested(),
     ):
@@ -382,7 +387,8 @@ def prefill(
     exact: bool = False,  # else the logits of all but the likeliest tokens may be near ones
 ) -> torch.Tensor:  # (keep, V)
     "Run tokens through the model, extending its cache; the logits after each of the last ones."
-    prefix, head, logits = llama.prefix, llama.model.lm_head, None
+    prefix, head = llama.prefix, llama.model.lm_head
+    logits: Any = None
     read = getattr(head, "exact" if exact else "likely", head)
     cuts = [*range(0, max(1, len(ids) - keep + 1), PREFILL_CHUNK), len(ids)]  # the last chunk holds all that is kept
     for chunk in (ids[a:b] for a, b in itertools.pairwise(cuts)):
@@ -540,10 +546,12 @@ class _Tree:
 def _tree(turns: Sequence[Sequence[int]]) -> _Tree:
     "A node for each token that anything follows."
     nodes: dict[Step, int] = {}
-    tokens, parents, paths = [], [], []
+    tokens: list[int] = []
+    parents: list[int] = []
+    paths: list[list[Step]] = []
     for turn in turns:
         at, path = -1, []
-        for token, more in zip(turn, [*turn[1:], None]):
+        for token, more in zip(turn, [*turn[1:], None], strict=True):
             path.append((at, token))
             if more is not None:
                 if (at, token) not in nodes:
@@ -565,7 +573,8 @@ def _weigh(
     import torch
 
     n_prompt, n, device = len(llama.prefix.ids), len(tree.tokens), llama.model.device
-    seen, depth = torch.eye(n, dtype=torch.bool), []
+    seen = torch.eye(n, dtype=torch.bool)
+    depth: list[int] = []
     for node, parent in enumerate(tree.parents):
         if parent >= 0:
             seen[node] |= seen[parent]
@@ -603,7 +612,7 @@ def _step_likelihoods(logits: torch.Tensor, nodes: list[int], tree: _Tree) -> di
     at = torch.tensor([rows[node] for node, _ in steps], dtype=torch.int64)
     tokens = torch.tensor([token for _, token in steps], dtype=torch.int64)
     chances = logits.float().log_softmax(-1)[at.to(logits.device), tokens.to(logits.device)]
-    return dict(zip(steps, chances.tolist()))
+    return dict(zip(steps, chances.tolist(), strict=True))
 
 # %% ../nbs/02_llama.ipynb #7db3019e
 class ChatLlama(PromptedLlama):
@@ -638,7 +647,7 @@ class ChatLlama(PromptedLlama):
         "The assistant's next turn, piece by piece; raises `Stopped` when told to stop."
         return _stream(self, messages, sampling, should_stop, draft)
 
-    def complete(self, *args, **kwargs) -> Completion:
+    def complete(self, *args: Any, **kwargs: Any) -> Completion:
         "The assistant's next turn, whole; takes what `stream` takes."
         return completed(self.stream(*args, **kwargs))
 

@@ -16,25 +16,25 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from .models import hub
 from .answers import AnswerConfig, Told, fault, nats_a_token, told
 from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Mixdown
 from .audio import Segment, VoiceActivityDetector, clean, even_out, load_audio, split_segments
-from .words.confidence import Calibration, Word
-from .words.ctc import MAX_COST, Change, judge
-from .words.repair import MAX_CHANGED, MAX_REPAIRED, as_asked, as_saying, changed_share, is_faithful, split_words, tidy
-from .errors import Stopped
-from .events import READ, TIMED, Correction, Event, Heard, Progress, Reason, ResponseDelta, Stage
-from .events import Transcript, Understanding
-from .models.device import DeviceConfig
-from .hubert import Encoding, SpeechEncoder
 from .chat import ChatModel, Completion, Sampling, Scoring, completed
-from .llama import ChatLlama
-from .models.profiles import Profile, choose_profile, notice
 from .course.context import CourseContext, ParsedCourse
 from .course.prompt import PromptRoom, Turn, conversation
 from .course.quotes import Quote, find_quotes
+from .errors import Stopped
+from .events import READ, TIMED, Correction, Event, Heard, Progress, Reason, ResponseDelta, Stage
+from .events import Transcript, Understanding
+from .hubert import Encoding, SpeechEncoder
+from .llama import ChatLlama
+from .models import hub
+from .models.device import DeviceConfig
+from .models.profiles import Profile, choose_profile, notice
+from .words.confidence import Calibration, Word
+from .words.ctc import MAX_COST, Change, judge
 from .words.recogniser import ChoiceConfig, Reading, ReadingConfig, Recogniser, prefer, sense_of
+from .words.repair import MAX_CHANGED, MAX_REPAIRED, as_asked, as_saying, changed_share, is_faithful, split_words, tidy
 from .words.search import BeamSearch, LetterSearch, as_written
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class PipelineConfig:
 class Timer:
     "Seconds spent per stage."
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = self._start = time.perf_counter()
 
@@ -166,6 +166,7 @@ class SpeechUnderstanding:
     def __call__(self, audio: Audio, context: str | CourseContext = "", history: Sequence[Turn] = ()) -> Understanding:
         "Understand one spoken question."
         *_, result = self.stream(audio, context, history=history)
+        assert isinstance(result, Understanding)
         return result
 
     def stream(
@@ -181,8 +182,8 @@ class SpeechUnderstanding:
         timer.stage(Stage.AUDIO)
         regions = self.detect(waveform, lambda percent: _stop_if(should_stop))
         timer.stage(Stage.VAD)
-        spoken = lambda s: any(r.start < s.end and r.end > s.start for r in regions)
-        segments = [s for s in split_segments(waveform, regions) if spoken(s)]
+        segments = [
+            s for s in split_segments(waveform, regions) if any(r.start < s.end and r.end > s.start for r in regions)]
         encodings = yield from self._encode(waveform, segments, regions, should_stop)
         timer.stage(Stage.HUBERT)
         duration = round(len(waveform) / SAMPLING_RATE, 3)
@@ -190,7 +191,7 @@ class SpeechUnderstanding:
         raw = " ".join(e.text for e in encodings if e.text)
         if raw:
             course = ParsedCourse(context, self.llama, self.search)
-            heard = [(e, s.start / SAMPLING_RATE) for e, s in zip(encodings, segments) if e.text]
+            heard = [(e, s.start / SAMPLING_RATE) for e, s in zip(encodings, segments, strict=True) if e.text]
             readings = yield from self._read_all(heard, course, should_stop)
             timer.stage(Stage.SEARCH)
             yield Heard(as_written(tidy(" ".join(r.text for r in readings)), course.words.spellings))
@@ -297,7 +298,8 @@ class SpeechUnderstanding:
         if not kept.text:
             yield ResponseDelta(UNANSWERED_RESPONSE)
             return _Answer(UNANSWERED_RESPONSE, unanswered=True)
-        return _Answer(kept.text, bool(kept.fault) or done.finish_reason == "length")
+        cut = isinstance(done, Completion) and done.finish_reason == "length"
+        return _Answer(kept.text, bool(kept.fault) or cut)
 
     def _shown(self, course: ParsedCourse, heard: str, history: Sequence[Turn]) -> str:
         "The course as the prompt holds it, all of it or what is near the question."
@@ -349,12 +351,14 @@ class SpeechUnderstanding:
                 if changed_share(heard, [change for change in changes if change.accepted]) > MAX_CHANGED:
                     proposed, changes = text, [replace(change, accepted=False) for change in changes]
                 text, refused = as_written(proposed, written), [change for change in changes if not change.accepted]
-        parts = list(zip(readings, split_words(text, [r.text for r in readings])))  # weighed segment by segment
+        # weighed segment by segment
+        parts = list(zip(readings, split_words(text, [r.text for r in readings]), strict=True))
         labels, any_cost = self.encoder.labels, float("inf")
         judged = (judge(r.emissions, r.greedy, part, labels, max_cost=any_cost)[1] for r, part in parts)
         taken = [change for changes in judged for change in changes]
         words = [w for r, part in parts for w in self.recogniser.words(r, part)]
-        stages = {stage.value: text for stage, text in zip(READ, (raw.lower(), searched, likeliest, heard, said))}
+        texts = (raw.lower(), searched, likeliest, heard, said)
+        stages = {stage.value: text for stage, text in zip(READ, texts, strict=True)}
         greedy = " ".join(r.greedy for r in readings)
         unclear = bool(words) and self.recogniser.is_misheard(emissions, greedy, text, words)
         corrections = tuple(explain(c, (searched, likeliest), heard, written) for c in taken + refused)
@@ -432,7 +436,7 @@ def _at_least_a_frame(waveform: np.ndarray) -> np.ndarray:
     "The waveform, padded with silence where it is too short for HuBERT's first frame."
     return waveform if len(waveform) >= FRAME_LENGTH else np.pad(waveform, (0, FRAME_LENGTH - len(waveform)))
 
-def _deltas(turn: Generator[str, None, tuple[Told, Completion]]) -> Generator[Event, None, tuple[Told, Completion]]:
+def _deltas(turn: Generator[str, None, tuple[Told, object]]) -> Generator[Event, None, tuple[Told, object]]:
     "The pieces of an answer as events."
     while True:
         try:

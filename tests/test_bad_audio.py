@@ -118,21 +118,7 @@ def odd_paths(folder: Path) -> dict[str, str]:
         "a" * 100_000: "not found",
     }
     if os.name == "posix":
-        paths["file:///etc/passwd"] = "Not audio"
-        os.mkfifo(folder / "fifo.wav")
-        (folder / "loop.wav").symlink_to(folder / "loop.wav")
-        (folder / "dangling.wav").symlink_to(folder / "gone.wav")
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(folder / "socket.wav"))
-        listener.close()
-        paths |= {
-            str(folder / "fifo.wav"): "pipe",
-            str(folder / "loop.wav"): "not found",
-            str(folder / "dangling.wav"): "not found",
-            str(folder / "socket.wav"): "not found|pipe",
-            "/dev/zero": "device",
-            "/dev/null": "device",
-        }
+        paths |= special_files(folder)
     if sys.platform == "linux":
         paths |= {
             "/proc/self/mem": "0 bytes|not found",
@@ -140,6 +126,25 @@ def odd_paths(folder: Path) -> dict[str, str]:
             "/dev/stdin": "pipe|device|not found",
         }
     return paths
+
+
+def special_files(folder: Path) -> dict[str, str]:
+    """Files of Unix that are no recordings -> words of the error."""
+    os.mkfifo(folder / "fifo.wav")
+    (folder / "loop.wav").symlink_to(folder / "loop.wav")
+    (folder / "dangling.wav").symlink_to(folder / "gone.wav")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(folder / "socket.wav"))
+    listener.close()
+    return {
+        "file:///etc/passwd": "Not audio",
+        str(folder / "fifo.wav"): "pipe",
+        str(folder / "loop.wav"): "not found",
+        str(folder / "dangling.wav"): "not found",
+        str(folder / "socket.wav"): "not found|pipe",
+        "/dev/zero": "device",
+        "/dev/null": "device",
+    }
 
 
 @pytest.fixture(scope="module")

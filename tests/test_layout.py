@@ -1,6 +1,7 @@
-"""The rules that hold the house together: a room imports only from lower floors, and committed notebooks stay small."""
+"""The rules that hold the house together: a room imports only from lower floors, and nothing grows too long."""
 
 import ast
+import json
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,6 @@ def test_every_module_has_its_notebook():
 
 
 def _default_exports(path: Path) -> list[str]:
-    import json
-
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     return [s for c in cells for s in "".join(c["source"]).splitlines() if s.startswith("#| default_exp")]
 
@@ -103,3 +102,54 @@ def test_notebooks_stand_in_folders_named_as_the_packages():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_stay_small(path):
     assert path.stat().st_size < 400_000, "fewer or smaller pictures and sounds: figure.dpi of 70, clips under 2 s"
+
+
+MOST_CHARACTERS, MOST_CELL_LINES, MOST_FUNCTION_LINES = 120, 60, 40
+FOLDERS = ("hubert_llama", "benchmarks", "tests", "tools", "training", "integrations")
+SOURCES = sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py") if p.name != "_modidx.py")
+
+
+def _too_long(lines: list[str]) -> list[str]:
+    """Lines over the limit; `__all__` is nbdev's, which fills lines without counting the name before them."""
+    return [line for line in lines if len(line) > MOST_CHARACTERS and not line.startswith("__all__ = [")]
+
+
+def _long_functions(source: str) -> list[str]:
+    """Functions over the limit, decorators left out."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in nodes}
+    return [f"{name} ({n})" for name, n in lengths.items() if n > MOST_FUNCTION_LINES]
+
+
+def _long_cells(cells: list[dict]) -> list[str]:
+    """Exported cells over the limit."""
+    exported = [cell for cell in cells if "".join(cell["source"]).startswith("#| export")]
+    lengths = {cell["id"]: len("".join(cell["source"]).splitlines()) for cell in exported}
+    return [f"{cell} ({n})" for cell, n in lengths.items() if n > MOST_CELL_LINES]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_lines_and_functions_stay_short(folder):
+    found = {}
+    for path in SOURCES:
+        source = path.read_text(encoding="utf-8")
+        if path.relative_to(ROOT).parts[0] == folder and (
+            long := _too_long(source.splitlines()) + _long_functions(source)
+        ):
+            found[str(path.relative_to(ROOT))] = long
+    assert not found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_exported_cells_stay_short(path):
+    assert not _long_cells(json.loads(path.read_text(encoding="utf-8"))["cells"])
+
+
+def test_what_is_too_long_is_found():  # else the two tests above could pass by seeing nothing
+    function = "def f():\n" + "    pass\n" * MOST_FUNCTION_LINES
+    assert _long_functions(function) == [f"f ({MOST_FUNCTION_LINES + 1})"]
+    assert _long_functions(function.replace("def", "async def").removesuffix("    pass\n")) == []
+    assert _too_long(["x" * MOST_CHARACTERS, "y" * (MOST_CHARACTERS + 1)]) == ["y" * (MOST_CHARACTERS + 1)]
+    lines = ["#| export\n", *["x = 1\n"] * MOST_CELL_LINES]
+    assert _long_cells([{"id": "a", "source": lines}, {"id": "b", "source": lines[:-1]}]) == ["a (61)"]
+    assert len(SOURCES) > 100 and len(NOTEBOOKS) > 50

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..chat import ChatModel
-from .quotes import Quote, choose_passages, find_quotes
 from ..words.search import BeamSearch, ContextWords, LetterSearch
+from .quotes import Quote, choose_passages, find_quotes
 
 # %% auto #0
 __all__ = ['CourseContext', 'ParsedCourse']

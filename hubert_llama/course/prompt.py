@@ -15,6 +15,7 @@ __all__ = ['Turn', 'SYSTEM_PROMPT', 'FIXED', 'LEAST_SHARE', 'conversation', 'Pro
 
 # %% ../../nbs/course/prompt.ipynb #6fb30204
 Turn = tuple[str, str]  # a question's transcript and its answer
+_ROLES = ("user", "assistant")  # of a turn's two texts
 SYSTEM_PROMPT = (
     "You are a patient tutor who listens to a student. Answer in plain words, in one to three sentences, "
     "and use the course context when it helps. Say so when you do not know.")
@@ -28,7 +29,7 @@ def conversation(
 ) -> list[Message]:
     "The messages that Llama continues, first with the transcript, then with the answer."
     system = SYSTEM_PROMPT + (f"\n\nCourse context:\n{context.strip()}" if context.strip() else "")
-    before = [{"role": role, "content": text} for turn in history for role, text in zip(("user", "assistant"), turn)]
+    before = [{"role": role, "content": text} for turn in history for role, text in zip(_ROLES, turn, strict=True)]
     messages = [{"role": "system", "content": system}, *before, {"role": "user", "content": _asked(heard)}]
     if transcript is not None:
         near = "".join(["Nearest in the course:\n", *(f"{quote.text}\n" for quote in quotes)]) if quotes else ""
@@ -71,7 +72,8 @@ class PromptRoom:
 
     def remembered(self, history: Sequence[Turn]) -> list[Turn]:
         "The newest turns that fit into their share."
-        kept, left = [], min(self.history, self.share(4))
+        kept: list[Turn] = []
+        left = min(self.history, self.share(4))
         for turn in reversed(history):
             left -= sum(self.llama.count_tokens(text) + 8 for text in turn)  # 8: the template's own
             if left < 0:

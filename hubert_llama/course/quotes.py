@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from typing import Any
 
 from ..words.ctc import letters
 
@@ -44,13 +45,41 @@ def sentences(context: str) -> list[str]:
     return [sentence for sentence in found if sentence not in tuple("-*•▪–")]
 
 
-# %% ../../nbs/course/quotes.ipynb #1bf00a9d
-FUNCTION_WORDS = frozenset(  # without matter; of questions, too
-    "a about again am an and are as at be been but by can could did do does explain for from give had has have help how i i'm in is it its let's me mean means my of on or please question say "
-    "should so tell than that the their them then there these they this those to us was we were what what's when where which who whom whose why will with would you your".split())
+# %% ../../nbs/course/quotes.ipynb #4d90a6f2
+FUNCTION_WORDS = frozenset((  # without matter; of questions, too
+    "a", "about", "again", "am", "an", "and", "are", "as", "at", "be", "been", "but", "by", "can", "could", "did",
+    "do", "does", "explain", "for", "from", "give", "had", "has", "have", "help", "how", "i", "i'm", "in", "is", "it",
+    "its", "let's", "me", "mean", "means", "my", "of", "on", "or", "please", "question", "say", "should", "so", "tell",
+    "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those", "to", "us", "was", "we",
+    "were", "what", "what's", "when", "where", "which", "who", "whom", "whose", "why", "will", "with", "would", "you",
+    "your",
+))
 
+def _matter(text: str) -> str:
+    "The words of a text that say what it is about."
+    return " ".join(w for w in letters(text).split() if w not in FUNCTION_WORDS)
+
+# %% ../../nbs/course/quotes.ipynb #7ce21f8b
 LEAST_WORDS = 4  # of a quote: titles and headings name a thing and say nothing of it
 
+@lru_cache(maxsize=4)
+def _index(context: str) -> tuple[list[str], Any, Any] | None:
+    "What sentences are compared by: (sentences, vectorizer, matrix); None where there is nothing to compare."
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    found = [x for x in sentences(context) if len(x.split()) >= LEAST_WORDS and len(_matter(x)) > 2]
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, preprocessor=_matter)
+    return (found, vectorizer, vectorizer.fit_transform(found)) if found else None
+
+def _scores(context: str, question: str) -> dict[str, float]:
+    "How near each sentence of a context is to a question, 0 to 1; empty where there is nothing to compare."
+    if not _matter(question) or not (index := _index(context)):
+        return {}
+    found, vectorizer, matrix = index
+    similarity = (matrix @ vectorizer.transform([question]).T).toarray()[:, 0]  # (sentences,); both sides have length 1
+    return dict(zip(found, similarity.tolist(), strict=True))
+
+# %% ../../nbs/course/quotes.ipynb #1bf00a9d
 @dataclass(frozen=True)
 class QuoteConfig:
     "Which sentences count as near."
@@ -66,31 +95,11 @@ class Quote:
     text: str
     score: float  # cosine similarity, 0 to 1; of an unfinished sentence a share of it
 
-def _matter(text: str) -> str:
-    return " ".join(w for w in letters(text).split() if w not in FUNCTION_WORDS)
-
 def _worth(sentence: str, question: str, config: QuoteConfig) -> float:
     "How far a sentence answers: not where it only names what the question names, less where it has no end."
     if set(_matter(sentence).split()) <= set(_matter(question).split()):
         return 0.0
     return 1.0 if sentence.endswith((".", "!", "?")) else config.unfinished
-
-@lru_cache(maxsize=4)
-def _index(context: str):
-    "What sentences are compared by: (sentences, vectorizer, matrix); None where there is nothing to compare."
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    found = [x for x in sentences(context) if len(x.split()) >= LEAST_WORDS and len(_matter(x)) > 2]
-    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, preprocessor=_matter)
-    return (found, vectorizer, vectorizer.fit_transform(found)) if found else None
-
-def _scores(context: str, question: str) -> dict[str, float]:
-    "How near each sentence of a context is to a question, 0 to 1; empty where there is nothing to compare."
-    if not _matter(question) or not (index := _index(context)):
-        return {}
-    found, vectorizer, matrix = index
-    similarity = (matrix @ vectorizer.transform([question]).T).toarray()[:, 0]  # (sentences,); both sides have length 1
-    return dict(zip(found, similarity.tolist()))
 
 def find_quotes(
     context: str,  # of any length
@@ -105,10 +114,32 @@ def find_quotes(
     near = sorted(weighed, key=lambda q: -q.score)
     least = max(config.min_score, config.close * near[0].score)
     words = accumulate(len(q.text.split()) for q in near)
-    fits = lambda i, total: i == 0 or total <= config.most_words  # noqa: E731
-    chosen = enumerate(zip(near[: config.at_most], words))
-    return [q for i, (q, total) in chosen if q.score >= least and fits(i, total)]
+    room = max(config.most_words, len(near[0].text.split()))
+    chosen = zip(near[: config.at_most], words, strict=False)
+    return [q for q, total in chosen if q.score >= least and total <= room]
 
+# %% ../../nbs/course/quotes.ipynb #a2f7b35c
+def _taken(
+    places: Sequence[int], texts: list[str], room: int, count: Callable[[str], int], skip: bool = False
+) -> dict[int, int]:
+    "The first of these places that have room, each with its tokens; with `skip` what has none is passed over."
+    taken: dict[int, int] = {}
+    left = room
+    for i in places:
+        if (tokens := count(texts[i]) + 1) <= left:  # 1: what stands between
+            taken[i], left = tokens, left - tokens
+        elif not skip or left < 4:
+            break
+    return taken
+
+def _joined(context: str, spans: list[tuple[int, int]]) -> str:
+    "Parts of a context, as they stand in it where nothing but blanks is between them, else each on a line of its own."
+    text, at = "", spans[0][0] if spans else 0
+    for start, end in spans:
+        between = context[at:start]
+        text += ("\n" if between.strip() else between) + context[start:end]
+        at = end
+    return text
 
 # %% ../../nbs/course/quotes.ipynb #d3dedb6a
 _LABELLED = re.compile(r"[^:.!?\n]{1,40}:[ \t]*\S")  # "Course: …", "Difficulty level: …"
@@ -125,7 +156,8 @@ class PassageConfig:
 def _ranked(scores: list[float], config: PassageConfig) -> list[int]:
     "The places of sentences near enough to be chosen, the nearest first; of equals the first in the course."
     padded = [0.0, *scores, 0.0]
-    near = [max(own, config.after * a, config.before * b) for a, own, b in zip(padded, scores, padded[2:])]
+    together = zip(padded, scores, padded[2:], strict=False)  # with the neighbours' scores
+    near = [max(own, config.after * a, config.before * b) for a, own, b in together]
     least = max(config.close * max(near, default=0.0), 1e-6)
     return sorted((i for i, score in enumerate(near) if score >= least), key=lambda i: -near[i])
 
@@ -151,25 +183,3 @@ def choose_passages(
     else:
         kept |= _taken(range(len(kept), len(texts)), texts, left, count)
     return _joined(context, [spans[i] for i in sorted(kept)])
-
-def _taken(
-    places: Sequence[int], texts: list[str], room: int, count: Callable[[str], int], skip: bool = False
-) -> dict[int, int]:
-    "The first of these places that have room, each with its tokens; with `skip` what has none is passed over."
-    taken, left = {}, room
-    for i in places:
-        if (tokens := count(texts[i]) + 1) <= left:  # 1: what stands between
-            taken[i], left = tokens, left - tokens
-        elif not skip or left < 4:
-            break
-    return taken
-
-def _joined(context: str, spans: list[tuple[int, int]]) -> str:
-    "Parts of a context, as they stand in it where nothing but blanks is between them, else each on a line of its own."
-    text, at = "", None
-    for start, end in spans:
-        between = "" if at is None else context[at:start]
-        text += (between if not between.strip() else "\n") + context[start:end]
-        at = end
-    return text
-

@@ -26,7 +26,7 @@ def attend(
     # None: everywhere, or backwards where the module is causal
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,  # of the scores; None: 1 / sqrt(D)
-    **kwargs,
+    **kwargs: object,
 ) -> tuple[torch.Tensor, None]:  # (B, M, H, D), and no weights
     "Attention as transformers asks for it, quick in bf16 on a CPU; for inference."
     m, n = query.shape[2], key.shape[2]

@@ -33,8 +33,8 @@ class RoomyLayer(DynamicLayer):
         self,
         key_states: torch.Tensor,  # (B, G, M, D) of new tokens
         value_states: torch.Tensor,  # (B, G, M, D)
-        *args,
-        **kwargs,
+        *args: object,
+        **kwargs: object,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         "Add new tokens; returns what all have, or, where it is to write to a `place`, the whole rooms."
         if self.place is not None:

@@ -26,13 +26,15 @@ class FrameConvolutions(torch.nn.Module):
 
     def _features(self, x: torch.Tensor) -> torch.Tensor:  # (n, 1) -> (T, C)
         "The features of one clip."
+        layer: Any
         for layer in self.conv_layers:
             x = layer.activation(layer.layer_norm(self._convolved(x, layer.conv)))
         return x
 
     def _convolved(self, x: torch.Tensor, conv: torch.nn.Conv1d) -> torch.Tensor:  # (N, C) -> (T, C')
         "A convolution, as one matrix product for every stride of its kernel."
-        step, channels, out = conv.stride[0], x.shape[1], conv.bias
+        step, channels = conv.stride[0], x.shape[1]
+        out: Any = conv.bias
         T = (len(x) - conv.kernel_size[0]) // step + 1
         for tap in range(0, conv.kernel_size[0], step):  # the kernel in pieces of at most a stride
             taps = conv.weight[:, :, tap : tap + step]  # (C', C, taps)

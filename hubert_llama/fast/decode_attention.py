@@ -141,7 +141,7 @@ def decode_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
-    **kwargs,
+    **kwargs: object,
 ) -> tuple[torch.Tensor, None]:
     "A conversation's few new tokens by `look_back`, all else by `attend`, which says what is given and returned."
     (b, _, m, d), mask = query.shape, attention_mask

@@ -113,7 +113,7 @@ class DecodingLayer(LlamaDecoderLayer):
         past_key_values: transformers.Cache | None = None,
         use_cache: bool | None = False,
         position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> torch.Tensor:  # (B, M, K)
         "The layer's forward pass."
         (b, m, _), mask, cache, positions = hidden_states.shape, attention_mask, past_key_values, position_embeddings

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -22,7 +23,7 @@ __all__ = ['CPU_FLAGS', 'AVX2', 'AVX512_BW', 'AVX512_VNNI', 'VNNI', 'LANES', 'I8
            'broadcast', 'look_up_words', 'look_up_bytes', 'dot_bytes']
 
 # %% ../../nbs/fast/kernels.ipynb #970542bf
-def compiled(compiler: Callable = njit, *args, **options) -> Callable[[Callable], Callable]:
+def compiled(compiler: Callable = njit, *args: Any, **options: Any) -> Callable[[Callable], Callable]:
     "A decorator: one of numba's compilers, which caches its result for the next start where a folder can be written."
     def compile_it(function: Callable) -> Callable:
         "Compiled, and cached where that is possible."
@@ -33,7 +34,7 @@ def compiled(compiler: Callable = njit, *args, **options) -> Callable[[Callable]
 
     return compile_it
 
-def loop(**options) -> Callable[[Callable], Callable]:
+def loop(**options: Any) -> Callable[[Callable], Callable]:
     "A decorator: compile a function that runs without Python's lock, so that other threads need not wait for it."
     return compiled(njit, nogil=True, **options)
 

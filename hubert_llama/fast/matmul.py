@@ -95,9 +95,9 @@ def _codes_of(builder, codes, n):
         words = _load(builder, codes, n, kernels.I16_X32)
         both = [kernels.shuffle(builder, words, words, paired)]
     else:
-        words = [_load(builder, codes, i, kernels.I16_X16) for i in (n, n + GROUP)]
+        left, right = (_load(builder, codes, i, kernels.I16_X16) for i in (n, n + GROUP))
         orders = paired[:8] + paired[16:24], paired[8:16] + paired[24:]  # which AVX2 does with an instruction each
-        both = [kernels.shuffle(builder, *words, order) for order in orders]
+        both = [kernels.shuffle(builder, left, right, order) for order in orders]
     high = [builder.lshr(words, ir.Constant(I16_REGISTER, [4] * I16_REGISTER.count)) for words in both]
     lowest = ir.Constant(I8_REGISTER, [15] * I8_REGISTER.count)
     return [builder.and_(builder.bitcast(words, I8_REGISTER), lowest) for words in both + high]

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     "Threads each of which computes alone, also PyTorch's part."
     pool, barrier, before = ThreadPoolExecutor(threads, "kernels"), threading.Barrier(threads), torch.get_num_threads()
 
-    def set_up(_) -> None:
+    def set_up(_: int) -> None:
         "Of each thread."
         barrier.wait()  # so that each thread comes here
         torch.get_num_threads()  # a thread's first question gives it everybody's number, also if it was set before
@@ -107,7 +108,7 @@ def _openmp() -> Callable | None:
     return None
 
 def run_on_threads(
-    work,  # by `for_threads`
+    work: Any,  # by `for_threads`
     *arguments: int,  # at most `MAX_ARGUMENTS`; what addresses point to must outlive the call
 ) -> None:
     "Let all of torch's threads do a work. Not after a fork: OpenMP's threads, and so PyTorch's, do not survive it."

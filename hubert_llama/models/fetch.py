@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from .faults import ModelNotFoundError, ModelOfflineError
 from .files import WEIGHTS, adapter_base, checked, listed, missing_files, no_weights, weight_names
@@ -58,7 +59,7 @@ def _bar(name: str, on_progress: Progress, total: int) -> type:
     class Bar(tqdm):
         "One of the hub's bars: files, bytes fetched, or bytes put together again; the farther of the last two counts."
 
-        def __init__(self, *args, **kwargs):
+        def __init__(self, *args: Any, **kwargs: Any):
             kwargs.pop("name", None)  # the hub's own argument
             super().__init__(*args, **{**kwargs, "file": _Nowhere(), "disable": False})
 
@@ -143,6 +144,6 @@ def _listed_by_hub(name: str) -> dict[str, int]:
 
     try:
         info = HfApi().model_info(name, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-        return {f.rfilename: f.size or 0 for f in info.siblings}
+        return {f.rfilename: f.size or 0 for f in info.siblings or ()}
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as e:
         raise not_the_hub(e, name) from e

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from .faults import ModelFormatError, ModelNotFoundError
 
@@ -32,14 +33,14 @@ def content_problem(
         return "is a web page, saved in the file's place (a network that wants a login?): delete it and fetch it again"
     return ""
 
-def read_object(path: Path) -> dict:
+def read_object(path: Path) -> dict[str, Any]:
     "The JSON object in one of a model's files; `ModelFormatError` says what is there instead."
     data = path.read_bytes()
     problem = content_problem(data)
     if data.startswith(b"\xef\xbb\xbf"):
         problem = "begins with a byte order mark: save it as UTF-8 without one"
     try:
-        parsed = None if problem else json.loads(data.decode("utf-8"))
+        parsed: Any = None if problem else json.loads(data.decode("utf-8"))
         if not problem and not isinstance(parsed, dict):
             problem = f"holds {_kind(parsed)} where a JSON object ({{…}}) belongs: fetch it again"
     except UnicodeDecodeError as e:

@@ -168,7 +168,8 @@ def _device_fails(e: BaseException, name: str) -> ModelError:
 
 def _needs_package(e: BaseException, name: str) -> ModelError:
     "A package is missing or broken."
-    missing = f" (pip install {e.name})" if getattr(e, "name", None) else ""
+    package = getattr(e, "name", None)
+    missing = f" (pip install {package})" if package else ""
     return ModelFormatError(
         f"A Python package that {name} needs is missing or broken: {reason(e)}. Install it{missing}, "
         "or install hubert_llama anew.")

@@ -11,6 +11,7 @@ import json
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from websockets.exceptions import ConnectionClosed
 
@@ -35,12 +36,12 @@ class Session:
         if request.remember is not None:
             self.turns = deque(self.turns, maxlen=request.remember)
 
-    def remember(self, result: dict) -> None:
+    def remember(self, result: dict[str, Any]) -> None:
         "Keep a turn; what was not understood or not answered is asked again, and not kept."
         if result.get("transcript") and not (result.get("unclear") or result.get("unanswered")):
             self.turns.append((result["transcript"], result.get("response", "")))
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         "For the client."
         return {"context": self.context, "remember": self.turns.maxlen, "turns": len(self.turns)}
 
@@ -50,14 +51,14 @@ class Outbox:
 
     def __init__(self, websocket: Connection, config: ServerConfig):
         self.websocket, self.config = websocket, config
-        self.messages: asyncio.Queue[dict] = asyncio.Queue(config.max_unanswered + 4 * config.max_jobs)
+        self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue(config.max_unanswered + 4 * config.max_jobs)
         self.seq = 0  # of streamed events
         self.dropped = False
 
     def __len__(self) -> int:
         return self.messages.qsize()
 
-    def send(self, message: dict) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         "Queue a message; a client that lets hundreds pile up is dropped."
         if self.dropped:
             return
@@ -67,7 +68,7 @@ class Outbox:
             self.dropped = True
             self.websocket.drop("does not read")
 
-    def stream(self, message: dict) -> None:
+    def stream(self, message: dict[str, Any]) -> None:
         "Queue an event of a streamed request, numbered."
         self.seq += 1
         self.send({**message, "seq": self.seq})
@@ -94,7 +95,7 @@ class Outbox:
 @dataclass(eq=False, slots=True)
 class Slot:
     "The place of a reply in the order of replies."
-    message: dict | None = None
+    message: dict[str, Any] | None = None
 
 class Client:
     "One WebSocket: the order of its replies, its session, and what tells how much it needs its place."
@@ -116,7 +117,7 @@ class Client:
         self.slots.append(slot := Slot())
         return slot
 
-    def fill(self, slot: Slot | None, message: dict) -> None:
+    def fill(self, slot: Slot | None, message: dict[str, Any]) -> None:
         "Reply: in order when there is a slot, at once when there is none."
         if slot is None:
             return self.outbox.send(message)
@@ -134,14 +135,14 @@ class Client:
         else:
             self.outbox.send({**error, "request_id": e.request_id})
 
-    def update_session(self, request: SessionUpdate) -> dict:
+    def update_session(self, request: SessionUpdate) -> dict[str, Any]:
         "Open a session, or change the one there is; the reply."
         event = "session.created" if self.session is None else "session.updated"
         self.session = self.session or Session()
         self.session.update(request)
         return {"type": event, "session": self.session.describe()}
 
-    def known(self, context: str) -> dict:
+    def known(self, context: str) -> dict[str, Any]:
         "What the worker is told beside a recording."
         if self.session is None:
             return {"context": context}

@@ -70,7 +70,7 @@ class Deadlines:
         else:
             worker.kill("did not give up a cancelled job")
 
-def _later(seconds: float, call: Callable, *args: Any) -> asyncio.TimerHandle:
+def _later(seconds: float, call: Callable[..., Any], *args: Any) -> asyncio.TimerHandle:
     return asyncio.get_running_loop().call_later(seconds, call, *args)
 
 # %% ../../nbs/serve/dispatcher.ipynb #0aa5f31b
@@ -92,7 +92,7 @@ class Feeder:
             message = {"op": "transcribe", "job": job.id, "audio_path": job.request.audio_path}
             worker.send({**message, **job.client.known(job.request.context)})
 
-    def _on_event(self, event: dict) -> None:
+    def _on_event(self, event: dict[str, Any]) -> None:
         self.relay.hear(event)
         if event["event"] not in streamed():
             self.feed()
@@ -127,7 +127,7 @@ class Dispatcher:
         self.loaders.add(client, request)
         return self.feeder.feed()
 
-    def _loaded_now(self, client: Client) -> dict | None:
+    def _loaded_now(self, client: Client) -> dict[str, Any] | None:
         "The reply for a client that need not wait for the models, or may not."
         if self.supervisor.status.closed:
             return loaded_reply(False, error=SHUTTING_DOWN)

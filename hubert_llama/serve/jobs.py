@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from .client import Client, Slot
 from .protocol import LoadModels, Transcribe, error_reply, with_id
@@ -28,7 +29,7 @@ class Job:
     done: bool = False
     long: bool = False  # whether it takes the worker more than one step to hear it
 
-    def reply(self, message: dict) -> None:
+    def reply(self, message: dict[str, Any]) -> None:
         "Answer, once; whatever comes later is dropped."
         if self.done:
             return
@@ -121,7 +122,7 @@ class Loaders:
         "A client is gone."
         self.waiting = [(c, r) for c, r in self.waiting if c is not client]
 
-    def tell(self, message: dict) -> None:
+    def tell(self, message: dict[str, Any]) -> None:
         "Tell all how loading ended; nobody waits any more."
         waiting, self.waiting = self.waiting, []
         for client, request in waiting:

@@ -87,9 +87,9 @@ class LogFormatter(logging.Formatter):
         "One line."
         return f"{record.asctime} {record.message}" if record.name == WORKER_LOG else super().formatMessage(record)
 
-def start_logging(level: str) -> queue.Queue:
+def start_logging(level: str) -> queue.Queue[logging.LogRecord]:
     "Log to standard error from a thread of its own; the queue between."
-    records: queue.Queue = queue.Queue(1000)
+    records: queue.Queue[logging.LogRecord] = queue.Queue(1000)
     to_stderr = logging.StreamHandler()
     to_stderr.setFormatter(LogFormatter())
     logging.raiseExceptions = False  # a closed standard error is no reason to write to it

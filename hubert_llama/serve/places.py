@@ -26,7 +26,7 @@ class Places:
     ):
         self.limit, self.lobby, self.busy = limit, lobby, busy
         self.clients: set[Client] = set()
-        self._leaving: set[asyncio.Future] = set()
+        self._leaving: set[asyncio.Future[None]] = set()
 
     def __len__(self) -> int:
         return len(self.clients)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from .config import ServerConfig
 from .lifetime import WORKER_LOG
@@ -28,7 +29,7 @@ class WorkerProcess:
     def __init__(
         self,
         process: asyncio.subprocess.Process,
-        on_event: Callable[[dict], None],
+        on_event: Callable[[dict[str, Any]], None],
         on_exit: Callable[[str], None],  # called with how it ended
     ):
         assert process.stdin and process.stdout and process.stderr, "a worker is spoken to through pipes"
@@ -39,7 +40,7 @@ class WorkerProcess:
         self.logging = asyncio.create_task(_pass_on(process.stderr))
         self.task = asyncio.create_task(self._read())
 
-    def send(self, message: dict) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         "Write one line; a worker that is gone is noticed by its reader."
         with contextlib.suppress(OSError, RuntimeError):
             self.input.write(encode(message))
@@ -78,7 +79,7 @@ class WorkerProcess:
 # %% ../../nbs/serve/process.ipynb #ffcfec42
 async def start_worker(
     config: ServerConfig,
-    on_event: Callable[[dict], None],
+    on_event: Callable[[dict[str, Any]], None],
     on_exit: Callable[[str], None],
 ) -> WorkerProcess:
     "Start the command of a configuration; `OSError` when it cannot be."

@@ -184,19 +184,19 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 # %% ../../nbs/serve/protocol.ipynb #140a48e7
-def with_id(message: dict, request: Request) -> dict:
+def with_id(message: dict[str, Any], request: Request) -> dict[str, Any]:
     "The message with the id its request carried, if any."
     return message if request.request_id is None else {**message, "request_id": request.request_id}
 
-def error_reply(text: str) -> dict:
+def error_reply(text: str) -> dict[str, Any]:
     "A request was wrong, too late or interrupted."
     return {"type": "error", "error": text}
 
-def loaded_reply(success: bool, **fields: Any) -> dict:
+def loaded_reply(success: bool, **fields: Any) -> dict[str, Any]:
     "The models are there, or why they are not."
     return {"type": "models_loaded", "success": success, **fields}
 
-def final_reply(event: str, fields: dict, request: Transcribe) -> dict:
+def final_reply(event: str, fields: dict[str, Any], request: Transcribe) -> dict[str, Any]:
     "The reply for a job's last event."
     if event == "result":
         return {"type": "result", "success": True, **fields, "audio_path": request.audio_path}
@@ -205,7 +205,7 @@ def final_reply(event: str, fields: dict, request: Transcribe) -> dict:
         return {"type": "result", "success": False, "error": error}
     return error_reply(error)
 
-def streamed_reply(event: str, fields: dict) -> dict | None:  # None: clients do not hear of it
+def streamed_reply(event: str, fields: dict[str, Any]) -> dict[str, Any] | None:  # None: clients do not hear of it
     "The message for an event before a job's last."
     if event not in streamed():
         return None

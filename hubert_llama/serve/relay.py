@@ -5,6 +5,8 @@
 # %% ../../nbs/serve/relay.ipynb #3168c942
 from __future__ import annotations
 
+from typing import Any
+
 from .client import Client
 from .jobs import Job, JobQueue, Loaders
 from .protocol import Request, final_reply, loaded_reply, streamed_reply, with_id
@@ -19,7 +21,7 @@ class Relay:
     def __init__(self, queue: JobQueue, loaders: Loaders):
         self.queue, self.loaders = queue, loaders
 
-    def hear(self, event: dict) -> None:
+    def hear(self, event: dict[str, Any]) -> None:
         "An event of the worker."
         kind, job = event["event"], self.queue.find(event.get("job"))
         fields = {name: value for name, value in event.items() if name not in ("event", "job")}
@@ -32,7 +34,7 @@ class Relay:
         elif job is not None and job.request.stream and not job.done and (reply := streamed_reply(kind, fields)):
             job.client.outbox.stream(with_id(reply, job.request))
 
-    def _progress(self, job: Job | None, fields: dict) -> None:
+    def _progress(self, job: Job | None, fields: dict[str, Any]) -> None:
         "Whoever waits is told; a job that tells of a part of its encoding is long."
         message = {"type": "progress", **{name: fields.get(name) for name in ("stage", "fraction", "message")}}
         waiting: list[tuple[Client, Request]] = [(c, request) for c, request in self.loaders if request.stream]
@@ -50,7 +52,7 @@ class Relay:
             for job in self.queue.waiting:
                 job.reply(final_reply("error", {**fields, "kind": "pipeline"}, job.request))
 
-    def _ended(self, job: Job, kind: str, fields: dict) -> None:
+    def _ended(self, job: Job, kind: str, fields: dict[str, Any]) -> None:
         "A job has its answer."
         self.queue.running.remove(job)
         if kind == "result" and job.client.session is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from enum import Enum, auto
+from typing import Any
 
 from .config import ServerConfig
 from .process import WorkerProcess, start_worker
@@ -31,7 +32,7 @@ class Status:
 
     def __init__(self) -> None:
         self.state = WorkerState.ABSENT
-        self.loaded: dict | None = None  # what `models_loaded` says, once they are
+        self.loaded: dict[str, Any] | None = None  # what `models_loaded` says, once they are
         self.seconds = 0.0  # that loading took
         self.used = False  # whether the worker was asked for anything
         self.reload = False  # whether to load before anybody asks
@@ -46,7 +47,7 @@ class Status:
         "It is told to load."
         self.state, self._since = WorkerState.LOADING, now
 
-    def hear(self, event: dict, now: float) -> None:
+    def hear(self, event: dict[str, Any], now: float) -> None:
         "Follow what it says."
         if event["event"] == "ready" and self.state is WorkerState.STARTING:
             self.state = WorkerState.READY
@@ -65,17 +66,17 @@ class Status:
 
 # %% ../../nbs/serve/supervisor.ipynb #88725e88
 OnStart = Callable[[], None]  # called when there is a worker
-OnEvent = Callable[[dict], None]  # called with every event of a worker, when the status has followed it
+OnEvent = Callable[[dict[str, Any]], None]  # called with every event of a worker, when the status has followed it
 OnExit = Callable[[str, WorkerState], None]  # called with how a worker ended, and what it was at
 
 class Restarts:
     "Starts the next worker: at once, or later and later the more died in a row while they started or loaded."
 
-    def __init__(self, status: Status, start: Callable[[], Coroutine]):
+    def __init__(self, status: Status, start: Callable[[], Coroutine[Any, Any, None]]):
         self.status, self._start = status, start
         self.failures = 0
         self.timer: asyncio.TimerHandle | None = None  # until the next one is started
-        self._task: asyncio.Task | None = None  # kept: the loop alone would not hold it
+        self._task: asyncio.Task[None] | None = None  # kept: the loop alone would not hold it
 
     def count(self, was: WorkerState) -> None:
         "A worker died in this state."
@@ -144,7 +145,7 @@ class Supervisor:
             self.worker.kill("came too late")
         return self.on_start()
 
-    def _heard(self, event: dict) -> None:
+    def _heard(self, event: dict[str, Any]) -> None:
         self.status.hear(event, asyncio.get_running_loop().time())
         if self.status.state is WorkerState.LOADED:
             self.restarts.failures = 0

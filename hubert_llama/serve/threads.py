@@ -25,6 +25,7 @@ def settle_threads(pipeline: SpeechUnderstanding) -> None:
     "Let a small pair on a CPU compute with one thread, unless OMP_NUM_THREADS says with how many."
     import torch
 
-    weights = sum(p.numel() for model in (pipeline.encoder.model, pipeline.llama.model) for p in model.parameters())
+    models = pipeline.encoder.model, getattr(pipeline.llama, "model", None)  # another engine may have none of torch's
+    weights = sum(p.numel() for model in models if model is not None for p in model.parameters())
     if pipeline.encoder.device.type == "cpu" and weights <= SMALL and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 # %% auto #0
 __all__ = ['NO_JOB', 'encode', 'decode_event']
@@ -13,11 +14,11 @@ __all__ = ['NO_JOB', 'encode', 'decode_event']
 # %% ../../nbs/serve/wire.ipynb #1e7a77ed
 NO_JOB = 0  # jobs count from 1: cancelling this one asks for a sign of life
 
-def encode(message: dict) -> bytes:
+def encode(message: dict[str, Any]) -> bytes:
     "A message as a line."
     return json.dumps(message).encode("ascii") + b"\n"
 
-def decode_event(line: bytes) -> dict | None:  # None: it is no event
+def decode_event(line: bytes) -> dict[str, Any] | None:  # None: it is no event
     "The event that a line of the worker holds."
     try:
         event = json.loads(line)

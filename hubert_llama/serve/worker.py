@@ -16,7 +16,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..models.hub import user_message
 from .options import WorkerConfig, add_model_options, config_from
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hubert_llama.pipeline import SpeechUnderstanding
 
 log = logging.getLogger("hubert_llama.serve.worker")
-Send = Callable[[dict], None]  # takes an event
+Send = Callable[[dict[str, Any]], None]  # takes an event
 
 # %% auto #0
 __all__ = ['log', 'Send', 'MAX_UNDER_WAY', 'load_pipeline', 'describe', 'Worker', 'take_turns', 'take_stdout', 'sender',
@@ -55,7 +55,7 @@ def load_pipeline(config: WorkerConfig, send: Send, job: int | None = None) -> S
     log.info("models loaded: %s", ", ".join(f"{name} {value}" for name, value in about.items()))
     return pipeline
 
-def describe(pipeline: SpeechUnderstanding) -> dict:
+def describe(pipeline: SpeechUnderstanding) -> dict[str, Any]:
     "What is loaded, for `models_loaded`."
     from hubert_llama.models.profiles import notice
 
@@ -80,12 +80,12 @@ class Worker:
         self.cancelled: set[int] = set()
         self.cold = True  # nothing was asked yet of the models
 
-    def handle(self, request: dict) -> None:
+    def handle(self, request: dict[str, Any]) -> None:
         "Carry out one request; whatever goes wrong becomes an event."
         for _ in self.steps(request):
             pass
 
-    def steps(self, request: dict) -> Iterator[None]:
+    def steps(self, request: dict[str, Any]) -> Iterator[None]:
         "Carry out one request, pausing wherever a long one can wait while another is served."
         job = request.get("job")
         if request["op"] == "load":
@@ -148,7 +148,7 @@ def _transcribe(
 
 _ENDED = object()
 
-def take_turns(worker: Worker, requests: queue.Queue[dict]) -> None:
+def take_turns(worker: Worker, requests: queue.Queue[dict[str, Any]]) -> None:
     "Carry out requests for ever, two at a time at most; a new one has its first turn before a long one goes on."
     under_way: deque[Iterator[None]] = deque([worker.steps(requests.get())])
     while True:
@@ -174,7 +174,7 @@ def sender(wire: BinaryIO) -> Send:
     "A function that writes events as lines, whole, from any thread; a server that is gone ends the process."
     lock = threading.Lock()
 
-    def send(event: dict) -> None:
+    def send(event: dict[str, Any]) -> None:
         "Write one event."
         line = memoryview(encode(event))
         with lock:
@@ -188,7 +188,7 @@ def sender(wire: BinaryIO) -> Send:
 
 def read_requests(
     lines: BinaryIO,
-    requests: queue.Queue[dict],  # where requests go, in order
+    requests: queue.Queue[dict[str, Any]],  # where requests go, in order
     cancelled: set[int],  # where jobs to give up are noted, at once
     send: Send,  # tells, at once, that this process heard of it
 ) -> None:
@@ -245,7 +245,7 @@ def main(argv: list[str] | None = None) -> None:
     send({"event": "started", "pid": os.getpid()})
     logging.basicConfig(level=args.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     quiet_libraries()
-    requests: queue.Queue[dict] = queue.Queue()
+    requests: queue.Queue[dict[str, Any]] = queue.Queue()
     worker = Worker(config_from(args), send)
 
     def read() -> None:

@@ -11,8 +11,12 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from io import RawIOBase
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 # %% auto #0
 __all__ = ['SPARE', 'MAX_STREAMS', 'MAX_READS', 'LAYOUTS', 'Stream', 'EndlessError', 'Peek', 'Layout', 'after_tags', 'MpegFrame',
@@ -201,7 +205,8 @@ def _ogg_checksum(page: bytes) -> int:
 def _ogg(peek: Peek, start: int) -> list[Stream]:
     "One link of a chain of Ogg streams."
     at, heading = start, True
-    numbers, open_streams = {}, set()  # of the page that each logical stream goes on with; those without a last page
+    numbers: dict[int, int] = {}  # of the page that each logical stream goes on with
+    open_streams: set[int] = set()  # those without a last page
     while len(header := peek(at, 27 + 255)) >= 27 and header[:4] == b"OggS":
         flags, serial, number, checksum, n = struct.unpack("<5xB8xIIIB", header[:27])
         if flags & 2 and not heading:
@@ -298,6 +303,7 @@ def _counting_frame(head: bytes, frames: int) -> bytes:
     "A Xing frame for the stream whose first frame begins with `head`."
     head = bytes([0xFF, head[1] | 1, 0xE0 | head[2] & 0x0C, head[3]])  # no checksum; the highest bit rate: room enough
     frame = _mpeg_frame(head)
+    assert frame is not None
     return (head + bytes(frame.side) + b"Xing" + struct.pack(">II", 1, frames)).ljust(frame.length, b"\0")
 
 # %% ../../nbs/sound/containers.ipynb #9f604db3
@@ -338,7 +344,7 @@ def _mpeg_frames(
 # %% ../../nbs/sound/containers.ipynb #baa4173b
 def _mpeg(peek: Peek, start: int, end: int) -> list[Stream]:
     "The streams of MPEG audio (MP3) from `start` on."
-    found = []
+    found: list[Stream] = []
     while (stream := _mpeg_stream(peek, start, end)) and len(found) <= MAX_STREAMS:
         found.append(stream)
         start = after_tags(peek, stream.stop)
@@ -360,7 +366,7 @@ def _mpeg_stream(peek: Peek, start: int, end: int) -> Stream | None:
             break
         frames, stop = frames + 1, at + following.length
     lacks = declared - frames if declared else 0  # by one encoders differ; a damaged byte costs some in the middle
-    if lacks > 1 and (open_end or lacks * frame.seconds > 0.1):
+    if declared and lacks > 1 and (open_end or lacks * frame.seconds > 0.1):
         return Stream("MPEG", start, end, "cut", frames / declared, frames * frame.seconds)
     if open_end and not declared:
         return Stream("MPEG", start, end, "cut", seconds=frames * frame.seconds)
@@ -444,8 +450,8 @@ def _adts(peek: Peek, start: int) -> list[Stream]:
 def _amr(peek: Peek, start: int) -> list[Stream]:
     "The stream of an AMR file, narrow band or wide band."
     wide = peek(start, 9) == b"#!AMR-WB\n"
-    sizes = (18, 24, 33, 37, 41, 47, 51, 59, 61, 6) if wide else (13, 14, 16, 18, 20, 21, 27, 32, 6)
-    sizes += (1,) * (16 - len(sizes))  # frames without sound
+    sizes = [18, 24, 33, 37, 41, 47, 51, 59, 61, 6] if wide else [13, 14, 16, 18, 20, 21, 27, 32, 6]
+    sizes += [1] * (16 - len(sizes))  # frames without sound
 
     def length(head: bytes) -> int:
         return sizes[head[0] >> 3 & 15] if head and not head[0] & 0x83 else 0
@@ -454,7 +460,7 @@ def _amr(peek: Peek, start: int) -> list[Stream]:
 
 # %% ../../nbs/sound/containers.ipynb #0d667a14
 _WALKERS: dict[re.Pattern[bytes], Callable[[Peek, int], list[Stream]]] = {
-    **{start: lambda peek, at, layout=layout: _chunked(peek, at, layout) for start, layout in LAYOUTS.items()},
+    **{start: partial(_chunked, layout=layout) for start, layout in LAYOUTS.items()},
     re.compile(rb"\.snd|dns\."): _au,
     re.compile(rb"NIST_1A\n"): _nist,
     re.compile(rb"OggS\0"): _ogg,
@@ -503,7 +509,7 @@ class StreamFile(RawIOBase):
         self.at = max(0, offset + (0, self.at, self.size)[whence])
         return self.at
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Buffer) -> int:
         prefix, view = self.stream.prefix, memoryview(buffer).cast("B")
         if self.at < len(prefix):
             data = prefix[self.at : self.at + len(view)]

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 import numpy as np
 
@@ -33,6 +33,13 @@ from .mixdown import BLOCK_FRAMES, Mixdown
 from .paths import open_recording
 from .waveform import FRAME_LENGTH
 
+if TYPE_CHECKING:
+    import soundfile
+
+    from hubert_llama.sound.ffmpeg import FFmpegSound
+
+    Sound: TypeAlias = "soundfile.SoundFile | FFmpegSound"  # both are used alike
+
 # %% auto #0
 __all__ = ['load_audio', 'normalize_peak']
 
@@ -43,7 +50,7 @@ def load_audio(
 ) -> np.ndarray:  # `waveform`: float32, mono, 16 kHz, (n_samples,), within [-1, 1]
     "Read a recording in any format that libsndfile knows, or ffmpeg where it is installed; else `AudioError`."
     if hasattr(source, "read"):
-        return _decode(source, getattr(source, "name", "the recording"), config)
+        return _decode(cast(BinaryIO, source), getattr(source, "name", "the recording"), config)
     with open_recording(source, config) as file:
         return _decode(file, os.fspath(source), config)
 
@@ -117,12 +124,12 @@ def _truncated(name: str, holds: str, remedy: str = "") -> AudioTruncatedError:
 
 # %% ../../nbs/sound/decode.ipynb #f0b0487d
 @contextmanager
-def _open_sound(file: BinaryIO, stream: Stream, name: str, config: AudioConfig) -> Iterator:
+def _open_sound(file: BinaryIO, stream: Stream, name: str, config: AudioConfig) -> Iterator[Sound]:
     "One stream, opened by libsndfile, or by ffmpeg where libsndfile cannot; both are used alike."
     import soundfile
 
     whole = not stream.prefix and stream.start == 0 and stream.stop == file.seek(0, os.SEEK_END)
-    source: BinaryIO = file if whole else StreamFile(file, stream)
+    source = file if whole else cast(BinaryIO, StreamFile(file, stream))
     source.seek(0)
     try:
         opened = soundfile.SoundFile(source)
@@ -144,7 +151,7 @@ class _Amount:
     def __init__(self, name: str, config: AudioConfig):
         self.name, self.config, self.seconds, self.decoded = name, config, 0.0, 0
 
-    def check(self, frames: int, sound) -> tuple[float, int]:  # seconds and bytes with these frames
+    def check(self, frames: int, sound: Sound) -> tuple[float, int]:  # seconds and bytes with these frames
         "Refuse more seconds, or more decoded bytes, than allowed."
         name, config = self.name, self.config
         seconds, decoded = self.seconds + frames / sound.samplerate, self.decoded + frames * sound.channels * 4
@@ -158,12 +165,12 @@ class _Amount:
                 "Convert it to 16 kHz mono.")
         return seconds, decoded
 
-    def add(self, frames: int, sound) -> None:
+    def add(self, frames: int, sound: Sound) -> None:
         "Count frames that were decoded."
         self.seconds, self.decoded = self.check(frames, sound)
 
 # %% ../../nbs/sound/decode.ipynb #8d1169d8
-def _check_header(sound, name: str, amount: _Amount) -> None:
+def _check_header(sound: Sound, name: str, amount: _Amount) -> None:
     "Refuse what the header alone shows to be out of range."
     if sound.samplerate not in SAMPLING_RATES:
         low, high = SAMPLING_RATES[0] // 1000, SAMPLING_RATES[-1] // 1000
@@ -179,14 +186,14 @@ def _check_header(sound, name: str, amount: _Amount) -> None:
             "Write it to a file that can be sought, or convert it: `ffmpeg -i IN OUT.wav`.")
     amount.check(sound.frames, sound)
 
-def _promised(sound, stream: Stream) -> int:
+def _promised(sound: Sound, stream: Stream) -> int:
     "Frames that the decoder owes: those libsndfile announces, a guess where MPEG audio could not be counted."
     if not sound.subtype.startswith("MPEG"):
         return sound.frames
     counted = stream.kind == "MPEG" and sound.subtype == "MPEG_LAYER_III"
     return sound.frames - sound.samplerate // 10 if counted else 0  # a splice or a bad byte costs some
 
-def _read_blocks(sound, name: str, amount: _Amount, promised: int) -> np.ndarray:
+def _read_blocks(sound: Sound, name: str, amount: _Amount, promised: int) -> np.ndarray:
     "All of an open stream as 16 kHz mono; raises when it is cut short or not finite."
     frames, mixdown = 0, Mixdown(sound.samplerate)
     while len(block := sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):

@@ -13,17 +13,17 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
 from .faults import AudioConfig, AudioFormatError, AudioTooLongError, not_audio
 
 # %% auto #0
-__all__ = ['FFMPEG_SECONDS', 'DEMUXERS', 'FFMPEG_BYTES', 'FFmpegSound', 'open_with_ffmpeg']
+__all__ = ['DEMUXERS', 'FFMPEG_SECONDS', 'FFMPEG_BYTES', 'FFmpegSound', 'open_with_ffmpeg']
 
 # %% ../../nbs/sound/ffmpeg.ipynb #460b5d76
-def _handle_path(file: BinaryIO) -> str | None:
+def _handle_path(file: IO[bytes]) -> str | None:
     "The path by which a process that inherits its handle opens a file; None for files in memory, and on Windows."
     try:
         path = f"/dev/fd/{file.fileno()}"
@@ -54,7 +54,7 @@ def _named(file: BinaryIO, name: str) -> Iterator[tuple[str, tuple[int, ...]]]: 
         if not path:
             os.unlink(copy.name)
 
-def _copy(file: BinaryIO, copy: BinaryIO, name: str) -> None:
+def _copy(file: BinaryIO, copy: IO[bytes], name: str) -> None:
     "Copy a file, or say where room is wanted."
     try:
         shutil.copyfileobj(file, copy)
@@ -64,9 +64,17 @@ def _copy(file: BinaryIO, copy: BinaryIO, name: str) -> None:
             f"Not decoded: {name} could not be copied for ffmpeg ({e.strerror}). "
             f"Make room in {tempfile.gettempdir()}.") from e
 
-# %% ../../nbs/sound/ffmpeg.ipynb #13d6f406
-FFMPEG_SECONDS = 45  # of wall clock: an hour of Opus takes about ten, and a request gets 55
+# %% ../../nbs/sound/ffmpeg.ipynb #9c27d0be
+def _au_header(output: IO[bytes]) -> tuple[int, int] | None:
+    "Sampling rate and channels of an AU file, read up to its first sample; None where the file ends before that."
+    header = output.read(24)
+    if len(header) < 24:
+        return None
+    offset, rate, channels = struct.unpack(">4xI8xII", header)
+    output.read(max(0, offset - 24))
+    return rate, channels
 
+# %% ../../nbs/sound/ffmpeg.ipynb #13d6f406
 class FFmpegSound:
     "A recording that a process of ffmpeg decodes, with what `soundfile.SoundFile` has and we use."
     frames, subtype = 0, ""  # how many there are shows at the end
@@ -89,14 +97,11 @@ class FFmpegSound:
             raise
 
     def _header(self) -> tuple[int, int]:
-        "Sampling rate and channels, from the header of the AU file that ffmpeg writes."
-        header = self.output.read(24)
-        if len(header) < 24:
+        "Sampling rate and channels; an error where ffmpeg ended before it wrote them."
+        if not (found := _au_header(self.output)):
             self._check_end()
             raise not_audio(self.name, "ffmpeg finds no sound in it")
-        offset, rate, channels = struct.unpack(">4xI8xII", header)
-        self.output.read(max(0, offset - 24))
-        return rate, channels
+        return found
 
     def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:
         "The next samples, (frames, channels); fewer at the end."
@@ -132,6 +137,7 @@ class FFmpegSound:
 # %% ../../nbs/sound/ffmpeg.ipynb #fd6e5c05
 DEMUXERS = {  # container -> ffmpeg's name for it
     "WebM": "matroska", "MP4": "mov", "AAC": "aac", "AMR": "amr", "ASF": "asf", "caff": "caf", "Ogg": "ogg"}
+FFMPEG_SECONDS = 45  # of wall clock: an hour of Opus takes about ten, and a request gets 55
 FFMPEG_BYTES = 2 << 30  # of address space, where the system can bound another process's
 
 @contextmanager

@@ -53,7 +53,9 @@ def _from_file_url(
     windows: bool = os.name == "nt",
 ) -> str:
     "The path of a `file:` URL, its %-codes decoded; another machine's becomes a share on Windows."
-    host, path = re.fullmatch(r"file:(?://([^/\\~]*))?(.*)", url, re.IGNORECASE | re.DOTALL).groups()
+    matched = re.fullmatch(r"file:(?://([^/\\~]*))?(.*)", url, re.IGNORECASE | re.DOTALL)
+    assert matched is not None
+    host, path = matched.groups()
     spellings = path, unquote(path), unquote(re.split(r"[?#]", path)[0])  # some put a bare path behind `file://`
     host, path = unquote(host or ""), next(filter(os.path.lexists, spellings), spellings[1])
     if windows:

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .loudness import gain_for_quiet
 from .waveform import SAMPLING_RATE, Segment
+
+if TYPE_CHECKING:
+    import torch
 
 # %% auto #0
 __all__ = ['VAD_WINDOW', 'VAD_CONTEXT', 'VAD_BATCH', 'SpeechProbabilities', 'VadConfig', 'VoiceActivityDetector']
@@ -63,7 +66,7 @@ class SpeechProbabilities:
         return self._model
 
 # %% ../../nbs/sound/voice.ipynb #08eb132b
-def _over_time(cell):
+def _over_time(cell: Any) -> torch.nn.LSTM:
     "An LSTM over sequences with the weights of a cell for single steps."
     import torch
 

@@ -113,7 +113,7 @@ def agreements(
     scores = np.array([score for _, score in readings])
     shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     found = np.zeros(len(words))
-    for (reading, _), share in zip(readings, shares):
+    for (reading, _), share in zip(readings, shares, strict=True):
         for a, _, size in SequenceMatcher(None, words, reading.split(), autojunk=False).get_matching_blocks():
             found[a : a + size] += share
     return found.clip(0, 1).tolist()

@@ -15,6 +15,27 @@ from ..models import hub
 # %% auto #0
 __all__ = ['LN_10', 'LanguageModel']
 
+# %% ../../nbs/words/ngrams.ipynb #e0b7c4d1
+LN_10 = math.log(10)
+
+def _table(rows: str) -> list[list[str]]:
+    "Logarithms, n-grams and back-off weights of a section's rows, of which some may lack the last."
+    rows = re.sub(r"\n\s*\n", "\n", rows)
+    if not rows:
+        return [[], [], []]
+    fields, n = rows.replace("\n", "\t").split("\t"), rows.count("\n") + 1
+    if len(fields) == 2 * n:
+        return [fields[::2], fields[1::2], []]
+    if len(fields) != 3 * n:
+        fields = [x for row in rows.split("\n") for x in (row if row.count("\t") > 1 else row + "\t0").split("\t")]
+    if len(fields) != 3 * n:
+        raise ValueError("a row has too many columns, or too few")
+    return [fields[i::3] for i in range(3)]
+
+def _not_arpa(path: str | PathLike[str], why: str) -> hub.ModelFormatError:
+    return hub.ModelFormatError(
+        f"Not an ARPA language model: {path}{why}. Make it anew, or remove the folder it is in.")
+
 # %% ../../nbs/words/ngrams.ipynb #2f2e9e9d
 class LanguageModel:
     "Back-off word n-grams (Katz 1987), as an ARPA file holds them; natural logarithms."
@@ -35,19 +56,21 @@ class LanguageModel:
         path: str | PathLike[str],  # compressed where it ends in .gz
     ) -> LanguageModel:
         "Read an ARPA file; `ModelFormatError` when it is none."
-        logs, backoffs, order = {}, {}, 0
+        logs: dict[str, float] = {}
+        backoffs: dict[str, float] = {}
         try:
             with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
                 _, *sections = re.split(r"\n\\(\d+)-grams:[ \t]*(?=\n)", f"\n{file.read().lower()}")
-            for order, body in zip(map(int, sections[::2]), sections[1::2]):
-                columns = _table(body.partition("\n\\")[0].strip())
-                logs.update(zip(columns[1], map(float, columns[0])))
-                backoffs.update((gram, x) for gram, x in zip(columns[1], map(float, columns[2])) if x)
+            orders, bodies = list(map(int, sections[::2])), sections[1::2]
+            for body in bodies:
+                powers, grams, weights = _table(body.partition("\n\\")[0].strip())
+                logs.update(zip(grams, map(float, powers), strict=True))
+                backoffs.update((gram, x) for gram, x in zip(grams, map(float, weights), strict=False) if x)
         except (OSError, EOFError, ValueError, IndexError) as e:
             raise _not_arpa(path, f" ({type(e).__name__}: {e})") from e
         if not logs:
             raise _not_arpa(path, " holds no n-grams")
-        return cls(logs, backoffs, order)
+        return cls(logs, backoffs, orders[-1])
 
     def score(
         self,
@@ -63,23 +86,3 @@ class LanguageModel:
             weight += self.backoffs.get(" ".join(history), 0.0)
             history = history[1:]
         return (weight + found) * LN_10
-
-LN_10 = math.log(10)
-
-def _table(rows: str) -> list[list[str]]:
-    "Logarithms, n-grams and back-off weights of a section's rows, of which some may lack the last."
-    rows = re.sub(r"\n\s*\n", "\n", rows)
-    if not rows:
-        return [[], [], []]
-    fields, n = rows.replace("\n", "\t").split("\t"), rows.count("\n") + 1
-    if len(fields) == 2 * n:
-        return [fields[::2], fields[1::2], []]
-    if len(fields) != 3 * n:
-        fields = [x for row in rows.split("\n") for x in (row if row.count("\t") > 1 else row + "\t0").split("\t")]
-    if len(fields) != 3 * n:
-        raise ValueError("a row has too many columns, or too few")
-    return [fields[i::3] for i in range(3)]
-
-def _not_arpa(path: str | PathLike[str], why: str) -> hub.ModelFormatError:
-    return hub.ModelFormatError(
-        f"Not an ARPA language model: {path}{why}. Make it anew, or remove the folder it is in.")

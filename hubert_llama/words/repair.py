@@ -63,9 +63,9 @@ def as_asked(
     asked = list(tokens)
     for tag, i, j, k, m in SequenceMatcher(None, heard, [letters(t) for t in tokens], autojunk=False).get_opcodes():
         if tag == "replace" and j - i == m - k:
-            for at, word in zip(range(k, m), heard[i:j]):
+            for at, word in zip(range(k, m), heard[i:j], strict=True):
                 if words[at].confidence < doubt and not (is_word and is_word(word)):
-                    asked[at] = word + re.search(r"[.,;:?!…]*$", tokens[at])[0]
+                    asked[at] = word + tokens[at][len(tokens[at].rstrip(".,;:?!…")) :]
     return " ".join(asked)
 
 # %% ../../nbs/words/repair.ipynb #4132ee7a
@@ -81,4 +81,4 @@ def split_words(
         total += len(reading.split())
         at = (k + min(total - i, m - k) for _, i, j, k, m in match.get_opcodes() if i <= total <= j)
         cuts.append(max(cuts[-1], next(at, 0)))
-    return [" ".join(tokens[a:b]) for a, b in zip(cuts, [*cuts[1:], len(tokens)])]
+    return [" ".join(tokens[a:b]) for a, b in zip(cuts, [*cuts[1:], len(tokens)], strict=True)]

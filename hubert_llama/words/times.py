@@ -43,7 +43,7 @@ def _spans(
 ) -> list[tuple[float, float]]:
     "Where words begin and end, in seconds, by the marks of their letters and of the gaps between them."
     firsts = list(accumulate((n + 1 for n in lengths[:-1]), initial=0))  # symbols
-    ends = [_middle(frames[first + n - 1][1] - 1) + calibration.tail for first, n in zip(firsts, lengths)]
+    ends = [_middle(frames[first + n - 1][1] - 1) + calibration.tail for first, n in zip(firsts, lengths, strict=True)]
     if calibration.gap is None:
         starts = [_middle(frames[first][0]) - calibration.lead for first in firsts]
     else:
@@ -55,8 +55,8 @@ def _spans(
             if starts[i + 1] - end < TOUCHING:
                 starts[i + 1] -= EARLIER
                 ends[i] = starts[i + 1] - PAUSE
-    spans = []
-    for start, end in zip(starts, ends):
+    spans: list[tuple[float, float]] = []
+    for start, end in zip(starts, ends, strict=True):
         start = max(start, spans[-1][1] if spans else 0.0)
         spans.append((start, max(start, min(end, last))))
     return spans
@@ -77,16 +77,16 @@ def time_words(
     shown = [token for token in re.findall(r"[^\s-]+", transcript) if plain(token)]
     text = " ".join(map(plain, shown))
     symbols = spell(text, labels)
-    frames = align(emissions, symbols, blank) if symbols else None
-    if not frames:
+    if not symbols or not (frames := align(emissions, symbols, blank)):
         return []
     last = ((len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH) / SAMPLING_RATE
     spans = _spans(frames, [len(plain(token)) for token in shown], calibration, last)
-    marks = np.array([emissions[a:b, s].max() for (a, b), s in zip(frames, symbols)])  # of letters, and of gaps
+    # of letters, and of gaps
+    marks = np.array([emissions[a:b, s].max() for (a, b), s in zip(frames, symbols, strict=True)])
     agreed = iter(agreements(text, readings))  # of the words, of which a token such as “U.S.” has several
     evidence = _evidence(emissions, text, labels, blank) if calibration.of_sound or calibration.with_sense else 0.0
     words, at = [], 0
-    for token, (start, end) in zip(shown, spans):
+    for token, (start, end) in zip(shown, spans, strict=True):
         n, share = len(plain(token)), min(next(agreed) for _ in plain(token).split())
         sure = calibration(float(marks[at : at + n].mean()), evidence, share, sense)
         name = token.strip(".,;:!?…\"()")
@@ -111,6 +111,8 @@ def plot_words(
     ax.plot(np.arange(len(waveform)) / SAMPLING_RATE, waveform, color="0.6", lw=0.4)
     for i, w in enumerate(words):
         ax.axvspan(w.start, w.end, alpha=0.1 + 0.3 * w.confidence, color=f"C{i % 2}", lw=0)
-        ax.text((w.start + w.end) / 2, 0.97, f"{w.word}\n{w.confidence:.2f}", ha="center", va="top", fontsize=8, transform=ax.get_xaxis_transform())
+        ax.text(
+            (w.start + w.end) / 2, 0.97, f"{w.word}\n{w.confidence:.2f}", ha="center", va="top", fontsize=8,
+            transform=ax.get_xaxis_transform())
     ax.set(xlabel="seconds", yticks=[], xlim=(0, len(waveform) / SAMPLING_RATE))
     return ax
