@@ -116,7 +116,7 @@ def _write_letters(ax: Axes, letters: Sequence[tuple[float, str]]) -> None:
     "Each letter over its second; where they are too many, their words, upright."
     (first, last), gap = ax.get_xlim(), _LETTER / _second(ax)
     if len(letters) * gap < 0.7 * (last - first):
-        for x, (_, letter) in zip(spread([second for second, _ in letters], gap), letters):
+        for x, (_, letter) in zip(spread([second for second, _ in letters], gap), letters, strict=True):
             ax.text(x, 1.06, letter.replace("|", "␣"), fontsize=9, ha="center", va="bottom")
         ax.set_ylim(0, 1.35)
         return
@@ -130,7 +130,7 @@ def _write_letters(ax: Axes, letters: Sequence[tuple[float, str]]) -> None:
 
 def _write_upright(ax: Axes, words: Sequence[tuple[float, str]], y: float) -> None:
     "Write words upwards, each over its second."
-    for x, (_, text) in zip(spread([second for second, _ in words], _LINE / _second(ax)), words):
+    for x, (_, text) in zip(spread([second for second, _ in words], _LINE / _second(ax)), words, strict=True):
         ax.text(x, y, text, fontsize=7, rotation=90, ha="center", va="bottom")
 
 def _second(ax: Axes) -> float:
@@ -162,11 +162,11 @@ def _write_words(ax: Axes, words: Sequence[Word]) -> None:
     middles = [(w.start + w.end) / 2 for w in words]
     room = [(b - a) * _second(ax) for a, b in pairwise(middles)]  # points
     needed = [6 + 5.5 * (len(a.word) + len(b.word)) / 2 for a, b in pairwise(words)]
-    if any(r < n for r, n in zip(room, needed)):
-        _write_upright(ax, [(x, w.word) for x, w in zip(middles, words)], 1.15)
+    if any(r < n for r, n in zip(room, needed, strict=True)):
+        _write_upright(ax, [(x, w.word) for x, w in zip(middles, words, strict=True)], 1.15)
         ax.set_ylim(0, 4.4)
         return
-    for x, w in zip(middles, words):
+    for x, w in zip(middles, words, strict=True):
         ax.text(x, 0.5, f"{w.confidence:.0%}", fontsize=8, ha="center", va="center")
         ax.text(x, 1.1, w.word, fontsize=9, ha="center", va="bottom")
     ax.set_ylim(0, 1.9)
@@ -198,7 +198,7 @@ def plot_understanding(
     plot_confidence(result.words, words)
     lines = _conversation(messages, result.response)
     _stack(fig, panels, (0.75, _SIDE, 0.75 * letters.get_ylim()[1], 0.28 * words.get_ylim()[1]), len(lines))
-    for ax, name in zip(panels, ("waveform", "HuBERT's\nfeatures", "letters", "words")):
+    for ax, name in zip(panels, ("waveform", "HuBERT's\nfeatures", "letters", "words"), strict=True):
         _name(ax, name)
     words.set_xlabel("time (s)")
     words.tick_params(labelbottom=True)
@@ -224,7 +224,7 @@ def _stack(fig: Figure, panels: Sequence[Axes], heights: Sequence[float], n_line
     height = _TOP + sum(heights) + _GAP * (len(panels) - 1) + _AXIS + _TEXT_LINE * (n_lines + 1)
     fig.set_size_inches(_WIDTH, height)
     y = height - _TOP + _GAP
-    for ax, h in zip(panels, heights):
+    for ax, h in zip(panels, heights, strict=True):
         y -= _GAP + h
         ax.set_position((_LEFT / _WIDTH, y / height, _WIDE / _WIDTH, h / height))
 
