@@ -12,7 +12,7 @@ import numpy as np
 
 from ..hubert import Encoding
 from .confidence import Calibration, Word, signs_of_transcript
-from .ctc import judge, letters
+from .ctc import Change, judge, letters
 from .search import BeamSearch, ContextWords, Hypothesis, LetterSearch
 from .times import time_words
 
@@ -108,6 +108,10 @@ class Recogniser:
         scored = [(h.text, h.total) for h in reading.hypotheses]
         return time_words(
             reading.emissions, text, self.labels, scored, self.calibration, reading.start, reading.sense)
+
+    def changes(self, reading: Reading, text: str) -> list[Change]:
+        "Where a segment's part of the transcript is not its greedy letters, whatever that costs."
+        return judge(reading.emissions, reading.greedy, text, self.labels, max_cost=float("inf"))[1]
 
     def is_sure(self, reading: Reading) -> bool:
         "Whether no word is in doubt."
