@@ -41,6 +41,14 @@ def say(answer: Answer) -> Generator[ResponseDelta, None, Answer]:
     yield ResponseDelta(answer.response)
     return answer
 
+def _deltas(turn: Generator[str, None, GuardedTurn]) -> Generator[ResponseDelta, None, GuardedTurn]:
+    "The pieces of a turn as events."
+    while True:
+        try:
+            yield ResponseDelta(next(turn))
+        except StopIteration as end:
+            return end.value
+
 # %% ../nbs/tutor.ipynb #48b56f54
 class Tutor:
     "A language model that answers."
@@ -68,8 +76,8 @@ class Tutor:
         messages = prompt.conversation(heard if asked == question else asked, asked, quotes)
         sampling = replace(self.sampling or self.llama.recommended, max_new_tokens=self.room.answer)
         check = self._check(asked, f"{prompt.course.text} {prompt.history}")
-        turn = guard(self.llama.stream(messages, sampling, should_stop), check, self.config.buffered if self.config else 0)
-        guarded = yield from _deltas(turn)
+        turn = self.llama.stream(messages, sampling, should_stop)
+        guarded = yield from _deltas(guard(turn, check, self.config.buffered if self.config else 0))
         if guarded.fault:
             beginning = ", but its beginning is" if guarded.text else ""
             log.info("Llama's turn is no answer (%s)%s.", guarded.fault, beginning)
@@ -97,11 +105,3 @@ class Tutor:
             return find_fault(said, asked, known, around, config)
 
         return check
-
-def _deltas(turn: Generator[str, None, GuardedTurn]) -> Generator[ResponseDelta, None, GuardedTurn]:
-    "The pieces of an answer as events."
-    while True:
-        try:
-            yield ResponseDelta(next(turn))
-        except StopIteration as end:
-            return end.value
