@@ -20,11 +20,13 @@ from .times import time_words
 __all__ = ['SEARCH_COST', 'ReadingConfig', 'ChoiceConfig', 'Reading', 'weighed_again', 'prefer', 'sense_of', 'Recogniser']
 
 # %% ../../nbs/words/recogniser.ipynb #3c19fdd4
-SEARCH_COST = 12.0  # nats for each edited letter that the search's words may cost against the greedy letters
+# nats for each edited letter that the search's words may cost against the greedy letters;
+# `python training/calibrate.py` prints a table of values
+SEARCH_COST = 12.0
 
 @dataclass(frozen=True)
 class ReadingConfig:
-    "How a segment is read, and when a reading is sure."
+    "How a segment is read, and when a reading is sure; compared by `python benchmarks/understanding.py`."
     listed: int = 64  # readings of the search that are weighed again with all their alignments
     hypotheses: int = 16  # the best of them, which Llama chooses from; 1: the first stands
     sure: float = 0.95  # confidence of a reading's least sure word from which Llama is not asked to choose
