@@ -21,11 +21,10 @@ from .models.device import DeviceConfig, choose_device, choose_dtype
 
 if TYPE_CHECKING:
     import torch
-    from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'Encoding', 'plan_batches', 'Letters', 'read_letters', 'SpeechEncoder',
-           'quicken', 'plot_hidden_states', 'plot_emissions']
+__all__ = ['LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'Encoding', 'frame_seconds', 'plan_batches', 'Letters', 'read_letters',
+           'SpeechEncoder', 'quicken']
 
 # %% ../nbs/01_hubert.ipynb #e4618893
 @dataclass(frozen=True, eq=False)
@@ -36,11 +35,19 @@ class Encoding:
     hidden_size: int  # D
     # last layer, float32 (1, T, D); None unless asked for
     hidden_states: torch.Tensor | None = field(default=None, repr=False)
+    center: int = FRAME_LENGTH // 2  # sample that the first frame's middle is at
 
     @property
     def shape(self) -> tuple[int, int, int]:
         "Shape of the last hidden state: `(1, T, D)`."
         return 1, len(self.emissions), self.hidden_size
+
+def frame_seconds(
+    frame: float | np.ndarray,  # counted from 0
+    center: int = FRAME_LENGTH // 2,  # sample that the first frame's middle is at
+) -> float | np.ndarray:
+    "Where the middle of a frame lies, in seconds from the waveform's beginning."
+    return (frame * FRAME_STRIDE + center) / SAMPLING_RATE
 
 # %% ../nbs/01_hubert.ipynb #10492f0b
 # of a batch's longest clip that each other must have: the rest is padding, which costs as much as sound
@@ -287,41 +294,3 @@ def quicken(
 
         if int8.is_quicker(model.dtype):
             int8.use_bytes(model)
-
-# %% ../nbs/01_hubert.ipynb #4ed13ee6
-def plot_hidden_states(
-    hidden_states: torch.Tensor,  # (1, T, D)
-    ax: Axes | None = None,
-) -> Axes:
-    "Heat map of the last hidden state, each dimension standardised over time."
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(9, 2.6))[1]
-    h = hidden_states[0].float().cpu().numpy().T  # (1, T, D) -> (D, T)
-    h = (h - h.mean(axis=1, keepdims=True)) / (h.std(axis=1, keepdims=True) + 1e-6)
-    extent = (0, h.shape[1] * FRAME_STRIDE / SAMPLING_RATE, 0, len(h))
-    ax.imshow(h, aspect="auto", cmap="RdBu_r", vmin=-3, vmax=3, extent=extent, interpolation="nearest")
-    ax.set(xlabel="time (s)", ylabel="dimension")
-    return ax
-
-def plot_emissions(
-    emissions: np.ndarray,  # log-probabilities (T, V)
-    labels: Sequence[str],  # the symbol of each column
-    blank: int = 0,  # CTC's blank
-    ax: Axes | None = None,
-) -> Axes:
-    "Probability of each symbol over time: grey for the blank, a line and its letter for what is read."
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(9, 2.6))[1]
-    p = np.exp(emissions)
-    seconds = (np.arange(len(p)) * FRAME_STRIDE + FRAME_LENGTH / 2) / SAMPLING_RATE
-    ax.fill_between(seconds, p[:, blank], color="0.9", label="blank")
-    best = p.argmax(axis=1)
-    for v in sorted(set(best) - {blank}):
-        ax.plot(seconds, p[:, v], lw=1)
-    for t in np.flatnonzero((best != blank) & (best != np.r_[blank, best[:-1]])):
-        letter, at = labels[best[t]].replace("|", "␣"), (seconds[t], p[t, best[t]])
-        ax.annotate(letter, at, fontsize=9, ha="center", va="bottom")
-    ax.set(xlabel="time (s)", ylabel="probability", ylim=(0, 1.15))
-    return ax

@@ -21,7 +21,7 @@ FLOORS = (  # lowest first; a room is a module or a package, and may import only
     ("course",),
     ("answers",),
     ("events",),
-    ("timings", "pair"),
+    ("timings", "pair", "plots"),
     ("listener", "transcriber", "tutor"),
     ("pipeline",),
     ("measure",),
