@@ -110,11 +110,11 @@ def load(profile: str, hubert: str | None, llama: str | None) -> None:
     from transformers.utils.logging import disable_progress_bar
 
     from hubert_llama.chat import Sampling
-    from hubert_llama.pipeline import PipelineConfig, SpeechUnderstanding
+    from hubert_llama.pipeline import PipelineConfig, SpeechUnderstanding, TokenLimits
 
     disable_progress_bar()
     torch.set_num_threads(1)
-    config = PipelineConfig(max_response_tokens=1, sampling=Sampling())
+    config = PipelineConfig(tokens=TokenLimits(response=1), sampling=Sampling())
     pipeline = SpeechUnderstanding.from_pretrained(profile, hubert, llama, config=config)
     pipeline.warm_up()
     sounds = Remembering(pipeline.encoder.encode, lambda waveforms: tuple(w.tobytes() for w in waveforms))

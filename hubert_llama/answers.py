@@ -8,43 +8,65 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from enum import Enum
 
+from .chat import Completion, Turn
 from .course.quotes import FUNCTION_WORDS
 
 # %% auto #0
-__all__ = ['FEW', 'UNCHECKED', 'AnswerConfig', 'fault', 'nats_a_token', 'Told', 'told']
+__all__ = ['FEW', 'UNCHECKED', 'Fault', 'AnswerConfig', 'find_fault', 'nats_a_token', 'GuardedTurn', 'guard']
 
 # %% ../nbs/answers.ipynb #8c747cdd
+class Fault(str, Enum):
+    "Why a text is no answer."
+    EMPTY = "empty"  # neither a letter nor a digit
+    SYMBOLS = "symbols"
+    PROMPT = "prompt"  # it continues the prompt
+    ECHO = "echo"  # it is the question
+    LOOP = "loop"
+    NON_WORDS = "non-words"
+    GUESS = "guess"  # the model finds its own tokens unlikely
+
+    __str__ = str.__str__
+
 @dataclass(frozen=True)
 class AnswerConfig:
     "From where on a text is no answer."
     least_readable: float = 0.75  # of the characters
-    same: float = 0.9  # similarity of answer and question
+    echo: float = 0.9  # similarity of answer and question
     most_unsayable: float = 0.3  # of the words
     most_unknown: float = 0.15  # of the words
     least_unknown: int = 2  # from so many on: a big model knows words that no vocabulary has
     names: bool = False  # whether words with a capital count: a big model knows names, too
     least_distinct: float = 0.5  # of the triples of words, where there are at least 20
-    held: int = 12  # words that are held back until they are found to be an answer
+    buffered: int = 12  # words that are held back until they are found to be an answer
 
+    def for_small_model(self) -> AnswerConfig:
+        "For a model that knows no word that the vocabulary lacks."
+        return replace(self, least_unknown=1, most_unknown=0.0, names=True)
+
+# %% ../nbs/answers.ipynb #b996a2d3
 _FROM_PROMPT = re.compile(
     r"\W*(the student (said|asked|may say)\b|a speech recogniser heard|write (exactly )?what the student"
     r"|now answer the student|nearest in the course|course context:)", re.IGNORECASE)
-_TIMES = {1: 5, 2: 4, **dict.fromkeys(range(3, 17), 3)}  # how often so many words stand in a row
-_LOOPS = [re.compile(rf"\b((?:[^\W\d]\S*\s+){{{n}}})\1{{{times - 1},}}") for n, times in _TIMES.items()]
-_UNSAYABLE = re.compile(r"(?=[a-z]{4})(?:[^aeiouy]{4,}$|.*[bcdfghjklmnpqrstvwxz]{6}|.*(.)\1\1|.{30})")
 
 def _is_readable(c: str) -> bool:
     is_mark = unicodedata.category(c)[0] == "M"  # accents and vowel signs
     return c.isalnum() or c.isspace() or is_mark or c in ".,;:!?'\"’“”()-–+=*/%°"
 
-def _echoes(said: str, asked: str, same: float) -> bool:
+def _echoes(answer: str, question: str, similarity: float) -> bool:
     "Whether an answer is the question, or a part of one that offers no choice."
+    said, asked = (" ".join(re.findall(r"\w+", text.lower())) for text in (answer, question))
     if " " in said and f" {said} " in f" {asked} " and " or " not in asked:
         return True
-    return len(said) < 2 * len(asked) and SequenceMatcher(None, said, asked, autojunk=False).ratio() >= same
+    ratio = SequenceMatcher(None, said, asked, autojunk=False).ratio
+    return bool(asked) and len(said) < 2 * len(asked) and ratio() >= similarity
+
+# %% ../nbs/answers.ipynb #5f6b5d06
+_TIMES = {1: 5, 2: 4, **dict.fromkeys(range(3, 17), 3)}  # how often so many words stand in a row
+_LOOPS = [re.compile(rf"\b((?:[^\W\d]\S*\s+){{{n}}})\1{{{times - 1},}}") for n, times in _TIMES.items()]
 
 def _loops(text: str, least_distinct: float) -> bool:
     "Whether words come again and again."
@@ -53,6 +75,9 @@ def _loops(text: str, least_distinct: float) -> bool:
         return True
     triples = list(zip(words, words[1:], words[2:], strict=False))
     return len(words) >= 20 and len(set(triples)) < least_distinct * len(triples)
+
+# %% ../nbs/answers.ipynb #63955444
+_UNSAYABLE = re.compile(r"(?=[a-z]{4})(?:[^aeiouy]{4,}$|.*[bcdfghjklmnpqrstvwxz]{6}|.*(.)\1\1|.{30})")
 
 def _is_made_up(text: str, known: Callable[[str], bool] | None, around: str, config: AnswerConfig) -> bool:
     "Whether too many words are none."
@@ -68,26 +93,26 @@ def _is_made_up(text: str, known: Callable[[str], bool] | None, around: str, con
     unknown = sum(w not in near and not known(w) for w in plain)
     return unknown >= config.least_unknown and unknown > config.most_unknown * len(plain)
 
-def fault(
+# %% ../nbs/answers.ipynb #4e135605
+def find_fault(
     text: str,  # the answer, or what there is of it
     question: str = "",
     known: Callable[[str], bool] | None = None,  # whether a word, in lower case, is in an English vocabulary
     around: str = "",  # the context, whose words are known, too
     config: AnswerConfig = AnswerConfig(),
-) -> str:  # empty: nothing is wrong with it
-    "Why a text is no answer: \"empty\", \"symbols\", \"prompt\", \"echo\", \"loop\" or \"non-words\"."
-    said, asked = (" ".join(re.findall(r"\w+", x.lower())) for x in (text, question))
+) -> Fault | None:
+    "Why a text is no answer; None where nothing is wrong with it."
     if not any(c.isalnum() for c in text):
-        return "empty"
+        return Fault.EMPTY
     if sum(map(_is_readable, text)) < config.least_readable * len(text):
-        return "symbols"
+        return Fault.SYMBOLS
     if _FROM_PROMPT.match(text):
-        return "prompt"
-    if asked and _echoes(said, asked, config.same):
-        return "echo"
+        return Fault.PROMPT
+    if _echoes(text, question, config.echo):
+        return Fault.ECHO
     if _loops(text, config.least_distinct):
-        return "loop"
-    return "non-words" if _is_made_up(text, known, f"{question} {around}", config) else ""
+        return Fault.LOOP
+    return Fault.NON_WORDS if _is_made_up(text, known, f"{question} {around}", config) else None
 
 # %% ../nbs/answers.ipynb #30b0d868
 FEW = 4  # tokens that count as certain, before the first: a few are no evidence
@@ -100,37 +125,36 @@ def nats_a_token(
 
 # %% ../nbs/answers.ipynb #4d6f42f4
 _SENTENCE_END = re.compile(r"[.!?…]['\"”’)]*\s+|\n+")
-UNCHECKED = 240  # characters after which a text without a sentence's end is looked at, too
+UNCHECKED = 240  # characters after which a text without a sentence's end is checked, too
 
 @dataclass(frozen=True)
-class Told:
-    "What was passed on of an answer."
+class GuardedTurn:
+    "What was passed on of a turn."
     text: str
-    fault: str = ""  # why it ends there, or why there is none
+    fault: Fault | None = None  # why it ends there, or why there is nothing
+    completion: Completion | None = None  # how the turn went; None where it was stopped
 
-def told(
-    pieces: Generator[str, None, object],  # a turn of Llama
-    wrong: Callable[[str], str],  # why what was said so far is no answer; empty where nothing is wrong with it
-    held: int = AnswerConfig.held,  # words
-) -> Generator[str, None, tuple[Told, object]]:  # with what the turn came to; None where it was stopped
+def guard(
+    turn: Turn,
+    check: Callable[[str], Fault | None],  # what is wrong with what was said so far
+    buffered: int = AnswerConfig.buffered,  # words
+) -> Generator[str, None, GuardedTurn]:
     "The good sentences of a turn, as soon as they are known to be good."
-    said, sent, seen, done = "", 0, 0, None
-    while True:
+    said, sent, checked = "", 0, 0  # characters
+    ended, completion = False, None
+    while not ended:
         try:
-            said += next(pieces)
+            said += next(turn)
         except StopIteration as end:
-            done = end.value
-        cut = max((m.end() for m in _SENTENCE_END.finditer(said, sent)), default=sent)
-        if done is None and cut == sent and len(said) - seen < UNCHECKED:
+            ended, completion = True, end.value
+        cut = len(said) if ended else max((m.end() for m in _SENTENCE_END.finditer(said, sent)), default=sent)
+        if not ended and cut == sent and len(said) - checked < UNCHECKED:
             continue
-        seen = len(said)
-        if reason := wrong(said[:cut] if done is None and cut > sent else said):
-            pieces.close()
-            return Told(said[:sent].strip(), reason), done
-        if done is not None:
-            cut = len(said)
-        if cut > sent and (done is not None or len(said[:cut].split()) >= held):
+        checked = len(said)
+        if fault := check(said[:cut] if cut > sent else said):
+            turn.close()
+            return GuardedTurn(said[:sent].strip(), fault, completion)
+        if cut > sent and (ended or len(said[:cut].split()) >= buffered):
             yield said[sent:cut]
             sent = cut
-        if done is not None:
-            return Told(said.strip()), done
+    return GuardedTurn(said.strip(), completion=completion)

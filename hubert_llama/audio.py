@@ -19,25 +19,27 @@ from hubert_llama.sound.faults import (
 
 from .sound.cleaning import clean, find_hum, remove_hum, remove_rumble
 from .sound.decode import load_audio, normalize_peak
+from .sound.inputs import Audio, from_array, to_waveform
 from .sound.loudness import even_out
 from .sound.mixdown import Mixdown
 from .sound.paths import open_recording
 from .sound.plots import plot_mel, plot_waveform
-from .sound.segments import split_segments
+from .sound.segments import cut_segment, split_segments, spoken_segments
 from .sound.voice import VadConfig, VoiceActivityDetector
 from .sound.waveform import FRAME_LENGTH, FRAME_STRIDE, MAX_SEGMENT, SAMPLING_RATE, Segment, n_frames
 
 # %% auto #0
 __all__ = ['SAMPLING_RATE', 'FRAME_LENGTH', 'FRAME_STRIDE', 'MAX_SEGMENT', 'n_frames', 'AudioConfig', 'SAMPLING_RATES',
            'AudioError', 'Segment', 'AudioNotFoundError', 'AudioFormatError', 'AudioEmptyError', 'AudioTruncatedError',
-           'AudioNotFiniteError', 'AudioTooLongError', 'open_recording', 'load_audio', 'Mixdown', 'normalize_peak',
-           'clean', 'find_hum', 'remove_hum', 'remove_rumble', 'VadConfig', 'VoiceActivityDetector', 'even_out',
-           'split_segments', 'plot_waveform', 'plot_mel']
+           'AudioNotFiniteError', 'AudioTooLongError', 'open_recording', 'load_audio', 'Audio', 'from_array',
+           'to_waveform', 'Mixdown', 'normalize_peak', 'clean', 'find_hum', 'remove_hum', 'remove_rumble', 'VadConfig',
+           'VoiceActivityDetector', 'even_out', 'split_segments', 'spoken_segments', 'cut_segment', 'plot_waveform',
+           'plot_mel']
 
 # %% ../nbs/00_audio.ipynb #e2d73ee1
 _all_ = [
     "SAMPLING_RATE", "FRAME_LENGTH", "FRAME_STRIDE", "MAX_SEGMENT", "n_frames", "AudioConfig", "SAMPLING_RATES",
     "AudioError", "Segment", "AudioNotFoundError", "AudioFormatError", "AudioEmptyError", "AudioTruncatedError",
-    "AudioNotFiniteError", "AudioTooLongError", "open_recording", "load_audio", "Mixdown", "normalize_peak",
-    "clean", "find_hum", "remove_hum", "remove_rumble", "VadConfig", "VoiceActivityDetector", "even_out",
-    "split_segments", "plot_waveform", "plot_mel"]
+    "AudioNotFiniteError", "AudioTooLongError", "open_recording", "load_audio", "Audio", "from_array", "to_waveform", "Mixdown",
+    "normalize_peak", "clean", "find_hum", "remove_hum", "remove_rumble", "VadConfig", "VoiceActivityDetector", "even_out",
+    "split_segments", "spoken_segments", "cut_segment", "plot_waveform", "plot_mel"]

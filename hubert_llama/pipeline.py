@@ -5,110 +5,59 @@
 # %% ../nbs/03_pipeline.ipynb #217677b1
 from __future__ import annotations
 
-import gc
-import logging
-import time
-from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from os import PathLike
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from .answers import AnswerConfig, Told, fault, nats_a_token, told
-from .audio import FRAME_LENGTH, SAMPLING_RATE, AudioConfig, AudioEmptyError, AudioNotFiniteError, Mixdown
-from .audio import Segment, VoiceActivityDetector, clean, even_out, load_audio, split_segments
-from .chat import ChatModel, Completion, Sampling, Scoring, completed
+from .answers import AnswerConfig
+from .audio import SAMPLING_RATE, Audio, AudioConfig, VoiceActivityDetector
+from .chat import ChatModel, Sampling, completed, never
 from .course.context import CourseContext, ParsedCourse
 from .course.prompt import PromptRoom, Turn, conversation
-from .course.quotes import Quote, find_quotes
+from .course.prompt_context import TokenLimits, fit_context
+from .course.quotes import find_quotes
 from .errors import Stopped
-from .events import READ, TIMED, Correction, Event, Heard, Progress, Reason, ResponseDelta, Stage
-from .events import Transcript, Understanding
-from .hubert import Encoding, SpeechEncoder
-from .llama import ChatLlama
+from .events import Event, Heard, Progress, ResponseDelta, Stage, Transcript, Understanding
+from .hubert import SpeechEncoder
+from .listener import Listener, Speech
 from .models import hub
 from .models.device import DeviceConfig
-from .models.profiles import Profile, choose_profile, notice
-from .words.confidence import Calibration, Word
-from .words.ctc import MAX_COST, Change, judge
-from .words.recogniser import ChoiceConfig, Reading, ReadingConfig, Recogniser, prefer, sense_of
-from .words.repair import MAX_CHANGED, MAX_REPAIRED, as_asked, as_saying, changed_share, is_faithful, split_words, tidy
+from .models.profiles import Profile, notice
+from .pair import load_pair, without_garbage_collection
+from .timings import Timer
+from .transcriber import Transcriber, Transcription
+from .tutor import NO_SPEECH_RESPONSE, UNANSWERED_RESPONSE, UNCLEAR_RESPONSE, Answer, Tutor, say
+from .words.confidence import Calibration
+from .words.recogniser import ChoiceConfig, ReadingConfig, Recogniser
+from .words.repair import tidy
 from .words.search import BeamSearch, LetterSearch, as_written
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 # %% auto #0
-__all__ = ['log', 'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE', 'UNANSWERED_RESPONSE', 'Audio', 'PipelineConfig', 'Timer', 'explain',
-           'SpeechUnderstanding', 'from_array', 'plot_timings']
+__all__ = ['PipelineConfig', 'Components', 'SpeechUnderstanding', 'Audio', 'TokenLimits', 'Event', 'Progress', 'Heard',
+           'Transcript', 'ResponseDelta', 'Understanding', 'Stopped', 'NO_SPEECH_RESPONSE', 'UNCLEAR_RESPONSE',
+           'UNANSWERED_RESPONSE']
 
 # %% ../nbs/03_pipeline.ipynb #f7661301
-log = logging.getLogger(__name__)
-
-# %% ../nbs/03_pipeline.ipynb #9cb3777c
-NO_SPEECH_RESPONSE = "I could not hear a question. Please check your microphone and ask again."
-UNCLEAR_RESPONSE = (
-    "I did not hear that clearly enough to answer. Please say it once more, slowly and close to the microphone.")
-UNANSWERED_RESPONSE = "I cannot answer that. Please ask it in other words, or about a smaller part of the course."
+_all_ = [  # whoever uses the pipeline finds here what goes in and what comes out
+    "Audio", "TokenLimits", "Event", "Progress", "Heard", "Transcript", "ResponseDelta", "Understanding", "Stopped",
+    "NO_SPEECH_RESPONSE", "UNCLEAR_RESPONSE", "UNANSWERED_RESPONSE"]
 
 # %% ../nbs/03_pipeline.ipynb #f2267b21
 @dataclass(frozen=True)
 class PipelineConfig:
-    "Limits and choices of the pipeline."
-    audio: AudioConfig = AudioConfig()
-    device: DeviceConfig = DeviceConfig()
-    max_response_tokens: int = 256
-    sampling: Sampling | None = None  # for the answer; None: what the model's makers recommend
-    reading: ReadingConfig = ReadingConfig()
-    choice: ChoiceConfig = ChoiceConfig()
-    answers: AnswerConfig | None = AnswerConfig()  # what is no answer; None: whatever Llama says is passed on
-    history_tokens: int = 512  # of the turns before that the prompt may hold, the newest first
+    "What the rooms of the pipeline are set to."
+    audio: AudioConfig = AudioConfig()  # limits of a recording
+    device: DeviceConfig = DeviceConfig()  # where to compute
+    tokens: TokenLimits = TokenLimits()  # limits of the answer, and of the turns before
+    sampling: Sampling | None = None  # decoding of the answer; None: what the model's makers recommend
+    reading: ReadingConfig = ReadingConfig()  # thresholds: which readings are listed, which are sure
+    choice: ChoiceConfig = ChoiceConfig()  # thresholds: what Llama's opinion of a reading weighs
+    answers: AnswerConfig | None = AnswerConfig()  # thresholds: what is no answer; None: all is passed on
 
-class Timer:
-    "Seconds spent per stage."
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = self._start = time.perf_counter()
-
-    def stage(self, name: Stage) -> None:
-        "What has passed since the last call was `name`."
-        now = time.perf_counter()
-        self.seconds.pop(Stage.TOTAL.value, None)
-        self.seconds[name.value] = round(now - self._last, 4)
-        self.seconds[Stage.TOTAL.value] = round(now - self._start, 4)  # always the last
-        self._last = now
-
-# %% ../nbs/03_pipeline.ipynb #5f1ccc83
-def explain(
-    change: Change,
-    search: Sequence[str],  # what the search read before Llama chose: its first, and the best of its list
-    selection: str,
-    keep: Container[str] = (),  # words that no proposal may take away
-) -> Correction:
-    "A change of the raw reading, with whose it was, or why it was refused."
-    def held(text: str) -> bool:
-        "Whether a reading has what is proposed."
-        return bool(change.proposed) and f" {change.proposed} " in f" {text} "
-
-    if change.accepted:
-        by_search = any(map(held, search))
-        reason = Reason.SEARCH if by_search else Reason.SELECTION if held(selection) else Reason.LLAMA
-    elif change.cost is None:
-        reason = Reason.UNSPELLABLE
-    elif change.cost > MAX_COST:
-        reason = Reason.COSTLY
-    else:
-        reason = Reason.COURSE_WORD if any(w in keep for w in change.heard.split()) else Reason.TOO_MANY
-    return Correction(change.heard, change.proposed, change.cost, change.accepted, reason, MAX_COST)
-
-# %% ../nbs/03_pipeline.ipynb #d3693ef9
-Audio = str | PathLike[str] | BinaryIO | np.ndarray | tuple[np.ndarray, int]
-
-class SpeechUnderstanding:
-    "A spoken question in, an `Understanding` out."
+# %% ../nbs/03_pipeline.ipynb #60a51434
+class Components:
+    "What a pipeline is put together from."
 
     def __init__(
         self,
@@ -120,9 +69,72 @@ class SpeechUnderstanding:
         calibration: Calibration = Calibration(),  # of the words' confidence, for a HuBERT that brings one
     ):
         self.encoder, self.llama, self.profile, self.config = encoder, llama, profile, config
-        self.recogniser = Recogniser(encoder.labels, search, calibration, config.reading)
-        self.room = PromptRoom(llama, config.max_response_tokens, config.history_tokens)
         self.detect = VoiceActivityDetector()
+        self.recogniser = Recogniser(encoder.labels, search, calibration, config.reading)
+        self.room = PromptRoom(llama, config.tokens.response, config.tokens.history)
+        self.listener = Listener(encoder, self.recogniser, self.detect, config.audio)
+        self.transcriber = Transcriber(self.recogniser, llama, config.choice)
+        self.tutor = Tutor(llama, self.room, config.sampling, config.answers, self.recogniser.knows)
+
+    @property
+    def search(self) -> BeamSearch | LetterSearch | None:
+        "The recogniser's search."
+        return self.recogniser.search
+
+# %% ../nbs/03_pipeline.ipynb #0baf79c5
+def _understand(
+    parts: Components,
+    audio: Audio,
+    context: str | CourseContext,
+    history: Sequence[Turn],
+    should_stop: Callable[[], bool],
+) -> Iterator[Event]:
+    "One question, event by event."
+    timer = Timer()
+    speech = yield from parts.listener.listen(audio, timer, should_stop)
+    if speech.text:
+        course = ParsedCourse(context, parts.llama, parts.search)
+        transcription, answer = yield from _converse(parts, speech, course, history, should_stop, timer)
+    else:
+        transcription = Transcription()
+        yield Transcript("", "")
+        answer = yield from say(Answer(NO_SPEECH_RESPONSE))
+    yield Understanding(
+        speech_features_shape=speech.features_shape, duration=speech.duration, no_speech=not speech.text,
+        profile=parts.profile.name, notice=notice(parts.profile), timings=timer.seconds,
+        **vars(transcription), **vars(answer))
+
+def _converse(
+    parts: Components,
+    speech: Speech,
+    course: ParsedCourse,
+    history: Sequence[Turn],
+    should_stop: Callable[[], bool],
+    timer: Timer,
+) -> Generator[Event, None, tuple[Transcription, Answer]]:
+    "What was said, and the answer to it."
+    readings = yield from parts.listener.read(speech, course.words, should_stop)
+    timer.stage(Stage.SEARCH)
+    searched = " ".join(reading.text for reading in readings)
+    yield Heard(as_written(tidy(searched), course.words.spellings))
+    prompt = fit_context(course, searched, history, parts.room)
+    if selected := parts.transcriber.select(readings, prompt, should_stop):
+        readings = selected
+        timer.stage(Stage.SELECTION)
+    said = parts.transcriber.transcribe(speech.text, readings, prompt, should_stop)
+    timer.stage(Stage.TRANSCRIPT)
+    yield Transcript(said.transcript, said.raw_transcript, said.words)
+    if said.unclear:
+        answer = yield from say(Answer(UNCLEAR_RESPONSE, truncated=prompt.truncated))
+        return said, answer
+    question, heard = parts.transcriber.question(said), said.readings[Stage.SELECTION]
+    answer = yield from parts.tutor.answer(question, heard, prompt, should_stop)
+    timer.stage(Stage.RESPONSE)
+    return said, answer
+
+# %% ../nbs/03_pipeline.ipynb #d3693ef9
+class SpeechUnderstanding(Components):
+    "A spoken question in, an `Understanding` out."
 
     @classmethod
     def from_pretrained(
@@ -135,26 +147,27 @@ class SpeechUnderstanding:
         on_progress: hub.Progress = lambda stage, fraction, message: None,
     ) -> SpeechUnderstanding:
         "Load a pair of models; `ModelError` says why not."
-        chosen = choose_profile(profile, hubert, llama)
-        four = chosen.load_in_4bit if load_in_4bit is None else load_in_4bit
-        in_llama = hub.fetch(chosen.llama, on_progress)  # the gated one first
-        in_hubert = hub.fetch(chosen.hubert, on_progress)
-        on_progress("loading", 0.0, f"Loading {chosen.hubert}")
-        with _nothing_collected():
-            encoder = SpeechEncoder.from_pretrained(chosen.hubert, config.device, on_progress, in_hubert)
-            search = BeamSearch.from_pretrained(chosen.hubert, encoder.labels, folder=in_hubert)
-            on_progress("loading", 0.3, f"Loading {chosen.llama}")
-            tutor = ChatLlama.from_pretrained(chosen.llama, config.device, four, on_progress, in_llama)
-            calibration = (Calibration.from_folder(in_hubert) or Calibration()).beside(hub.fingerprint(in_llama))
-            pipeline = cls(encoder, tutor, chosen, config, search, calibration)
+        pair = load_pair(profile, hubert, llama, load_in_4bit, config.device, on_progress)
+        pipeline = cls(**vars(pair), config=config)
+        with without_garbage_collection():
             pipeline.detect.load()
-        on_progress("loading", 1.0, "Ready")
+        on_progress(Stage.LOADING.value, 1.0, "Ready")
         return pipeline
 
-    @property
-    def search(self) -> BeamSearch | LetterSearch | None:
-        "The recogniser's search."
-        return self.recogniser.search
+    def stream(
+        self,
+        audio: Audio,  # path, open file, waveform (float32 mono 16 kHz) or (waveform, sampling rate)
+        context: str | CourseContext = "",  # course, persona, difficulty, …
+        should_stop: Callable[[], bool] = never,  # raises `Stopped` soon after this says so
+        history: Sequence[Turn] = (),  # questions and answers before this one, the oldest first
+    ) -> Iterator[Event]:
+        "Understand one spoken question, event by event; the last one is the `Understanding`."
+        return _understand(self, audio, context, history, should_stop)
+
+    def __call__(self, audio: Audio, context: str | CourseContext = "", history: Sequence[Turn] = ()) -> Understanding:
+        "Understand one spoken question."
+        *_, result = self.stream(audio, context, history=history)
+        return result
 
     def warm_up(self) -> None:
         "Pay now, while nobody waits, for what the first question would pay: imports, first calls, the prompt's cache."
@@ -163,304 +176,6 @@ class SpeechUnderstanding:
         self.encoder.encode([np.zeros(SAMPLING_RATE, np.float32)])
         completed(self.llama.stream(conversation(""), Sampling(max_new_tokens=1)))
 
-    def __call__(self, audio: Audio, context: str | CourseContext = "", history: Sequence[Turn] = ()) -> Understanding:
-        "Understand one spoken question."
-        *_, result = self.stream(audio, context, history=history)
-        assert isinstance(result, Understanding)
-        return result
-
-    def stream(
-        self,
-        audio: Audio,  # path, open file, waveform (float32 mono 16 kHz) or (waveform, sampling rate)
-        context: str | CourseContext = "",  # course, persona, difficulty, …
-        should_stop: Callable[[], bool] = lambda: False,  # raises `Stopped` soon after this says so
-        history: Sequence[Turn] = (),  # questions and answers before this one, the oldest first
-    ) -> Iterator[Event]:
-        "Understand one spoken question, event by event; the last one is the `Understanding`."
-        timer = Timer()
-        waveform = clean(self._waveform(audio), lambda: _stop_if(should_stop))
-        timer.stage(Stage.AUDIO)
-        regions = self.detect(waveform, lambda percent: _stop_if(should_stop))
-        timer.stage(Stage.VAD)
-        segments = [
-            s for s in split_segments(waveform, regions) if any(r.start < s.end and r.end > s.start for r in regions)]
-        encodings = yield from self._encode(waveform, segments, regions, should_stop)
-        timer.stage(Stage.HUBERT)
-        duration = round(len(waveform) / SAMPLING_RATE, 3)
-        shape = (1, sum(e.shape[1] for e in encodings), self.encoder.hidden_size)
-        raw = " ".join(e.text for e in encodings if e.text)
-        if raw:
-            course = ParsedCourse(context, self.llama, self.search)
-            heard = [(e, s.start / SAMPLING_RATE) for e, s in zip(encodings, segments, strict=True) if e.text]
-            readings = yield from self._read_all(heard, course, should_stop)
-            timer.stage(Stage.SEARCH)
-            yield Heard(as_written(tidy(" ".join(r.text for r in readings)), course.words.spellings))
-            transcript, quotes, answer = yield from self._converse(raw, readings, course, history, should_stop, timer)
-        else:
-            transcript, quotes, answer = _Transcription("", ()), (), _Answer(NO_SPEECH_RESPONSE)
-            yield Transcript("", "")
-            yield ResponseDelta(answer.text)
-        t = transcript
-        yield Understanding(
-            transcript=t.text, response=answer.text, raw_transcript=raw, speech_features_shape=shape,
-            profile=self.profile.name, duration=duration, no_speech=not raw, unclear=t.unclear,
-            unanswered=answer.unanswered, truncated=answer.truncated, notice=notice(self.profile), words=t.words,
-            corrections=t.corrections, readings=t.readings, quotes=quotes, timings=timer.seconds)
-
-    def _waveform(self, audio: Audio) -> np.ndarray:
-        if isinstance(audio, tuple):
-            return from_array(*audio)
-        return from_array(audio) if isinstance(audio, np.ndarray) else load_audio(audio, self.config.audio)
-
-    def _encode(
-        self,
-        waveform: np.ndarray,
-        segments: list[Segment],
-        regions: list[Segment],
-        should_stop: Callable[[], bool],
-    ) -> Generator[Event, None, list[Encoding]]:
-        "Segments in batches of a few, so that memory does not grow with the recording and progress can be told."
-        encodings: list[Encoding] = []
-        for i in range(0, len(segments), 4):
-            group = segments[i : i + 4]
-            encodings += self.encoder.encode([_heard(waveform, s, regions) for s in group], should_stop=should_stop)
-            yield _progress(Stage.ENCODING, "Heard", len(encodings), len(segments))
-        return encodings
-
-    def _read_all(
-        self,
-        encodings: list[tuple[Encoding, float]],  # each with the second it starts at
-        course: ParsedCourse,
-        should_stop: Callable[[], bool],
-    ) -> Generator[Event, None, list[Reading]]:
-        "The words of all segments; where there are several, progress is told."
-        readings: list[Reading] = []
-        for encoding, start in encodings:
-            _stop_if(should_stop)
-            readings.append(self.recogniser.read(encoding, start, course.words))
-            if len(encodings) > 1:
-                yield _progress(Stage.SEARCHING, "Read", len(readings), len(encodings))
-        return readings
-
-    def _converse(
-        self, raw: str, readings: list[Reading], course: ParsedCourse, history: Sequence[Turn],
-        should_stop: Callable[[], bool], timer: Timer,
-    ) -> Generator[Event, None, tuple[_Transcription, tuple[Quote, ...], _Answer]]:
-        "Both turns of the conversation: transcript, the course's quotes and the answer."
-        history = self.room.remembered(history)
-        context = self._shown(course, " ".join(r.text for r in readings), history)
-        cut_context = context != course.text
-        if selected := self._select(readings, context, history, should_stop):
-            readings = selected
-            timer.stage(Stage.SELECTION)
-        transcript = self._transcribe(raw, readings, context, history, should_stop, course.words.spellings)
-        timer.stage(Stage.TRANSCRIPT)
-        yield Transcript(transcript.text, raw, transcript.words)
-        if transcript.unclear:
-            yield ResponseDelta(UNCLEAR_RESPONSE)
-            return transcript, (), _Answer(UNCLEAR_RESPONSE, cut_context)
-        is_word = self.search.knows if self.search else None
-        asked = as_asked(transcript.text, transcript.words, raw, self.config.reading.doubt, is_word)
-        whole, asked = asked, self.llama.truncate(asked, self.room.share(4), keep_end=True)
-        cut_question = asked != whole
-        quotes = course.quotes(asked, self.room.share(8))
-        heard = asked if cut_question else transcript.readings[Stage.SELECTION]
-        messages = conversation(heard, context, asked, history, quotes)
-        chosen = self.config.sampling or self.llama.recommended
-        turn = self.llama.stream(messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
-        answer = yield from self._answer(turn, asked, f"{course.text} {history}")
-        timer.stage(Stage.RESPONSE)
-        return transcript, quotes, replace(answer, truncated=answer.truncated or cut_context or cut_question)
-
-    def _answer(
-        self,
-        turn: Generator[str, None, Completion],
-        asked: str,
-        around: str,  # words that Llama has from us
-    ) -> Generator[Event, None, _Answer]:
-        "What Llama says, as far as it is an answer."
-        known = self.search.knows if self.search and self.search.knows("the") else None  # None: no vocabulary
-        config = self.config.answers
-        if config and self.llama.tested.prompt_tokens:  # a small model knows no word that the vocabulary lacks
-            config = replace(config, least_unknown=1, most_unknown=0.0, names=True)
-
-        def wrong(said: str) -> str:
-            "Why what was said so far is no answer."
-            if config is None:
-                return ""
-            if nats_a_token(self.llama.logprobs) < self.llama.tested.least_nats:
-                return "guess"
-            return fault(said, asked, known, around, config)
-
-        kept, done = yield from _deltas(told(turn, wrong, config.held if config else 0))
-        if kept.fault:
-            log.info("Llama's turn is no answer (%s)%s.", kept.fault, ", but its beginning is" if kept.text else "")
-        if not kept.text:
-            yield ResponseDelta(UNANSWERED_RESPONSE)
-            return _Answer(UNANSWERED_RESPONSE, unanswered=True)
-        cut = isinstance(done, Completion) and done.finish_reason == "length"
-        return _Answer(kept.text, bool(kept.fault) or cut)
-
-    def _shown(self, course: ParsedCourse, heard: str, history: Sequence[Turn]) -> str:
-        "The course as the prompt holds it, all of it or what is near the question."
-        count = self.llama.count_tokens
-        quotes = course.quotes(heard, self.room.share(8))
-        besides = [*(text for turn in history for text in turn), *(quote.text for quote in quotes)]
-        used = 2 * min(count(heard), self.room.share(4)) + sum(map(count, besides))  # heard and said
-        return course.shown(heard, max(0, min(self.room.window() // 2, self.room.tokens() - used)))
-
-    def _is_open(self, readings: Sequence[Reading]) -> bool:
-        "Whether there is something to choose: of several segments the readings would have to be combined."
-        first = readings[0]
-        several = len(readings) == 1 and len(first.hypotheses) > 1 and len(first.text) <= MAX_REPAIRED
-        return several and not self.recogniser.is_sure(first)
-
-    def _select(
-        self, readings: list[Reading], context: str, history: list[Turn], should_stop: Callable[[], bool]
-    ) -> list[Reading] | None:
-        "The hypothesis that the search and Llama like best together; None where there is nothing to choose."
-        if not isinstance(self.llama, Scoring) or not self.search or not self._is_open(readings):
-            return None
-        first = readings[0]
-        texts = [h.text for h in first.hypotheses]
-        shown = context if len(self.search.rare_words(context)) <= self.config.choice.max_rare_words else ""
-        sayings = [as_saying(t) for t in texts]
-        messages = conversation(None, shown, history=history)
-        likely = self.llama.log_likelihoods(messages, sayings, should_stop, aside=shown != context)
-        best = prefer(first.hypotheses, likely, self.config.choice).text
-        text = first.text if best == texts[0] else self.recogniser.allowed(first.emissions, first.greedy, best)
-        return [replace(first, text=text, sense=sense_of(best, likely[texts.index(best)]))]
-
-    def _transcribe(
-        self, raw: str, readings: list[Reading], context: str, history: list[Turn],
-        should_stop: Callable[[], bool], written: Mapping[str, str],
-    ) -> _Transcription:
-        "Llama's transcript as far as it may be believed, the readings' else; its words, and how it came about."
-        heard, searched = " ".join(r.text for r in readings), " ".join(r.searched for r in readings)
-        likeliest = " ".join(r.hypotheses[0].text if r.hypotheses else r.greedy for r in readings)
-        emissions = np.concatenate([r.emissions for r in readings])  # (T, V)
-        text, refused, said = as_written(tidy(heard), written), [], ""
-        if len(heard) <= MAX_REPAIRED:
-            limit = 16 + 2 * self.llama.count_tokens(heard)
-            messages = conversation(heard, context, history=history)
-            turn = completed(self.llama.stream(
-                messages, Sampling(max_new_tokens=limit), should_stop, draft=text.rstrip(".")))
-            said = turn.text.strip()
-            if turn.finish_reason == "stop" and is_faithful(heard, said):
-                proposed, changes = judge(emissions, heard, said, self.encoder.labels, keep=written)
-                if changed_share(heard, [change for change in changes if change.accepted]) > MAX_CHANGED:
-                    proposed, changes = text, [replace(change, accepted=False) for change in changes]
-                text, refused = as_written(proposed, written), [change for change in changes if not change.accepted]
-        # weighed segment by segment
-        parts = list(zip(readings, split_words(text, [r.text for r in readings]), strict=True))
-        labels, any_cost = self.encoder.labels, float("inf")
-        judged = (judge(r.emissions, r.greedy, part, labels, max_cost=any_cost)[1] for r, part in parts)
-        taken = [change for changes in judged for change in changes]
-        words = [w for r, part in parts for w in self.recogniser.words(r, part)]
-        texts = (raw.lower(), searched, likeliest, heard, said)
-        stages = {stage.value: text for stage, text in zip(READ, texts, strict=True)}
-        greedy = " ".join(r.greedy for r in readings)
-        unclear = bool(words) and self.recogniser.is_misheard(emissions, greedy, text, words)
-        corrections = tuple(explain(c, (searched, likeliest), heard, written) for c in taken + refused)
-        return _Transcription(text, tuple(words), corrections, stages, unclear)
-
     def close(self) -> None:
         "Give back what the language model holds."
         self.llama.close()
-
-# %% ../nbs/03_pipeline.ipynb #1edc198b
-def from_array(
-    waveform: np.ndarray,  # (n,) or (n, channels), floats or integers
-    sampling_rate: int = SAMPLING_RATE,
-) -> np.ndarray:  # float32 mono 16 kHz
-    "A waveform from samples that are in memory already, as notebooks have them."
-    if waveform.ndim > 2 or waveform.ndim == 2 and waveform.shape[0] < waveform.shape[1]:
-        raise ValueError(f"A waveform is (n,) or (n, channels); this is {waveform.shape}. Transpose it: waveform.T")
-    if np.issubdtype(waveform.dtype, np.integer):
-        info = np.iinfo(waveform.dtype)
-        middle = 0 if info.min < 0 else (info.max + 1) // 2  # 8-bit samples are unsigned
-        waveform = (waveform.astype(np.float64) - middle) / (info.max - middle)
-    if waveform.ndim == 1:
-        waveform = waveform[:, None]  # (n,) -> (n, channels)
-    mixdown = Mixdown(sampling_rate)
-    if not np.isfinite(mixdown.add(waveform.astype(np.float32))).all():
-        raise AudioNotFiniteError(
-            "Broken samples: the waveform holds NaN or infinite values. Replace them, or record again.")
-    mono = mixdown.waveform()
-    if len(mono) < FRAME_LENGTH:
-        raise AudioEmptyError(f"Empty recording: {len(mono)} samples at 16 kHz; {FRAME_LENGTH} (25 ms) is the least.")
-    return mono / max(1.0, float(np.abs(mono).max()))
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    "Meanwhile Python looks for no garbage: libraries that load make a million objects and drop none of them."
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-@dataclass(frozen=True)
-class _Transcription:
-    "A transcript and how it came about."
-    text: str
-    words: tuple[Word, ...]
-    corrections: tuple[Correction, ...] = ()
-    readings: dict[str, str] = field(default_factory=dict)
-    unclear: bool = False
-
-@dataclass(frozen=True)
-class _Answer:
-    "The response, and what is to be said of it."
-    text: str
-    truncated: bool = False
-    unanswered: bool = False
-
-def _progress(stage: Stage, done: str, n: int, of: int) -> Progress:
-    "So many segments of all."
-    return Progress(stage.value, round(n / of, 3), f"{done} {n} of {of} segments")
-
-def _stop_if(should_stop: Callable[[], bool]) -> None:
-    if should_stop():
-        raise Stopped("stopped on request")
-
-def _heard(waveform: np.ndarray, segment: Segment, regions: Sequence[Segment]) -> np.ndarray:
-    "A segment as the encoder gets it: no bang and no louder voice hides another in it."
-    overlapping = [r for r in regions if r.start < segment.end and r.end > segment.start]
-    inside = [Segment(r.start - segment.start, r.end - segment.start) for r in overlapping]
-    return _at_least_a_frame(even_out(waveform[segment.start : segment.end], inside))
-
-def _at_least_a_frame(waveform: np.ndarray) -> np.ndarray:
-    "The waveform, padded with silence where it is too short for HuBERT's first frame."
-    return waveform if len(waveform) >= FRAME_LENGTH else np.pad(waveform, (0, FRAME_LENGTH - len(waveform)))
-
-def _deltas(turn: Generator[str, None, tuple[Told, object]]) -> Generator[Event, None, tuple[Told, object]]:
-    "The pieces of an answer as events."
-    while True:
-        try:
-            yield ResponseDelta(next(turn))
-        except StopIteration as end:
-            return end.value
-
-# %% ../nbs/03_pipeline.ipynb #fe081de9
-def plot_timings(
-    results: Sequence[Understanding],
-    names: Sequence[str],
-    ax: Axes | None = None,
-) -> Axes:
-    "Stacked bars: the seconds of each stage of each result."
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(8, 0.5 + 0.45 * len(results)))[1]
-    for y, result in enumerate(results):
-        left = 0.0
-        for i, stage in enumerate(TIMED):
-            seconds = result.timings.get(stage, 0.0)
-            ax.barh(y, seconds, left=left, color=f"C{i}", label=stage.value if y == 0 else None)
-            left += seconds
-    ax.set(yticks=range(len(names)), yticklabels=names, xlabel="seconds")
-    ax.invert_yaxis()
-    ax.legend(fontsize=8, ncols=7, loc="upper center", bbox_to_anchor=(0.5, 1.35), frameon=False)
-    return ax

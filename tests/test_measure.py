@@ -181,11 +181,11 @@ def test_course_words_are_counted_where_they_are_said_and_where_not():
 
 
 def test_edits_are_counted_by_author():
-    made = [("hole", "whole", "Llama: it reads"), ("cell", "", "Llama: it reads"), ("sell", "cell", "search: words")]
-    edits = [{"from": a, "to": b, "reason": why} for a, b, why in [*made, ("the", "a", "refused: it costs")]]
+    made = [("hole", "whole", "llama"), ("cell", "", "llama"), ("sell", "cell", "search"), ("the", "a", "refused")]
+    edits = [{"from": a, "to": b, "author": author} for a, b, author in made]
     rows = count_edits([Outcome(Utterance("a.wav", "The whole cell."), corrections=edits)])
     shares = [(r.author, r.count, r.new_said, r.old_said) for r in rows]
-    assert shares == [("Llama", 2, 50.0, 50.0), ("refused", 1, 0.0, 100.0), ("search", 1, 100.0, 0.0)]
+    assert shares == [("llama", 2, 50.0, 50.0), ("refused", 1, 0.0, 100.0), ("search", 1, 100.0, 0.0)]
 
 
 def test_confidence_is_judged_only_where_words_can_be_told_apart():
@@ -261,6 +261,14 @@ def test_a_run_goes_on_after_the_last_whole_line(tmp_path):
     assert list(run(None, list(done), done)) == kept  # nothing is left to do, so no pipeline is needed
     with pytest.raises(ValueError, match="No pipeline to understand b.wav"):
         list(run(None, [Utterance("b.wav", "")], done))
+
+
+def test_an_outcome_whose_corrections_have_no_authors_is_understood_anew(tmp_path):
+    path, edit = tmp_path / "outcomes.jsonl", {"from": "a", "to": "b", "reason": "search: a likelier reading"}
+    outcomes = [replace(CLEAR, corrections=[{**edit, **by}]) for by in ({}, {"author": "search"})]
+    for outcome, left in zip(outcomes, ({}, {ATOM: outcomes[1]}), strict=True):
+        path.write_text(json.dumps(asdict(outcome)))
+        assert read_outcomes(path) == left
 
 
 def test_manifests_joined_end_to_end_have_several_marks_of_their_order(tmp_path):

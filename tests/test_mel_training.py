@@ -149,6 +149,33 @@ def test_both_kinds_of_attention_are_one():
         assert torch.allclose(attend(q.requires_grad_(), k, v, seen), fused, atol=1e-6)
 
 
+def test_what_is_measured_is_what_the_search_finds():
+    from speech import Clip
+    from train_hubert import SYMBOLS, greedy_text
+    from train_mel_hubert import read
+
+    from hubert_llama.words.recogniser import ReadingConfig
+    from hubert_llama.words.search import LetterSearch
+
+    class Search(LetterSearch):
+        """One that notes how many readings were asked for."""
+
+        def __call__(self, emissions, n, *rest):
+            asked.append(n)
+            return super().__call__(emissions, n, *rest)
+
+    asked, model, samples = [], tiny(), (noise(9000)[0].numpy() * 32767).astype(np.int16)
+    clip = Clip(samples, "", "a", "test")
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(samples.astype(np.float32) / 32768)[None]).logits[0]
+    greedy = greedy_text(logits.argmax(-1).tolist())
+    assert read(model, clip, None) == greedy
+    emissions = logits.log_softmax(-1).numpy()
+    listed = LetterSearch(SYMBOLS)(emissions, ReadingConfig.listed, "", greedy)
+    assert read(model, clip, Search(SYMBOLS)) == max(listed, key=lambda h: h.total).text
+    assert asked == [ReadingConfig.listed]
+
+
 def test_weights_are_saved_in_16_bits_and_loaded(tmp_path):
     from mel_hubert import MelHubertForCTC
     from train_mel_hubert import Settings, State, export

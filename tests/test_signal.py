@@ -11,7 +11,7 @@ from scipy.signal import butter, sosfilt
 
 from hubert_llama.audio import SAMPLING_RATE, VoiceActivityDetector, clean, load_audio
 from hubert_llama.chat import Sampling
-from hubert_llama.pipeline import PipelineConfig, SpeechUnderstanding, Stopped
+from hubert_llama.pipeline import PipelineConfig, SpeechUnderstanding, Stopped, TokenLimits
 
 QUESTION = "Can you explain gravity?"
 VOICE = load_audio(CLIPS / "gravity.ogg")
@@ -22,7 +22,7 @@ T = np.arange(N) / SAMPLING_RATE
 @pytest.fixture(scope="module")
 def pipeline() -> SpeechUnderstanding:
     return SpeechUnderstanding.from_pretrained(
-        "mini", config=PipelineConfig(max_response_tokens=1, sampling=Sampling())
+        "mini", config=PipelineConfig(tokens=TokenLimits(response=1), sampling=Sampling())
     )
 
 

@@ -8,9 +8,9 @@ It reads the manifest's recordings with the beam search. So that a confidence is
 understood, it reads every second one again in noise and every fifth backwards, and another manifest's lines with
 split=train, of people, that were too long to be learned from: what was learned from is understood too well.
 
-It fits the numbers of `hubert_llama.words.ctc.Calibration` by logistic regression and writes them into the HuBERT's
-folder (calibration.json). It prints word error rates for several values of `ChoiceConfig.llama_weight`, `lm_discount`
-and `outside`, and limits of `hubert_llama.pipeline.SEARCH_COST`.
+It fits the numbers of `hubert_llama.words.confidence.Calibration` by logistic regression and writes them into the
+HuBERT's folder (calibration.json). It prints word error rates for several values of `ChoiceConfig.llama_weight`,
+`lm_discount` and `outside`, and limits of `hubert_llama.words.recogniser.SEARCH_COST`.
 
 With `--people` it also fits the chance that more than half of a transcript's words are wrong (`MisheardWeights`): on
 all of these and on shorter recordings of people, a few of each speaker (`--each`). From which chance on a question is

@@ -3,7 +3,7 @@
     python training/train_llama.py --minutes 110 --out hubert_llama/mini/llama
     python training/train_llama.py --evaluate hubert_llama/mini/llama
 
-It sees the very conversations that the service builds (`hubert_llama.pipeline.conversation`) and learns the
+It sees the very conversations that the service builds (`hubert_llama.course.prompt.conversation`) and learns the
 assistant's turns in them: what a student may say, the transcript and the answer. Turns come in lessons that share their
 system prompt and context, which is encoded once for all of them, as the service's prefix cache does. Drills, random
 tokens that repeat themselves, come first and in between: they teach to copy.

@@ -55,7 +55,7 @@ class ParsedCourse:
                 kept.append(quote)
         return tuple(kept)
 
-    def shown(self, question: str, room: int) -> str:
+    def excerpt(self, question: str, room: int) -> str:
         "The text as a prompt with room for so many tokens holds it: all of it, or what is near the question."
         if self.tokens <= room:
             return self.text

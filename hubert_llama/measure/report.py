@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from ..events import Stage
 from .manifest import Utterance
 from .score import Interval, count_errors, interval, is_right, judge_words, normalise, percent
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['NO_FIGURE', 'R', 'STAGES', 'ROWS', 'STYLE', 'Outcome', 'run', 'read_outcomes', 'column', 'Row', 'WordErrors',
            'count_corpus', 'stage_text', 'StageErrors', 'count_stage', 'CourseWords', 'count_course_words', 'Edits',
-           'author_of', 'count_edits', 'ConfidenceBin', 'ConfidenceError', 'judged_words', 'calibrate', 'Answers',
-           'AskedAgain', 'Silence', 'count_answers', 'count_asked_again', 'Speed', 'measure_speed', 'peak_memory',
-           'Report', 'report', 'escaped', 'markdown_table', 'failures', 'to_html']
+           'count_edits', 'ConfidenceBin', 'ConfidenceError', 'judged_words', 'calibrate', 'Answers', 'AskedAgain',
+           'Silence', 'count_answers', 'count_asked_again', 'Speed', 'measure_speed', 'peak_memory', 'Report', 'report',
+           'escaped', 'markdown_table', 'failures', 'to_html']
 
 # %% ../../nbs/measure/report.ipynb #09498ec5
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Outcome:
     readings: dict[str, str] = field(default_factory=dict)  # what each stage made of the sound
     words: list[tuple[str, float]] = field(default_factory=list)  # of the transcript, with their confidence
     course: list[str] = field(default_factory=list)  # rare words of the utterance's own context, lower case
-    corrections: list[dict[str, Any]] = field(default_factory=list)  # as in a result
+    corrections: list[dict[str, Any]] = field(default_factory=list)  # as in a result, each with its author
     unclear: bool = False  # the response asked for the question again
     unanswered: bool = False  # what Llama said was no answer, and the response says so
 
@@ -85,7 +86,7 @@ def _understand(pipeline: SpeechUnderstanding, utterance: Utterance, context: st
         readings=dict(u.readings),
         words=[(w.word, w.confidence) for w in u.words],
         course=pipeline.search.rare_words(utterance.context) if pipeline.search else [],
-        corrections=u.to_dict()["corrections"],
+        corrections=[{**c.to_dict(), "author": c.author} for c in u.corrections],
         unclear=u.unclear,
         unanswered=u.unanswered,
     )
@@ -105,6 +106,7 @@ def _read_outcome(line: str) -> Outcome | None:
         row["utterance"] = Utterance(**row["utterance"])
         row["words"] = [(str(word), float(confidence)) for word, confidence in row.get("words", [])]
         hash(row["utterance"])  # a field of another type could not be looked up
+        row["corrections"] = [{**c, "author": str(c["author"])} for c in row.get("corrections", [])]
         return Outcome(**row)
     except (ValueError, KeyError, TypeError):
         return None
@@ -180,21 +182,22 @@ def count_corpus(name: str, outcomes: Sequence[Outcome]) -> WordErrors:
     )
 
 # %% ../../nbs/measure/report.ipynb #7b5c60f1
-STAGES = {  # the stages that are compared -> the names of their readings; the last is the transcript
-    "raw": "greedy",
-    "nbest": "search",
-    "rescored": "rescored",
-    "selected": "selection",
-    "llama": "llama",
-    "guarded": "",
+STAGES = {  # the stages that are compared -> their readings; None: the transcript
+    "raw": Stage.GREEDY,
+    "nbest": Stage.SEARCH,
+    "rescored": Stage.RESCORED,
+    "selected": Stage.SELECTION,
+    "llama": Stage.LLAMA,
+    "guarded": None,
 }
 
 def stage_text(outcome: Outcome, stage: str) -> str:
     "What a stage made of an utterance; the reading before it where it made nothing."
-    if not STAGES[stage]:
+    reading = STAGES[stage]
+    if reading is None:
         return outcome.transcript
-    before = outcome.readings.get("selection", outcome.raw) if stage == "llama" else outcome.raw
-    return outcome.readings.get(STAGES[stage]) or before
+    before = outcome.readings.get(Stage.SELECTION, outcome.raw) if reading is Stage.LLAMA else outcome.raw
+    return outcome.readings.get(reading) or before
 
 @dataclass(frozen=True, kw_only=True)
 class StageErrors(Row):
@@ -256,10 +259,6 @@ class Edits(Row):
     new_said: float = column("new words were said %")
     old_said: float = column("old words were said %")
 
-def author_of(reason: str) -> str:
-    "Who made a correction, or that it was refused: its reason opens with that."
-    return reason.partition(":")[0]
-
 def count_edits(outcomes: Sequence[Outcome]) -> list[Edits]:
     "A row for each author, by name."
     from hubert_llama.words.ctc import letters
@@ -269,7 +268,7 @@ def count_edits(outcomes: Sequence[Outcome]) -> list[Edits]:
         said = f" {letters(o.utterance.text)} "
         for c in o.corrections:
             new, old = (bool(c[side]) and f" {c[side]} " in said for side in ("to", "from"))
-            edits.setdefault(author_of(c["reason"]), []).append((new, old))
+            edits.setdefault(c["author"], []).append((new, old))
     return [
         Edits(
             author=author,

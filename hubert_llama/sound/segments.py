@@ -10,10 +10,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from .waveform import FRAME_STRIDE, MAX_SEGMENT, SAMPLING_RATE, Segment
+from .loudness import even_out
+from .waveform import FRAME_LENGTH, FRAME_STRIDE, MAX_SEGMENT, SAMPLING_RATE, Segment
 
 # %% auto #0
-__all__ = ['split_segments']
+__all__ = ['split_segments', 'regions_in', 'spoken_segments', 'cut_segment']
 
 # %% ../../nbs/sound/segments.ipynb #50772c49
 def split_segments(
@@ -43,3 +44,25 @@ def _cut_point(waveform: np.ndarray, regions: Sequence[Segment], start: int, sto
     frames = whole.reshape(-1, FRAME_STRIDE)  # (n,) -> (frames, 320)
     quietest = int((frames.astype(np.float64) ** 2).sum(axis=1).argmin())
     return low + quietest * FRAME_STRIDE + FRAME_STRIDE // 2
+
+# %% ../../nbs/sound/segments.ipynb #39976bba
+def regions_in(segment: Segment, regions: Sequence[Segment]) -> list[Segment]:
+    "The regions that reach into a segment, in its own samples; they may reach out of it."
+    inside = [r for r in regions if r.start < segment.end and r.end > segment.start]
+    return [Segment(r.start - segment.start, r.end - segment.start) for r in inside]
+
+def spoken_segments(
+    waveform: np.ndarray,  # float32 mono 16 kHz, (n_samples,)
+    regions: Sequence[Segment],  # where somebody speaks, in order
+) -> list[Segment]:
+    "The segments of a waveform in which somebody speaks."
+    return [segment for segment in split_segments(waveform, regions) if regions_in(segment, regions)]
+
+def cut_segment(
+    waveform: np.ndarray,  # float32 mono 16 kHz, (n_samples,)
+    segment: Segment,
+    regions: Sequence[Segment],  # where somebody speaks in the waveform
+) -> np.ndarray:  # at least one frame
+    "A segment as the encoder gets it: no bang and no louder voice hides another in it."
+    even = even_out(waveform[segment.start : segment.end], regions_in(segment, regions))
+    return np.pad(even, (0, max(0, FRAME_LENGTH - len(even))))

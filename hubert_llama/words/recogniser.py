@@ -12,7 +12,7 @@ import numpy as np
 
 from ..hubert import Encoding
 from .confidence import Calibration, Word, signs_of_transcript
-from .ctc import judge, letters
+from .ctc import Change, judge, letters
 from .search import BeamSearch, ContextWords, Hypothesis, LetterSearch
 from .times import time_words
 
@@ -20,11 +20,13 @@ from .times import time_words
 __all__ = ['SEARCH_COST', 'ReadingConfig', 'ChoiceConfig', 'Reading', 'weighed_again', 'prefer', 'sense_of', 'Recogniser']
 
 # %% ../../nbs/words/recogniser.ipynb #3c19fdd4
-SEARCH_COST = 12.0  # nats for each edited letter that the search's words may cost against the greedy letters
+# nats for each edited letter that the search's words may cost against the greedy letters;
+# `python training/calibrate.py` prints a table of values
+SEARCH_COST = 12.0
 
 @dataclass(frozen=True)
 class ReadingConfig:
-    "How a segment is read, and when a reading is sure."
+    "How a segment is read, and when a reading is sure; compared by `python benchmarks/understanding.py`."
     listed: int = 64  # readings of the search that are weighed again with all their alignments
     hypotheses: int = 16  # the best of them, which Llama chooses from; 1: the first stands
     sure: float = 0.95  # confidence of a reading's least sure word from which Llama is not asked to choose
@@ -108,6 +110,10 @@ class Recogniser:
         scored = [(h.text, h.total) for h in reading.hypotheses]
         return time_words(
             reading.emissions, text, self.labels, scored, self.calibration, reading.start, reading.sense)
+
+    def changes(self, reading: Reading, text: str) -> list[Change]:
+        "Where a segment's part of the transcript is not its greedy letters, whatever that costs."
+        return judge(reading.emissions, reading.greedy, text, self.labels, max_cost=float("inf"))[1]
 
     def is_sure(self, reading: Reading) -> bool:
         "Whether no word is in doubt."
