@@ -10,8 +10,9 @@ import math
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -23,20 +24,23 @@ from .ngrams import LN_10, LanguageModel
 
 # %% auto #0
 __all__ = ['log', 'MAX_WORD', 'MAX_REMEMBERED', 'BeamConfig', 'course_words', 'rare_words', 'course_bonus', 'spellings',
-           'as_written', 'spelt_words', 'Hypothesis', 'ContextWords', 'BeamSearch', 'LetterSearch']
+           'as_written', 'spelt_words', 'Hypothesis', 'ContextWords', 'Lexicon', 'Decoding', 'Vocabulary', 'BeamSearch',
+           'LetterSearch']
 
 # %% ../../nbs/words/search.ipynb #ed4084af
 log = logging.getLogger(__name__)
 
 # %% ../../nbs/words/search.ipynb #ee2fc58c
-MAX_WORD = 64  # letters; flashlight's tree calls itself once a letter, and 90,000 of them overrun the stack
+MAX_WORD = 64  # letters; longer ones are no words
 
 @dataclass(frozen=True)
 class BeamConfig:
     "How wide the search is, and what its parts weigh."
     beam: int = 300  # partial readings kept
-    symbols: int = 8  # symbols of a frame that are tried
+    symbols: int = 8  # letters of a frame that are tried
+    endings: int = 64  # partial readings of a frame whose last word may end there
     threshold: float = 25.0  # nats below the best at which a reading is dropped
+    sure_blank: float = 8.0  # nats above all other symbols from which a frame's blank is the only one tried
     lm_weight: float = 1.0
     word_score: float = 0.0
     new_word: float = -9.0  # log-probability of a course word that the language model lacks
@@ -48,6 +52,11 @@ class BeamConfig:
     rare: float = -8.0  # log-probability below which a word of the language model is rare
     ordinary: float = -12.0  # from which a word is common English, and another one with a course's accents (résumé)
     similarity: float = 66.0  # percent of a course word's letters that the greedy reading must have
+
+    @property
+    def most_weighed(self) -> int:
+        "Partial readings that a frame can make, whatever its letters: those that stay, grow and end a word."
+        return self.beam * (1 + self.symbols) + self.endings
 
 # %% ../../nbs/words/search.ipynb #70b1c562
 def course_words(
@@ -166,148 +175,79 @@ class ContextWords:
     rare: tuple[str, ...] = ()  # those that sound like a part of what was heard are made likelier
     spellings: Mapping[str, str] = field(default_factory=dict, compare=False)  # as `spellings` finds them
 
-# %% ../../nbs/words/search.ipynb #7359a895
-class BeamSearch:
-    "Reads emissions as words of a vocabulary."
+# %% ../../nbs/words/search.ipynb #4313aaaa
+@lru_cache(maxsize=4)
+def _alphabet(labels: tuple[str, ...]) -> dict[str, int]:
+    "The column of each letter that words are made of."
+    return {letter: i for letter, i in letter_columns(labels).items() if len(letter) == 1 and letter not in "| "}
+
+def _spelt(words: Sequence[str], labels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    "Columns (n, L) of the words that can be written, in alphabetical order, -1 behind their ends; the words' numbers."
+    short = np.array([i for i, word in enumerate(words) if 0 < len(word) <= MAX_WORD], np.int64)
+    if not len(short):
+        return np.zeros((0, 1), np.int64), short
+    texts = np.array([words[i] for i in short])
+    points = texts.view(np.uint32).reshape(len(texts), -1)  # (n, L) Unicode's numbers, 0 behind the end
+    alphabet, unwritten = _alphabet(labels), -2
+    columns = np.full(1 + max(int(points.max()), *map(ord, alphabet)), unwritten)
+    columns[[0, *map(ord, alphabet)]] = [-1, *alphabet.values()]
+    spelt = columns[points]
+    able = np.flatnonzero((spelt != unwritten).all(1))
+    order = able[np.argsort(texts[able], kind="stable")]
+    return spelt[order], short[order]
+
+# %% ../../nbs/words/search.ipynb #92dce8ea
+class Lexicon:
+    "Words as a tree of letters (a trie). Node 0 is the root, where words begin; a parent comes before its children."
 
     def __init__(
         self,
-        labels: Sequence[str],  # the symbol of each column of the emissions
-        lm: LanguageModel,
-        config: BeamConfig = BeamConfig(),
-        blank: int = 0,
+        words: Sequence[str],
+        scores: Sequence[float],  # log-probabilities of the words
+        labels: Sequence[str],  # the symbol of each column of the emissions, `|` among them
     ):
-        self.labels, self.lm, self.config, self.blank = list(labels), lm, config, blank
-        self._own = tuple(c for c in letter_columns(tuple(labels)) if len(c) == 1 and c.isalpha() and not c.isascii())
-        self._tries: OrderedDict[tuple[str, ...], tuple] = OrderedDict()  # without a context, and the last context's
+        spelt, numbers = _spelt(words, tuple(labels))
+        inside, rows = spelt >= 0, len(spelt)  # (n, L)
+        differs = np.ones(spelt.shape, bool)
+        differs[1:] = spelt[1:] != spelt[:-1]
+        fresh = np.logical_or.accumulate(differs, axis=1) & inside  # letters that begin a branch, or go on in one
+        nodes = np.zeros(spelt.shape, np.int64)
+        nodes[fresh] = np.arange(1, 1 + fresh.sum())
+        nodes = np.maximum.accumulate(nodes, axis=0)
+        row, depth = np.nonzero(fresh)
+        self.columns = np.array(sorted(set(_alphabet(tuple(labels)).values())), np.int64)  # of the letters, (C,)
+        self.symbol = np.r_[labels.index("|"), spelt[fresh]]  # (N,) column of the letter that leads to a node
+        self.children = np.zeros((len(self.symbol), len(self.columns)), np.int32)  # (N, C); 0: there is none
+        parents = np.where(depth > 0, nodes[row, depth - 1], 0)
+        self.children[parents, np.searchsorted(self.columns, spelt[fresh])] = nodes[fresh]
+        self.word = np.full(len(self.symbol), -1)  # (N,) number of the word that a node ends; -1: none
+        self.word[nodes[np.arange(rows), inside.sum(1) - 1]] = numbers
+        self.best = np.full(len(self.symbol), -np.inf)  # (N,) score of the likeliest word below; the root's is 0
+        each = np.broadcast_to(np.asarray(scores, np.float64)[numbers][:, None], spelt.shape)
+        np.maximum.at(self.best, nodes[inside], each[inside])
+        self.best[0] = 0.0
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        name: str,  # of the HuBERT: hub id or folder
-        labels: Sequence[str],  # the symbol of each column of the emissions, the blank first
-        config: BeamConfig = BeamConfig(),
-        folder: Path | None = None,  # where its files lie, if that is known; None: `hub.fetch` finds out
-    ) -> BeamSearch | LetterSearch | None:
-        "A search over the words of the folder's language model, or over letters; None where flashlight-text is missing."
-        found = sorted(((folder or Path(hub.fetch(name))) / "language_model").glob("*.arpa*"))
-        try:
-            import flashlight.lib.text.decoder  # noqa: F401
-        except ImportError:
-            worse = ", with more errors" if found else ""
-            log.warning(
-                "flashlight-text is not installed: %s is read greedily%s, and Llama has no readings to choose among",
-                name, worse)
-            return None
-        if "|" not in labels:
-            log.warning(
-                "%s has no symbol between words: it is read greedily, and Llama has no readings to choose among", name)
-            return None
-        if not found:
-            return LetterSearch(labels)
-        with hub.explained(name):
-            search = cls(labels, LanguageModel.from_arpa(found[-1]), config)
-            search._trie(())
-        return search
-
-    def __call__(
+    def with_words(
         self,
-        emissions: np.ndarray,  # log-probabilities (T, V)
-        n: int = 1,
-        context: str | ContextWords = "",  # its words join the vocabulary
-        heard: str = "",  # the greedy reading: course words that sound like a part of it are made likelier
-    ) -> list[Hypothesis]:  # the best by `score` first, at most n
-        "The likeliest readings."
-        from flashlight.lib.text import decoder
-
-        words = self.words_of(context) if isinstance(context, str) else context
-        c, (trie, scores) = self.config, self._trie(words.new)
-        options = decoder.LexiconDecoderOptions(
-            beam_size=c.beam, beam_size_token=min(c.symbols, len(self.labels)), beam_threshold=c.threshold,
-            lm_weight=c.lm_weight, word_score=c.word_score, unk_score=-math.inf, sil_score=0.0, log_add=False,
-            criterion_type=decoder.CriterionType.CTC)
-        rare = words.rare if heard else ()
-        bonus = course_bonus(len(rare), c)
-        course = frozenset(_alike(rare, heard, c) if bonus else ())
-        lm = _word_lm_class()(scores, course, bonus / c.lm_weight)  # kept by name: the search does not own it
-        search = decoder.LexiconDecoder(options, trie, lm, self.labels.index("|"), self.blank, -1, [], False)
-        leaning = self._leaning(emissions, words.new)
-        found: dict[str, tuple[float, float]] = {}  # text -> its score, and the language model's part of it
-        for result in search.decode(leaning.ctypes.data, *leaning.shape):  # the best first
-            text = " ".join(scores.words[i] for i in result.words if i >= 0)
-            found.setdefault(text, (result.score, c.lm_weight * result.lmScore))
-        found.pop("", None)
-        texts = list(found)[:n]
-        sounds = log_likelihoods(leaning, texts, self.labels, self.blank)
-        return [self._rescored(text, *found[text], sound, course, bonus) for text, sound in zip(texts, sounds)]
-
-    def _rescored(
-        self, text: str, score: float, lm: float, sound: float, course: frozenset[str], bonus: float
-    ) -> Hypothesis:
-        "A reading with the log-likelihood of all its alignments."
-        words = text.split()
-        total = sound + lm + self.config.word_score * len(words) if math.isfinite(sound) else score
-        return Hypothesis(text, score, total, lm - bonus * sum(word in course for word in words))
-
-    def _leaning(self, emissions: np.ndarray, new_words: tuple[str, ...]) -> np.ndarray:
-        "The emissions, leaning towards the words that the letters spell."
-        leaning, path = np.array(emissions, np.float32, order="C"), emissions.argmax(1)
-        knows = lambda word: self.knows(word) or word in new_words  # noqa: E731
-        for first, end in spelt_words(emissions, self.labels, knows, self.blank):
-            leaning[np.arange(first, end), path[first:end]] += self.config.spelt / (end - first)
-        return leaning
-
-    def words_of(self, context: str, bias_words: Sequence[str] = ()) -> ContextWords:
-        "What the search takes from a context; where words are named explicitly, only these are made likelier."
-        text = "\n".join([*bias_words, context])
-        rare = _words(" ".join(bias_words), self._own) if bias_words else self.rare_words(text)
-        return ContextWords(self.new_words(text), tuple(rare), self.spellings(text))
-
-    def new_words(self, context: str) -> tuple[str, ...]:
-        "The context's words that the language model lacks and the letters can write, in order."
-        new = (w for w in _words(context, self._own) if w not in self.lm.logs and spell(w, self.labels) is not None)
-        return tuple(islice(new, self.config.max_new_words))
-
-    def knows(self, word: str) -> bool:
-        "Whether a word, in lower case, is in the vocabulary."
-        return word in self.lm.logs
-
-    def rare_words(self, context: str) -> list[str]:
-        "The context's words that are rare or new to the language model: its course words, whatever the sound."
-        return rare_words(context, self.lm, self.config, self._own)
-
-    def spellings(self, context: str) -> dict[str, str]:
-        "How the context writes those of its words that are no common English: `as_written` takes it."
-        ordinary = lambda word: (known := self.lm.score((), word)) is not None and known >= self.config.ordinary
-        return {word: form for word, form in spellings(context, self._own).items() if not ordinary(word)}
-
-    @cached_property
-    def _known(self) -> list[tuple[list[int] | None, float]]:
-        "The language model's words as columns, and their log-probabilities: the same for every context."
-        columns = letter_columns(tuple(self.labels))  # `spell` without its cleaning, which takes most of its time
-        spelt = ([columns.get(letter) for letter in word] for word in self.lm.words)
-        scores = (self.lm.logs[word] * LN_10 for word in self.lm.words)
-        return [(None if None in symbols else symbols, score) for symbols, score in zip(spelt, scores)]
-
-    def _trie(self, new_words: tuple[str, ...]) -> tuple:
-        "The vocabulary as a tree of letters, and its words' scores."
-        from flashlight.lib.text import decoder
-
-        if new_words not in self._tries:
-            words, trie = [*self.lm.words, *new_words], decoder.Trie(len(self.labels), self.labels.index("|"))
-            spelt = [*self._known, *((spell(word, self.labels), self.config.new_word) for word in new_words)]
-            for i, (symbols, score) in enumerate(spelt):
-                if symbols and len(symbols) <= MAX_WORD:
-                    trie.insert(symbols, i, score)
-            trie.smear(decoder.SmearingMode.MAX)
-            self._tries[new_words] = trie, _Scores(self.lm, words, self.config.new_word)
-        trie, scores = self._tries[new_words]
-        if len(scores.histories) > MAX_REMEMBERED:
-            self._tries[new_words] = trie, _Scores(self.lm, scores.words, self.config.new_word)
-        self._tries.move_to_end(new_words)
-        if len(self._tries) > 2:  # a vocabulary as a tree takes tens of megabytes
-            self._tries.pop(next(key for key in self._tries if key))
-        return self._tries[new_words]
+        spelt: Sequence[Sequence[int]],  # columns of the words' letters
+        score: float,  # log-probability of each
+        first: int,  # number of the first; the others follow
+    ) -> Lexicon:
+        "A tree that has more words."
+        larger, n, room = copy(self), len(self.symbol), sum(map(len, spelt))
+        for name, empty in (("symbol", 0), ("children", 0), ("word", -1), ("best", -np.inf)):
+            own = getattr(self, name)
+            setattr(larger, name, np.concatenate([own, np.full((room, *own.shape[1:]), empty, own.dtype)]))
+        for number, columns in enumerate(spelt, first):
+            node = 0
+            for column in columns:
+                branch = np.searchsorted(self.columns, column)
+                if not larger.children[node, branch]:
+                    larger.children[node, branch], larger.symbol[n], n = n, column, n + 1
+                node = int(larger.children[node, branch])
+                larger.best[node] = max(larger.best[node], score)
+            larger.word[node] = number
+        return larger
 
 # %% ../../nbs/words/search.ipynb #dbbe9d81
 MAX_REMEMBERED = 100_000  # scores of words after others
@@ -341,40 +281,300 @@ class _Scores:
             self.histories.append(following)
         return score, self._numbers[following]
 
-# %% ../../nbs/words/search.ipynb #3e94a827
-@cache
-def _word_lm_class() -> type:
-    "The class of language models as flashlight asks them; made once, when flashlight is there to derive it from."
-    from flashlight.lib.text import decoder
+class _Sequences:
+    "The word sequences that a search has met; 0 is the empty one."
 
-    class WordLM(decoder.LM):
-        "Word n-grams, and a bonus for course words; states are nodes of the search's own tree."
+    def __init__(self, scores: _Scores, config: BeamConfig, course: frozenset[str], bonus: float):
+        self.scores, self.config, self.bonus = scores, config, bonus
+        self.likelier = {i for i, word in enumerate(scores.words) if word in course} if course else frozenset()
+        self.words, self.histories = [()], [0]  # numbers of its words; number of the history that it ends in
+        self.lm, self.gains = [0.0], [0.0]  # the language model's part of its score; all that its words gain
+        self._following: dict[tuple[int, int], int] = {}
 
-        def __init__(self, scores: _Scores, course: frozenset[str], bonus: float):
-            super().__init__()
-            self.scores, self.bonus = scores, bonus
-            self.likelier = {i for i, word in enumerate(scores.words) if word in course} if course else ()
-            self.histories = {}  # state -> number of the words before
+    def follow(self, sequence: int, word: int) -> tuple[int, float]:
+        "The sequence with a word more, and what that one gains."
+        key = sequence, word
+        if key not in self._following:
+            score, history = self.scores(self.histories[sequence], word)
+            lm, bonus = self.config.lm_weight * score, self.bonus if word in self.likelier else 0.0
+            self._following[key] = len(self.words)
+            self.words.append((*self.words[sequence], word))
+            self.histories.append(history)
+            self.lm.append(self.lm[sequence] + lm)
+            self.gains.append(self.gains[sequence] + lm + bonus + self.config.word_score)
+        number = self._following[key]
+        return number, self.gains[number] - self.gains[sequence]
 
-        def start(self, start_with_nothing):
-            "The state before the first word."
-            state = decoder.LMState()
-            self.histories[state] = 0
-            return state
+    def end(self, sequence: int) -> float:
+        "What ending there is worth."
+        history = self.scores.histories[self.histories[sequence]]
+        return self.config.lm_weight * (self.scores.lm.score(history, "</s>") or 0.0)
 
-        def score(self, state, index):
-            "The state after a word, and the word's score."
-            child = state.child(index)
-            score, self.histories[child] = self.scores(self.histories[state], index)
-            return child, score + self.bonus if index in self.likelier else score
+    def text(self, sequence: int) -> str:
+        "Its words."
+        return " ".join(self.scores.words[i] for i in self.words[sequence])
 
-        def finish(self, state):
-            "The score of ending here."
-            return state, self.scores.lm.score(self.scores.histories[self.histories[state]], "</s>") or 0.0
+# %% ../../nbs/words/search.ipynb #de3961f4
+class _Beam:
+    "The partial readings of a frame, and what the next one makes of them."
 
-    return WordLM
+    def __init__(self, lexicon: Lexicon, sequences: _Sequences, config: BeamConfig, blank: int = 0):
+        self.lexicon, self.sequences, self.config, self.blank = lexicon, sequences, config, blank
+        self.gap, self.size = int(lexicon.symbol[0]), len(lexicon.symbol)
+        self.keys = np.zeros(1, np.int64)  # (n,) sequence * size + node, in order
+        self.in_blank, self.in_letter = np.zeros(1), np.full(1, -np.inf)  # (n,) nats, by the last frame's symbol
+
+    @property
+    def scores(self) -> np.ndarray:
+        "Of the likeliest alignment of each, (n,)."
+        return np.maximum(self.in_blank, self.in_letter)
+
+    def grow(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        "The readings that are a letter longer: their keys, and their scores."
+        tree, (sequence, node) = self.lexicon, np.divmod(self.keys, self.size)
+        likeliest = np.argsort(-frame[tree.columns], kind="stable")[: self.config.symbols]
+        children = tree.children[node[:, None], likeliest]  # (n, symbols)
+        row, which = np.nonzero(children)
+        child, column = children[row, which].astype(np.int64), tree.columns[likeliest][which]
+        before = np.where(tree.symbol[node[row]] == column, self.in_blank[row], self.scores[row])
+        ahead = self.config.lm_weight * (tree.best[child] - tree.best[node[row]])
+        return sequence[row] * self.size + child, before + frame[column] + ahead
+
+    def end_words(self, frame: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+        "The readings whose last word ends with the gap: their keys, and their scores."
+        sequence, node = np.divmod(self.keys, self.size)
+        score = self.scores + frame[self.gap] - self.config.lm_weight * self.lexicon.best[node]
+        able = np.flatnonzero((self.lexicon.word[node] >= 0) & (score > floor))
+        able = able[np.argsort(-score[able], kind="stable")[: self.config.endings]]
+        words = self.lexicon.word[node[able]].tolist()
+        after = [self.sequences.follow(s, word) for s, word in zip(sequence[able].tolist(), words)]
+        keys, gains = np.array([s for s, _ in after], np.int64) * self.size, np.array([gain for _, gain in after])
+        return keys, score[able] + gains
+
+    def keep(self, in_blank: np.ndarray, in_letter: np.ndarray, keys: np.ndarray, scores: np.ndarray) -> None:
+        "Put the readings that stay and those that come together, and keep the best."
+        at = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
+        known = self.keys[at] == keys
+        in_letter[at[known]] = np.maximum(in_letter[at[known]], scores[known])
+        keys = np.r_[self.keys, keys[~known]]
+        in_blank = np.r_[in_blank, np.full(len(keys) - len(in_blank), -np.inf)]
+        in_letter = np.r_[in_letter, scores[~known]]
+        best = np.maximum(in_blank, in_letter)
+        kept = np.flatnonzero(best > best.max() - self.config.threshold)
+        kept = kept[np.argsort(-best[kept], kind="stable")[: self.config.beam]]
+        kept = kept[np.argsort(keys[kept])]
+        self.keys, self.in_blank, self.in_letter = keys[kept], in_blank[kept], in_letter[kept]
+
+# %% ../../nbs/words/search.ipynb #7e42e588
+@dataclass(frozen=True)
+class _Whole:
+    "A reading that may end."
+    text: str
+    score: float  # nats, of the likeliest alignment and of all that the words gain
+    lm: float  # the language model's part
+    gained: float  # the part of all but the sound
+
+class Decoding:
+    "A search at work (token passing by Viterbi's scores): frames go in as they come, readings come out."
+
+    def __init__(self, lexicon: Lexicon, sequences: _Sequences, config: BeamConfig, blank: int = 0):
+        self.beam = _Beam(lexicon, sequences, config, blank)
+        self.sequences, self.config, self.blank = sequences, config, blank
+        self.frames, self.weighed, self.most_weighed = 0, 0, 0  # so far; partial readings made, and of one frame
+
+    def advance(
+        self,
+        emissions: np.ndarray,  # log-probabilities (T, V) of the next frames
+    ) -> None:
+        "Go on by some frames."
+        emissions = np.asarray(emissions, np.float64)
+        others = np.delete(emissions, self.blank, 1).max(1)
+        sure = emissions[:, self.blank] > others + self.config.sure_blank
+        for frame, is_blank in zip(emissions, sure.tolist()):
+            made = self._stay(frame) if is_blank else self._step(frame)
+            self.frames, self.weighed = self.frames + 1, self.weighed + made
+            self.most_weighed = max(self.most_weighed, made)
+
+    def _stay(self, frame: np.ndarray) -> int:
+        "Go on by a frame that is a blank for sure."
+        beam = self.beam
+        beam.in_blank, beam.in_letter = beam.scores + frame[self.blank], np.full(len(beam.keys), -np.inf)
+        return len(beam.keys)
+
+    def _step(self, frame: np.ndarray) -> int:
+        "Go on by a frame (V,); how many partial readings that made."
+        beam, node, score = self.beam, self.beam.keys % self.beam.size, self.beam.scores
+        in_blank = score + frame[self.blank]
+        in_letter = np.where(node == 0, score, beam.in_letter) + frame[beam.lexicon.symbol[node]]  # a gap may last
+        grown, scores = beam.grow(frame)
+        floor = max(in_blank.max(), in_letter.max(), scores.max(initial=-np.inf)) - self.config.threshold
+        near = scores > floor
+        ended, of_ended = beam.end_words(frame, floor)
+        made = len(beam.keys) + len(grown) + len(ended)
+        beam.keep(in_blank, in_letter, np.r_[grown[near], ended], np.r_[scores[near], of_ended])
+        return made
+
+    def readings(self, n: int) -> list[_Whole]:
+        "The best if the sound ended here, at most n, the best by `score` first; none of them empty."
+        beam, follow, best = self.beam, self.sequences.follow, {}
+        words, ahead = beam.lexicon.word, self.config.lm_weight * beam.lexicon.best
+        partial = list(zip(*(x.tolist() for x in (*np.divmod(beam.keys, beam.size), beam.scores))))
+        whole = [x for x in partial if x[1] == 0 or words[x[1]] >= 0]
+        for sequence, node, score in whole or partial:  # a word that has not ended is left out where all have one
+            after, gain = follow(sequence, int(words[node])) if words[node] >= 0 else (sequence, 0.0)
+            best[after] = max(best.get(after, -math.inf), float(score - ahead[node] + gain + self.sequences.end(after)))
+        order = sorted((s for s in best if s), key=lambda s: -best[s])[:n]
+        lm, gains, end = self.sequences.lm, self.sequences.gains, self.sequences.end
+        return [_Whole(self.sequences.text(s), best[s], lm[s] + end(s), gains[s] + end(s)) for s in order]
+
+# %% ../../nbs/words/search.ipynb #be1aa23a
+class Vocabulary:
+    "A language model's words, and those of a context."
+
+    def __init__(
+        self,
+        labels: Sequence[str],  # the symbol of each column of the emissions
+        lm: LanguageModel,
+        config: BeamConfig = BeamConfig(),
+    ):
+        self.labels, self.lm, self.config = list(labels), lm, config
+        self._own = tuple(c for c in letter_columns(tuple(labels)) if len(c) == 1 and c.isalpha() and not c.isascii())
+        self._trees: OrderedDict[tuple[str, ...], tuple[Lexicon, _Scores]] = OrderedDict()  # by new words
+
+    def words_of(self, context: str, bias_words: Sequence[str] = ()) -> ContextWords:
+        "What the search takes from a context; where words are named explicitly, only these are made likelier."
+        text = "\n".join([*bias_words, context])
+        rare = _words(" ".join(bias_words), self._own) if bias_words else self.rare_words(text)
+        return ContextWords(self.new_words(text), tuple(rare), self.spellings(text))
+
+    def new_words(self, context: str) -> tuple[str, ...]:
+        "The context's words that the language model lacks and the letters can write, in order."
+        new = (w for w in _words(context, self._own) if w not in self.lm.logs and spell(w, self.labels) is not None)
+        return tuple(islice(new, self.config.max_new_words))
+
+    def knows(self, word: str) -> bool:
+        "Whether a word, in lower case, is in the vocabulary."
+        return word in self.lm.logs
+
+    def rare_words(self, context: str) -> list[str]:
+        "The context's words that are rare or new to the language model: its course words, whatever the sound."
+        return rare_words(context, self.lm, self.config, self._own)
+
+    def spellings(self, context: str) -> dict[str, str]:
+        "How the context writes those of its words that are no common English: `as_written` takes it."
+        ordinary = lambda word: (known := self.lm.score((), word)) is not None and known >= self.config.ordinary
+        return {word: form for word, form in spellings(context, self._own).items() if not ordinary(word)}
+
+    def tree(self, new_words: tuple[str, ...] = ()) -> tuple[Lexicon, _Scores]:
+        "All words as a tree, and what they score; kept without a context and for the last one."
+        found = self._trees.get(new_words)
+        if found is None or len(found[1].histories) > MAX_REMEMBERED:
+            lexicon = found[0] if found else self._planted(new_words)
+            found = lexicon, _Scores(self.lm, [*self.lm.words, *new_words], self.config.new_word)
+        self._trees[new_words] = found
+        self._trees.move_to_end(new_words)
+        if len(self._trees) > 2:  # a tree takes some 20 MB
+            self._trees.pop(next(key for key in self._trees if key))
+        return found
+
+    def _planted(self, new_words: tuple[str, ...]) -> Lexicon:
+        "The tree of all words."
+        if not new_words:
+            return Lexicon(self.lm.words, [self.lm.logs[word] * LN_10 for word in self.lm.words], self.labels)
+        spelt = [spell(word, self.labels) for word in new_words]
+        return self.tree()[0].with_words(spelt, self.config.new_word, len(self.lm.words))
+
+# %% ../../nbs/words/search.ipynb #7359a895
+class BeamSearch(Vocabulary):
+    "Reads emissions as words of a vocabulary."
+
+    def __init__(
+        self,
+        labels: Sequence[str],  # the symbol of each column of the emissions
+        lm: LanguageModel,
+        config: BeamConfig = BeamConfig(),
+        blank: int = 0,
+    ):
+        super().__init__(labels, lm, config)
+        self.blank = blank
+
+    def __call__(
+        self,
+        emissions: np.ndarray,  # log-probabilities (T, V)
+        n: int = 1,
+        context: str | ContextWords = "",  # its words join the vocabulary
+        heard: str = "",  # the greedy reading: course words that sound like a part of it are made likelier
+    ) -> list[Hypothesis]:  # the best by `score` first, at most n
+        "The likeliest readings."
+        words = self.words_of(context) if isinstance(context, str) else context
+        leaning, decoding = self.leaning(emissions, words.new), self.start(words, heard)
+        decoding.advance(leaning)
+        found = decoding.readings(n)
+        sounds = log_likelihoods(leaning, [x.text for x in found], self.labels, self.blank)
+        totals = [sound + x.gained if math.isfinite(sound) else x.score for x, sound in zip(found, sounds)]
+        return [Hypothesis(x.text, x.score, total, x.lm) for x, total in zip(found, totals)]
+
+    def start(self, words: ContextWords = ContextWords(), heard: str = "") -> Decoding:
+        "A search before its first frame."
+        lexicon, scores = self.tree(words.new)
+        rare = words.rare if heard else ()
+        bonus = course_bonus(len(rare), self.config)
+        course = frozenset(_alike(rare, heard, self.config) if bonus else ())
+        return Decoding(lexicon, _Sequences(scores, self.config, course, bonus), self.config, self.blank)
+
+    def leaning(self, emissions: np.ndarray, new_words: tuple[str, ...] = ()) -> np.ndarray:
+        "The emissions, leaning towards the words that the letters spell."
+        leaning, path = np.array(emissions, np.float32), emissions.argmax(1)
+        knows = lambda word: self.knows(word) or word in new_words  # noqa: E731
+        for first, end in spelt_words(emissions, self.labels, knows, self.blank):
+            leaning[np.arange(first, end), path[first:end]] += self.config.spelt / (end - first)
+        return leaning
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,  # of the HuBERT: hub id or folder
+        labels: Sequence[str],  # the symbol of each column of the emissions, the blank first
+        config: BeamConfig = BeamConfig(),
+        folder: Path | None = None,  # where its files lie, if that is known; None: `hub.fetch` finds out
+    ) -> BeamSearch | LetterSearch | None:
+        "A search over the words of the folder's language model, or over letters; None where words have no gaps."
+        found = sorted(((folder or Path(hub.fetch(name))) / "language_model").glob("*.arpa*"))
+        if "|" not in labels:
+            log.warning(
+                "%s has no symbol between words: it is read greedily, and Llama has no readings to choose among", name)
+            return None
+        if not found:
+            return LetterSearch(labels)
+        with hub.explained(name):
+            search = cls(labels, LanguageModel.from_arpa(found[-1]), config)
+            search.tree()
+        return search
 
 # %% ../../nbs/words/search.ipynb #6e0c41d2
+class _Prefixes:
+    "The texts that a search over letters has met, as a tree; 0 is the empty one."
+
+    def __init__(self, symbols: int):
+        self.symbols = symbols  # columns of the emissions
+        self.keys = [-1]  # of each: the text before * symbols + the last symbol
+        self._numbers: dict[int, int] = {}
+
+    def number(self, key: int) -> int:
+        "Of the text with a key."
+        if key not in self._numbers:
+            self._numbers[key] = len(self.keys)
+            self.keys.append(key)
+        return self._numbers[key]
+
+    def spelt(self, number: int) -> list[int]:
+        "The symbols of a text."
+        symbols = []
+        while number:
+            number, symbol = divmod(self.keys[number], self.symbols)
+            symbols.append(symbol)
+        return symbols[::-1]
+
 class LetterSearch:
     "Reads emissions as letters, whatever words they make; called as `BeamSearch` is."
 
@@ -383,8 +583,9 @@ class LetterSearch:
         labels: Sequence[str],  # the symbol of each column of the emissions
         beam: int = 50,  # partial readings kept
         blank: int = 0,
+        symbols: int = 8,  # of a frame that are tried
     ):
-        self.labels, self.beam, self.blank = list(labels), beam, blank
+        self.labels, self.beam, self.blank, self.symbols = list(labels), beam, blank, symbols
 
     def __call__(
         self,
@@ -394,23 +595,44 @@ class LetterSearch:
         heard: str = "",
     ) -> list[Hypothesis]:  # the best first, at most n, none of them empty
         "The likeliest readings."
-        from flashlight.lib.text import decoder
-
-        options = decoder.LexiconFreeDecoderOptions(
-            beam_size=self.beam, beam_size_token=min(8, len(self.labels)), beam_threshold=25.0, lm_weight=0.0,
-            sil_score=0.0, log_add=True, criterion_type=decoder.CriterionType.CTC)
-        lm = decoder.ZeroLM()  # kept by name: the search does not own it
-        search = decoder.LexiconFreeDecoder(options, lm, self.labels.index("|"), self.blank, [])
-        emissions = np.ascontiguousarray(emissions, np.float32)
+        prefixes = _Prefixes(len(self.labels))
+        numbers, in_blank, in_letter = np.zeros(1, np.int64), np.zeros(1), np.full(1, -np.inf)
+        for frame in np.asarray(emissions, np.float64):
+            numbers, in_blank, in_letter = self._step(frame, prefixes, numbers, in_blank, in_letter)
         found: dict[str, float] = {}
-        for result in search.decode(emissions.ctypes.data, *emissions.shape):  # the best first
-            found.setdefault(self._spelt([i for i in result.tokens if i >= 0]), result.score)
-        # this search adds up what alignments it meets
+        for number, score in zip(numbers.tolist(), np.logaddexp(in_blank, in_letter).tolist()):  # the best first
+            found.setdefault(self._text(prefixes.spelt(number)), score)
         return [Hypothesis(text, score, score) for text, score in found.items() if text][:n]
 
-    def _spelt(self, symbols: list[int]) -> str:
-        "One symbol a frame as letters: repeats merged, blanks and marks dropped."
-        kept = [self.labels[i] for at, i in enumerate(symbols) if i != self.blank and (at == 0 or i != symbols[at - 1])]
+    def _step(
+        self, frame: np.ndarray, prefixes: _Prefixes, numbers: np.ndarray, in_blank: np.ndarray, in_letter: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        "The best texts after one frame more, the best first: numbers, and scores by the last symbol."
+        V, score = len(frame), np.logaddexp(in_blank, in_letter)
+        own = np.array([prefixes.keys[i] for i in numbers.tolist()])
+        last = np.where(own < 0, self.blank, own % V)
+        tried = np.argsort(-frame, kind="stable")[: self.symbols]
+        tried = tried[tried != self.blank]
+        longer = numbers[:, None] * V + tried  # (n, k) keys
+        of_longer = np.where(last[:, None] == tried, in_blank[:, None], score[:, None]) + frame[tried]
+        order = np.argsort(own, kind="stable")
+        at = order[np.searchsorted(own, longer, sorter=order).clip(max=len(own) - 1)]
+        met = own[at] == longer
+        stays = np.where(own < 0, -np.inf, in_letter + frame[last])
+        stays[at[met]] = np.logaddexp(stays[at[met]], of_longer[met])
+        both = np.logaddexp(score + frame[self.blank], stays)
+        best = np.argsort(-np.r_[both, of_longer[~met]], kind="stable")[: self.beam]
+        known, new = best[best < len(own)], best[best >= len(own)] - len(own)
+        keys = longer[~met][new]
+        numbers = np.r_[numbers[known], np.array([prefixes.number(key) for key in keys.tolist()], np.int64)]
+        in_blank = np.r_[(score + frame[self.blank])[known], np.full(len(new), -np.inf)]
+        in_letter = np.r_[stays[known], of_longer[~met][new]]
+        rank = np.argsort(-np.logaddexp(in_blank, in_letter), kind="stable")
+        return numbers[rank], in_blank[rank], in_letter[rank]
+
+    def _text(self, symbols: Sequence[int]) -> str:
+        "Symbols as letters; marks such as a sentence's end are dropped."
+        kept = (self.labels[i] for i in symbols)
         return letters("".join(" " if label == "|" else label for label in kept if len(label) == 1))
 
     def words_of(self, context: str, bias_words: Sequence[str] = ()) -> ContextWords:
