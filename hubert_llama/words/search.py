@@ -551,7 +551,7 @@ class BeamSearch(Vocabulary):
             search.tree()
         return search
 
-# %% ../../nbs/words/search.ipynb #6e0c41d2
+# %% ../../nbs/words/search.ipynb #cd74870d
 class _Prefixes:
     "The texts that a search over letters has met, as a tree; 0 is the empty one."
 
@@ -575,6 +575,38 @@ class _Prefixes:
             symbols.append(symbol)
         return symbols[::-1]
 
+# %% ../../nbs/words/search.ipynb #0c7f6973
+def _longer_texts(
+    frame: np.ndarray,  # log-probabilities (V,)
+    prefixes: _Prefixes,
+    texts: tuple[np.ndarray, np.ndarray, np.ndarray],  # numbers, scores that end in a blank, and in a letter, each (n,)
+    search: LetterSearch,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "The best texts after one frame more, the best first."
+    numbers, in_blank, in_letter = texts
+    V, score = len(frame), np.logaddexp(in_blank, in_letter)
+    own = np.array([prefixes.keys[i] for i in numbers.tolist()])
+    last = np.where(own < 0, search.blank, own % V)
+    tried = np.argsort(-frame, kind="stable")[: search.symbols]
+    tried = tried[tried != search.blank]
+    longer = numbers[:, None] * V + tried  # (n, k) keys
+    of_longer = np.where(last[:, None] == tried, in_blank[:, None], score[:, None]) + frame[tried]
+    order = np.argsort(own, kind="stable")
+    at = order[np.searchsorted(own, longer, sorter=order).clip(max=len(own) - 1)]
+    met = own[at] == longer
+    stays = np.where(own < 0, -np.inf, in_letter + frame[last])
+    stays[at[met]] = np.logaddexp(stays[at[met]], of_longer[met])
+    both = np.logaddexp(score + frame[search.blank], stays)
+    best = np.argsort(-np.r_[both, of_longer[~met]], kind="stable")[: search.beam]
+    known, new = best[best < len(own)], best[best >= len(own)] - len(own)
+    keys = longer[~met][new]
+    numbers = np.r_[numbers[known], np.array([prefixes.number(key) for key in keys.tolist()], np.int64)]
+    in_blank = np.r_[(score + frame[search.blank])[known], np.full(len(new), -np.inf)]
+    in_letter = np.r_[stays[known], of_longer[~met][new]]
+    rank = np.argsort(-np.logaddexp(in_blank, in_letter), kind="stable")
+    return numbers[rank], in_blank[rank], in_letter[rank]
+
+# %% ../../nbs/words/search.ipynb #6e0c41d2
 class LetterSearch:
     "Reads emissions as letters, whatever words they make; called as `BeamSearch` is."
 
@@ -596,39 +628,13 @@ class LetterSearch:
     ) -> list[Hypothesis]:  # the best first, at most n, none of them empty
         "The likeliest readings."
         prefixes = _Prefixes(len(self.labels))
-        numbers, in_blank, in_letter = np.zeros(1, np.int64), np.zeros(1), np.full(1, -np.inf)
+        texts = np.zeros(1, np.int64), np.zeros(1), np.full(1, -np.inf)
         for frame in np.asarray(emissions, np.float64):
-            numbers, in_blank, in_letter = self._step(frame, prefixes, numbers, in_blank, in_letter)
-        found: dict[str, float] = {}
+            texts = _longer_texts(frame, prefixes, texts, self)
+        (numbers, in_blank, in_letter), found = texts, {}
         for number, score in zip(numbers.tolist(), np.logaddexp(in_blank, in_letter).tolist()):  # the best first
             found.setdefault(self._text(prefixes.spelt(number)), score)
         return [Hypothesis(text, score, score) for text, score in found.items() if text][:n]
-
-    def _step(
-        self, frame: np.ndarray, prefixes: _Prefixes, numbers: np.ndarray, in_blank: np.ndarray, in_letter: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        "The best texts after one frame more, the best first: numbers, and scores by the last symbol."
-        V, score = len(frame), np.logaddexp(in_blank, in_letter)
-        own = np.array([prefixes.keys[i] for i in numbers.tolist()])
-        last = np.where(own < 0, self.blank, own % V)
-        tried = np.argsort(-frame, kind="stable")[: self.symbols]
-        tried = tried[tried != self.blank]
-        longer = numbers[:, None] * V + tried  # (n, k) keys
-        of_longer = np.where(last[:, None] == tried, in_blank[:, None], score[:, None]) + frame[tried]
-        order = np.argsort(own, kind="stable")
-        at = order[np.searchsorted(own, longer, sorter=order).clip(max=len(own) - 1)]
-        met = own[at] == longer
-        stays = np.where(own < 0, -np.inf, in_letter + frame[last])
-        stays[at[met]] = np.logaddexp(stays[at[met]], of_longer[met])
-        both = np.logaddexp(score + frame[self.blank], stays)
-        best = np.argsort(-np.r_[both, of_longer[~met]], kind="stable")[: self.beam]
-        known, new = best[best < len(own)], best[best >= len(own)] - len(own)
-        keys = longer[~met][new]
-        numbers = np.r_[numbers[known], np.array([prefixes.number(key) for key in keys.tolist()], np.int64)]
-        in_blank = np.r_[(score + frame[self.blank])[known], np.full(len(new), -np.inf)]
-        in_letter = np.r_[stays[known], of_longer[~met][new]]
-        rank = np.argsort(-np.logaddexp(in_blank, in_letter), kind="stable")
-        return numbers[rank], in_blank[rank], in_letter[rank]
 
     def _text(self, symbols: Sequence[int]) -> str:
         "Symbols as letters; marks such as a sentence's end are dropped."
