@@ -281,6 +281,7 @@ class _Scores:
             self.histories.append(following)
         return score, self._numbers[following]
 
+# %% ../../nbs/words/search.ipynb #ae63d3b4
 class _Sequences:
     "The word sequences that a search has met; 0 is the empty one."
 
@@ -374,6 +375,7 @@ class _Whole:
     lm: float  # the language model's part
     gained: float  # the part of all but the sound
 
+# %% ../../nbs/words/search.ipynb #a7d5804d
 class Decoding:
     "A search at work (token passing by Viterbi's scores): frames go in as they come, readings come out."
 
@@ -436,8 +438,9 @@ class Vocabulary:
         labels: Sequence[str],  # the symbol of each column of the emissions
         lm: LanguageModel,
         config: BeamConfig = BeamConfig(),
+        blank: int = 0,
     ):
-        self.labels, self.lm, self.config = list(labels), lm, config
+        self.labels, self.lm, self.config, self.blank = list(labels), lm, config, blank
         self._own = tuple(c for c in letter_columns(tuple(labels)) if len(c) == 1 and c.isalpha() and not c.isascii())
         self._trees: OrderedDict[tuple[str, ...], tuple[Lexicon, _Scores]] = OrderedDict()  # by new words
 
@@ -487,16 +490,6 @@ class Vocabulary:
 # %% ../../nbs/words/search.ipynb #7359a895
 class BeamSearch(Vocabulary):
     "Reads emissions as words of a vocabulary."
-
-    def __init__(
-        self,
-        labels: Sequence[str],  # the symbol of each column of the emissions
-        lm: LanguageModel,
-        config: BeamConfig = BeamConfig(),
-        blank: int = 0,
-    ):
-        super().__init__(labels, lm, config)
-        self.blank = blank
 
     def __call__(
         self,
