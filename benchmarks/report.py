@@ -32,6 +32,7 @@ SECTIONS = (  # chapter, then its records in the order of this file: (name, titl
         ("usable-prompt", "How long a prompt the bundled Llama can use"),
         ("understanding", "Whether transcripts can be trusted"),
         ("word-times", "Word times"),
+        ("search", "What reading costs a second of sound"),
     )),
     ("The server", (
         ("listening", "From the start to listening"),

@@ -13,8 +13,8 @@ Outcomes are kept in --out as they come; a run that was stopped goes on.
 Printed, and written to --out/understanding.md: each bar with what was measured, its count, and a 95 % bootstrap
 interval over recordings; then the tables behind it.
 644 recordings with words take about half an hour of one core for each of --jobs 1, a good quarter of an hour with 2.
-Word times have a benchmark of their own (word_times.py), so has the choice of the search (beam_search.py), and what
-choosing costs with the 8B model's shapes (llama.py).
+Word times have a benchmark of their own (word_times.py), so has the search (search.py), and what choosing
+costs with the 8B model's shapes (llama.py).
 """
 
 import argparse

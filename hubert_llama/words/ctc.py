@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['APOSTROPHES', 'LOOKALIKES', 'SPELT', 'LOSS_BYTES', 'MAX_COST', 'letters', 'fold', 'composed', 'letter_columns',
-           'typewritten', 'spell', 'log_likelihoods', 'Change', 'judge', 'edit_distance', 'plot_costs', 'align']
+__all__ = ['APOSTROPHES', 'LOOKALIKES', 'SPELT', 'LARGEST', 'RESCALED', 'MAX_COST', 'letters', 'fold', 'composed',
+           'letter_columns', 'typewritten', 'spell', 'log_likelihoods', 'Change', 'judge', 'edit_distance',
+           'plot_costs', 'align']
 
 # %% ../../nbs/words/ctc.ipynb #8779f312
 APOSTROPHES = "'\u2019\u02bc\uff07"  # typewriter's, typographic, modifier letter, full width
@@ -101,8 +102,6 @@ def spell(
     return [columns[letter] for letter in plain] if columns.keys() >= set(plain) else None
 
 # %% ../../nbs/words/ctc.ipynb #a5d777ec
-LOSS_BYTES = 64_000_000  # that the loss of several texts may take at a time: a number for each frame and state
-
 def log_likelihoods(
     emissions: np.ndarray,  # log-probabilities (T, V)
     texts: Sequence[str],
@@ -110,23 +109,52 @@ def log_likelihoods(
     blank: int = 0,
 ) -> list[float]:  # natural logarithms; minus infinity for what cannot be spelt or has no room
     "How likely each text is, given the sound."
+    spelt = [spell(text, labels) for text in texts]
+    able = [s for s in spelt if s is not None and len(s) <= len(emissions)]  # each symbol takes a frame
+    found = iter(_forward(np.asarray(emissions, np.float64), able, blank) if able else ())
+    return [-float("inf") if s is None or len(s) > len(emissions) else next(found) for s in spelt]
+
+def _forward(
+    emissions: np.ndarray,  # log-probabilities, float64 (T, V)
+    spelt: Sequence[Sequence[int]],  # the columns of n texts
+    blank: int,
+) -> list[float]:
+    "The log-likelihoods of all texts at once, by CTC's forward sums (Graves and others 2006)."
+    V, lengths = emissions.shape[1], np.array([len(s) for s in spelt])
+    symbols = np.full((len(spelt), max(1, lengths.max())), V)  # (n, L); V where a text has ended
+    for row, columns in zip(symbols, spelt):
+        row[: len(columns)] = columns
+    direct = (symbols[:, 1:] != symbols[:, :-1]).astype(np.float64)  # 0: two symbols alike want a blank between them
+    best = emissions.max(1).clip(np.finfo(np.float32).min)  # (T,)
+    chances = np.c_[np.exp(emissions - best[:, None]), np.zeros(len(best))]  # (T, V + 1), of each frame's best symbol
+    gaps, marks = np.zeros((len(spelt), symbols.shape[1] + 1)), np.zeros(symbols.shape)  # sums by the last state
+    came, gaps[:, 0], scales = np.empty_like(marks), LARGEST, np.full(len(spelt), best.sum() - np.log(LARGEST))
+    for t, chance in enumerate(chances, 1):
+        np.add(marks, gaps[:, :-1], out=came)
+        came[:, 1:] += marks[:, :-1] * direct
+        gaps[:, 1:] += marks
+        gaps *= chance[blank]
+        np.multiply(came, chance.take(symbols), out=marks)
+        if t % RESCALED == 0:
+            largest = np.maximum(gaps.max(1), marks.max(1)) / LARGEST
+            largest[largest == 0] = 1.0
+            scales, gaps, marks = scales + np.log(largest), gaps / largest[:, None], marks / largest[:, None]
+    rows = np.arange(len(spelt))
+    sums = gaps[rows, lengths] + np.where(lengths > 0, marks[rows, lengths - 1], 0.0)
+    return [
+        float(np.log(x) + scale) if x > 0 else _in_logarithms(emissions, columns, blank)
+        for x, scale, columns in zip(sums, scales, spelt)]
+
+LARGEST = 1e280  # to which the sums of a text are scaled: those some 1300 nats below vanish
+RESCALED = 4  # frames from one scaling to the next
+
+def _in_logarithms(emissions: np.ndarray, columns: Sequence[int], blank: int) -> float:
+    "The log-likelihood of a text whose sums vanished: slower, without a limit."
     import torch
 
-    spelt = [spell(text, labels) for text in texts]
-    spelt = [s if s is not None and len(s) <= len(emissions) else None for s in spelt]  # each symbol takes a frame
-    able = [s for s in spelt if s is not None]
-    if not able:
-        return [-float("inf")] * len(texts)
-    log_probs = torch.from_numpy(np.ascontiguousarray(emissions, np.float32))[:, None]  # (T, 1, V)
-    together, losses = max(1, LOSS_BYTES // (4 * len(emissions) * (2 * max(map(len, able)) + 1))), []
-    for group in (able[i : i + together] for i in range(0, len(able), together)):
-        targets = torch.tensor([i for s in group for i in s], dtype=torch.long)
-        lengths = torch.tensor([len(s) for s in group])
-        losses += torch.nn.functional.ctc_loss(
-            log_probs.expand(-1, len(group), -1), targets, torch.full_like(lengths, len(emissions)), lengths,
-            blank=blank, reduction="none").tolist()
-    found = (-loss for loss in losses)
-    return [-float("inf") if s is None else next(found) for s in spelt]
+    log_probs, targets = torch.from_numpy(emissions), torch.tensor(columns, dtype=torch.long)
+    return -float(torch.nn.functional.ctc_loss(
+        log_probs, targets, torch.tensor(len(emissions)), torch.tensor(len(columns)), blank=blank, reduction="sum"))
 
 # %% ../../nbs/words/ctc.ipynb #beb72288
 MAX_COST = 4.5  # nats that one edited letter may cost
@@ -220,11 +248,11 @@ def align(
     skips[3::2] = states[3::2] != states[1:-2:2]
     if not symbols or len(symbols) + int((~skips[3::2]).sum()) > T:
         return None
+    barred = np.where(skips[2:], 0.0, -np.inf)
     scores, steps = np.full(S, -np.inf), np.zeros((T, S), np.int8)
-    scores[:2] = emissions[0, states[:2]]
+    scores[:2], options = emissions[0, states[:2]], np.full((3, S), -np.inf)  # stay, from the last, from the one before
     for t in range(1, T):
-        skipped = np.where(skips, np.r_[-np.inf, -np.inf, scores[:-2]], -np.inf)
-        options = np.stack([scores, np.r_[-np.inf, scores[:-1]], skipped])  # stay, from the last, from the one before
+        options[0], options[1, 1:], options[2, 2:] = scores, scores[:-1], scores[:-2] + barred
         steps[t] = options.argmax(0)
         scores = options.max(0) + emissions[t, states]
     state = S - 1 if scores[-1] >= scores[-2] else S - 2
