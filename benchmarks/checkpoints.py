@@ -53,6 +53,21 @@ def save_hubert(folder: Path, safe: bool = True, **config) -> Path:
         }
         torch.save(weights, folder / "pytorch_model.bin")
         (folder / "model.safetensors").unlink()
+    return with_processor(folder)
+
+
+def save_mel_hubert(folder: Path, **config) -> Path:
+    """A MelHuBERT, random and small unless `config` says otherwise."""
+    from hubert_llama.mel_hubert import MelHubertConfig, MelHubertForCTC
+
+    torch.manual_seed(0)
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    MelHubertForCTC(MelHubertConfig(**{**small, **config})).save_pretrained(folder)
+    return with_processor(folder, normalize=False, tokenizer_class="Wav2Vec2CTCTokenizer")
+
+
+def with_processor(folder: Path, normalize: bool = True, **tokenizer: str) -> Path:
+    """A HuBERT's letters and its feature extractor, beside its weights."""
     # the files as the hub has them, written by hand since transformers 5 saves a processor_config.json instead
     (folder / "vocab.json").write_text(json.dumps({s: i for i, s in enumerate(SYMBOLS)}))
     (folder / "tokenizer_config.json").write_text(
@@ -64,7 +79,8 @@ def save_hubert(folder: Path, safe: bool = True, **config) -> Path:
                 "pad_token": "<pad>",
                 "do_lower_case": False,
                 "return_attention_mask": True,
-                "do_normalize": True,
+                "do_normalize": normalize,
+                **tokenizer,
             }
         )
     )
@@ -74,7 +90,7 @@ def save_hubert(folder: Path, safe: bool = True, **config) -> Path:
     (folder / "preprocessor_config.json").write_text(
         json.dumps(
             {
-                "do_normalize": True,
+                "do_normalize": normalize,
                 "feature_extractor_type": "Wav2Vec2FeatureExtractor",
                 "feature_size": 1,
                 "padding_side": "right",

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'Encoding', 'plan_batches', 'Letters', 'read_letters', 'SpeechEncoder',
-           'quicken', 'plot_hidden_states', 'plot_emissions']
+__all__ = ['LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'LARGE_IN_BF16', 'Encoding', 'frame_seconds', 'plan_batches', 'Letters',
+           'read_letters', 'SpeechEncoder', 'quicken', 'plot_hidden_states', 'plot_emissions']
 
 # %% ../nbs/01_hubert.ipynb #e4618893
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,19 @@ class Encoding:
     hidden_size: int  # D
     # last layer, float32 (1, T, D); None unless asked for
     hidden_states: torch.Tensor | None = field(default=None, repr=False)
+    center: int = FRAME_LENGTH // 2  # sample that the first frame's middle is at
 
     @property
     def shape(self) -> tuple[int, int, int]:
         "Shape of the last hidden state: `(1, T, D)`."
         return 1, len(self.emissions), self.hidden_size
+
+def frame_seconds(
+    frame: float | np.ndarray,  # counted from 0
+    center: int = FRAME_LENGTH // 2,  # sample that the first frame's middle is at
+) -> float | np.ndarray:
+    "Where the middle of a frame lies, in seconds from the waveform's beginning."
+    return (frame * FRAME_STRIDE + center) / SAMPLING_RATE
 
 # %% ../nbs/01_hubert.ipynb #10492f0b
 # of a batch's longest clip that each other must have: the rest is padding, which costs as much as sound
@@ -106,7 +114,7 @@ class SpeechEncoder:
 
     def __init__(
         self,
-        model,  # transformers.HubertForCTC, in eval mode
+        model,  # transformers.HubertForCTC or our MelHubertForCTC, in eval mode
         processor,  # transformers.Wav2Vec2Processor: feature extractor and letters
         name: str = "",  # what it was loaded from
     ):
@@ -116,7 +124,7 @@ class SpeechEncoder:
         self.labels = self.letters.labels
         # with group norm, padding changes a clip's statistics, mask or not: such models get batches of equal lengths
         asks = bool(processor.feature_extractor.return_attention_mask)
-        self.masked = asks and model.config.feat_extract_norm == "layer"
+        self.masked = asks and getattr(model.config, "feat_extract_norm", "layer") == "layer"
 
     @classmethod
     def from_pretrained(
@@ -157,6 +165,11 @@ class SpeechEncoder:
         return self.letters.read(emissions)
 
     @property
+    def center(self) -> int:
+        "Sample that the first frame's middle is at; each that follows is `FRAME_STRIDE` further."
+        return getattr(self.model, "frame_center", FRAME_LENGTH // 2)
+
+    @property
     def hidden_size(self) -> int:  # 1024 for HuBERT-large
         "D, the width of the hidden states."
         return self.model.config.hidden_size
@@ -177,7 +190,8 @@ def _encode_batch(encoder: SpeechEncoder, waveforms: list[np.ndarray], keep: boo
     model, device = encoder.model, encoder.device
     inputs = encoder.processor(
         waveforms, sampling_rate=SAMPLING_RATE, padding=True, return_attention_mask=encoder.masked, return_tensors="pt")
-    input_values = inputs.input_values.to(device, encoder.dtype)  # (B, samples)
+    # (B, samples); a MelHuBERT takes logarithms of them first, in more digits than its layers have
+    input_values = inputs.input_values.to(device, getattr(model, "input_dtype", encoder.dtype))
     mask = inputs.attention_mask.to(device) if encoder.masked else None  # (B, samples)
     with torch.inference_mode():
         hidden = model.hubert(input_values, attention_mask=mask).last_hidden_state  # (B, T, D)
@@ -186,7 +200,7 @@ def _encode_batch(encoder: SpeechEncoder, waveforms: list[np.ndarray], keep: boo
     for i, waveform in enumerate(waveforms):
         T = n_frames(len(waveform))
         states = hidden[i : i + 1, :T].float().cpu() if keep else None  # (1, T, D)
-        yield Encoding(emissions[i, :T], encoder.read(emissions[i, :T]), encoder.hidden_size, states)
+        yield Encoding(emissions[i, :T], encoder.read(emissions[i, :T]), encoder.hidden_size, states, encoder.center)
 
 # %% ../nbs/01_hubert.ipynb #b1323c25
 def _load(
@@ -204,10 +218,26 @@ def _load(
         return model, processor
 
 def _load_model(folder: Path, name: str, dtype: torch.dtype):
-    "HubertForCTC from a folder, with every weight from the checkpoint."
+    "A HubertForCTC or MelHubertForCTC from a folder, with every weight from the checkpoint."
+    of_kind = _model_class(folder, name)
+    hub.check_memory(_loaded_bytes(folder, dtype), name)
+    model, info = of_kind.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    missing = sorted(k for k in info["missing_keys"] if "masked_spec_embed" not in k)  # used in training only
+    if missing:
+        raise hub.ModelFormatError(
+            f"Incomplete HuBERT: {name} lacks {', '.join(missing[:3])}. It was probably not fine-tuned with CTC; "
+            "name one that was, such as facebook/hubert-large-ls960-ft.")
+    return model
+
+def _model_class(folder: Path, name: str) -> type:
+    "What a folder holds a model of; `ModelFormatError` where it is neither kind, or an unusual one."
     import transformers
 
-    if (kind := hub.model_type(folder)) != "hubert":
+    if (kind := hub.model_type(folder)) == "mel_hubert":
+        from hubert_llama.mel_hubert import MelHubertForCTC
+
+        return MelHubertForCTC
+    if kind != "hubert":
         raise hub.ModelFormatError(
             f"Not a HuBERT: {name} is a {kind!r} model. "
             "Name a HuBERT fine-tuned with CTC, such as facebook/hubert-large-ls960-ft.")
@@ -217,14 +247,7 @@ def _load_model(folder: Path, name: str, dtype: torch.dtype):
         raise hub.ModelFormatError(
             f"Unusual HuBERT: the convolutions of {name} step by {stride} samples and see {length}; "
             f"{FRAME_STRIDE} and {FRAME_LENGTH} are supported.")
-    hub.check_memory(_loaded_bytes(folder, dtype), name)
-    model, info = transformers.HubertForCTC.from_pretrained(folder, dtype=dtype, output_loading_info=True)
-    missing = sorted(k for k in info["missing_keys"] if "masked_spec_embed" not in k)  # used in training only
-    if missing:
-        raise hub.ModelFormatError(
-            f"Incomplete HuBERT: {name} lacks {', '.join(missing[:3])}. It was probably not fine-tuned with CTC; "
-            "name one that was, such as facebook/hubert-large-ls960-ft.")
-    return model
+    return transformers.HubertForCTC
 
 def _loaded_bytes(folder: Path, dtype: torch.dtype) -> int:
     "Memory that loading takes: the weights in `dtype`, from fp32 files as HuBERT's are."
@@ -269,20 +292,23 @@ def _check_letters(config, tokenizer, name: str) -> None:
             "Put its own vocab.json beside the weights, or name another model.")
 
 # %% ../nbs/01_hubert.ipynb #3c484502
-LARGE = 512  # width of a model from which its linear layers may be multiplied as bytes
+# widths of a model from which its linear layers may be multiplied as bytes: narrower ones gain too little over bf16
+LARGE, LARGE_IN_BF16 = 512, 1024
 
 def quicken(
     model,  # is changed
     # a large model's linear layers get weights of eight bits, where this CPU multiplies bytes faster: nearly the same
     as_bytes: bool = False,
 ) -> None:
-    "Let a `HubertForCTC` on a CPU compute the same faster; from then on it is for inference alone."
-    attend_quickly(model)
-    if model.config.feat_extract_norm == "layer":
-        from hubert_llama.fast.convolutions import FrameConvolutions
+    "Let a `HubertForCTC` or `MelHubertForCTC` on a CPU compute the same faster; then it is for inference alone."
+    if model.config.model_type == "hubert":  # a MelHuBERT attends quickly by itself, and has two convolutions only
+        attend_quickly(model)
+        if model.config.feat_extract_norm == "layer":
+            from hubert_llama.fast.convolutions import FrameConvolutions
 
-        model.hubert.feature_extractor = FrameConvolutions(model.hubert.feature_extractor)
-    if as_bytes and model.config.hidden_size >= LARGE:
+            model.hubert.feature_extractor = FrameConvolutions(model.hubert.feature_extractor)
+    large = LARGE_IN_BF16 if str(model.dtype) == "torch.bfloat16" else LARGE
+    if as_bytes and model.config.hidden_size >= large:
         from hubert_llama.fast import int8
 
         if int8.is_quicker(model.dtype):
@@ -292,6 +318,7 @@ def quicken(
 def plot_hidden_states(
     hidden_states: torch.Tensor,  # (1, T, D)
     ax: Axes | None = None,
+    center: int = FRAME_LENGTH // 2,  # sample that the first frame's middle is at
 ) -> Axes:
     "Heat map of the last hidden state, each dimension standardised over time."
     import matplotlib.pyplot as plt
@@ -299,8 +326,8 @@ def plot_hidden_states(
     ax = ax or plt.subplots(figsize=(9, 2.6))[1]
     h = hidden_states[0].float().cpu().numpy().T  # (1, T, D) -> (D, T)
     h = (h - h.mean(axis=1, keepdims=True)) / (h.std(axis=1, keepdims=True) + 1e-6)
-    extent = (0, h.shape[1] * FRAME_STRIDE / SAMPLING_RATE, 0, len(h))
-    ax.imshow(h, aspect="auto", cmap="RdBu_r", vmin=-3, vmax=3, extent=extent, interpolation="nearest")
+    start, end = (frame_seconds(edge, center) for edge in (-0.5, h.shape[1] - 0.5))
+    ax.imshow(h, aspect="auto", cmap="RdBu_r", vmin=-3, vmax=3, extent=(start, end, 0, len(h)), interpolation="nearest")
     ax.set(xlabel="time (s)", ylabel="dimension")
     return ax
 
@@ -309,13 +336,14 @@ def plot_emissions(
     labels: Sequence[str],  # the symbol of each column
     blank: int = 0,  # CTC's blank
     ax: Axes | None = None,
+    center: int = FRAME_LENGTH // 2,  # sample that the first frame's middle is at
 ) -> Axes:
     "Probability of each symbol over time: grey for the blank, a line and its letter for what is read."
     import matplotlib.pyplot as plt
 
     ax = ax or plt.subplots(figsize=(9, 2.6))[1]
     p = np.exp(emissions)
-    seconds = (np.arange(len(p)) * FRAME_STRIDE + FRAME_LENGTH / 2) / SAMPLING_RATE
+    seconds = frame_seconds(np.arange(len(p)), center)
     ax.fill_between(seconds, p[:, blank], color="0.9", label="blank")
     best = p.argmax(axis=1)
     for v in sorted(set(best) - {blank}):

@@ -26,7 +26,7 @@ WHISPER = {  # of a layer: CTranslate2's names -> transformers'
 
 
 def tiny(seed: int = 0):
-    from mel_hubert import MelHubertConfig, MelHubertForCTC
+    from hubert_llama.mel_hubert import MelHubertConfig, MelHubertForCTC
 
     torch.manual_seed(seed)
     return MelHubertForCTC(MelHubertConfig(**SIZES)).eval()
@@ -98,8 +98,9 @@ def ctranslate2_arrays(encoder) -> dict[str, np.ndarray]:
 
 
 def test_a_melhubert_out_of_a_ctranslate2_file_encodes_as_transformers_whisper_does(whisper, tmp_path):
-    from mel_hubert import MelHubertConfig
     from whisper_weights import from_whisper
+
+    from hubert_llama.mel_hubert import MelHubertConfig
 
     (tmp_path / "model.bin").write_bytes(ctranslate2_file(ctranslate2_arrays(whisper)))
     model = from_whisper(tmp_path / "model.bin", MelHubertConfig(**SIZES)).eval()
@@ -114,17 +115,6 @@ def test_a_melhubert_out_of_a_ctranslate2_file_encodes_as_transformers_whisper_d
         from_whisper(tmp_path / "model.bin", MelHubertConfig(**SIZES))
 
 
-def test_log_mel_frames_are_those_of_whispers_feature_extractor():
-    from mel_hubert import log_mel
-    from transformers import WhisperFeatureExtractor
-
-    waveform = load_audio(CLIPS / "sum.ogg")
-    padded = np.pad(waveform, (0, 30 * SAMPLING_RATE - len(waveform)))
-    theirs = WhisperFeatureExtractor()(waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt").input_features[0]
-    assert torch.allclose(log_mel(torch.from_numpy(padded)), theirs.T, atol=1e-5)
-    assert log_mel(torch.from_numpy(waveform)).shape == (len(waveform) // 160, 80)
-
-
 @pytest.mark.parametrize("fused", [True, False])
 def test_a_clip_in_a_padded_batch_reads_as_if_it_were_alone(fused):
     model, clips = tiny(), noise(6400, 8079, 12_345)
@@ -135,24 +125,13 @@ def test_a_clip_in_a_padded_batch_reads_as_if_it_were_alone(fused):
         for i, x in enumerate(clips):
             alone = model(x[None]).logits[0]
             assert alone.shape == (n_frames(len(x)), 32) and torch.allclose(logits[i, : len(alone)], alone, atol=1e-5)
-    assert model._get_feat_extract_output_lengths(mask.sum(1)).tolist() == [n_frames(len(x)) for x in clips]
-
-
-def test_both_kinds_of_attention_are_one():
-    from mel_hubert import attend
-
-    q, k, v = torch.randn(3, 2, 4, 9, 8)
-    mask = (torch.arange(9) < torch.tensor([[9], [6]]))[:, None, None]
-    for seen in (None, mask):
-        with torch.no_grad():
-            fused = attend(q, k, v, seen)
-        assert torch.allclose(attend(q.requires_grad_(), k, v, seen), fused, atol=1e-6)
 
 
 def test_weights_are_saved_in_16_bits_and_loaded(tmp_path):
-    from mel_hubert import MelHubertForCTC
     from train_mel_hubert import Settings, State, export
     from transformers import AutoConfig, Wav2Vec2Processor
+
+    from hubert_llama.mel_hubert import MelHubertForCTC
 
     model, waveform = tiny(), noise(9000)[0]
     export(model, State(step=7, sound=7200.0), Settings(), tmp_path)

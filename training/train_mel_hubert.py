@@ -25,7 +25,6 @@ from pathlib import Path
 import noises
 import numpy as np
 import torch
-from mel_hubert import MelHubertForCTC, log_mel
 from optimizer import learn
 from speech import (
     Clip,
@@ -44,8 +43,8 @@ from train_hubert import SYMBOLS, encode, greedy_text, padded, save_processor, s
 from whisper_weights import fetch, from_whisper
 
 from hubert_llama.audio import SAMPLING_RATE, n_frames
-from hubert_llama.pipeline import PipelineConfig
-from hubert_llama.words.recogniser import weighed_again
+from hubert_llama.mel_hubert import MelHubertForCTC, log_mel
+from hubert_llama.words.recogniser import ReadingConfig, weighed_again
 from hubert_llama.words.search import BeamSearch
 
 # shares of the seconds that are learned from; a corpus that is not there leaves its share to the others
@@ -336,7 +335,7 @@ def read(model: MelHubertForCTC, clip: Clip, search: BeamSearch | None) -> str:
     x = torch.from_numpy(clip.samples.astype(np.float32) / 32768)[None]
     emissions = model(x).logits[0].log_softmax(-1).numpy()  # (T, V)
     greedy = greedy_text(emissions.argmax(-1).tolist())
-    found = weighed_again(search(emissions, PipelineConfig.listed, "", greedy), 1) if search else []
+    found = weighed_again(search(emissions, ReadingConfig.listed, "", greedy), 1) if search else []
     return found[0].text.lower() if found else greedy
 
 
