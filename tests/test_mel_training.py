@@ -236,3 +236,51 @@ def test_the_mean_of_the_weights_follows_them(parts):
     means = dict(training.averaged().named_parameters())
     for (name, _), old in zip(training.model.named_parameters(), before, strict=True):
         assert torch.allclose(means[name], old + 0.25, atol=1e-6)
+
+
+def test_a_searchs_weights_are_tuned_on_people_and_written_for_the_service(tmp_path, monkeypatch, capsys):
+    import shutil
+
+    from tune_search import main
+
+    from hubert_llama.words.search import BeamConfig, BeamSearch
+
+    bundled = TRAINING.parent / "hubert_llama" / "mini" / "hubert"
+    hubert = Path(shutil.copytree(bundled, tmp_path / "hubert"))
+    rows = [{"audio": str(CLIPS / f"{n}.ogg"), "text": t, "split": "train", "corpus": "c"} for n, t in TEXTS.items()]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setattr(sys, "argv", ["tune_search.py", str(tmp_path / "m.jsonl"), "--hubert", str(hubert)])
+    main()
+    assert "3 recordings; greedy: " in capsys.readouterr().out
+    told = json.loads((hubert / "language_model" / "search.json").read_text())
+    assert set(told) == {"lm_weight", "word_score", "spelt"}
+    search = BeamSearch.from_pretrained(str(hubert), ["<pad>", "|", "A"])
+    assert search.config == BeamConfig(**told) == BeamConfig.from_folder(hubert)
+
+
+def test_lists_are_weighed_anew_as_a_search_with_other_weights_would():
+    from tune_search import weighed_anew
+
+    from hubert_llama.words.search import BeamConfig, Hypothesis
+
+    h = Hypothesis("two words", -9.0, -8.0, -4.0)  # the sound has -5, two words 0.5 each
+    [[again]] = weighed_anew([[h]], BeamConfig(lm_weight=2.0, word_score=0.5), 1.0, 1.5)
+    assert again.total == pytest.approx(-5.0 - 2.0 + 2 * 1.5) and again.text == "two words"
+
+
+def test_people_are_drawn_by_lot_few_of_each_and_some_minutes_of_a_corpus(tmp_path):
+    from calibrate import people_of
+
+    rows = [
+        {"audio": str(CLIPS / "gravity.ogg"), "text": "a", "corpus": c, "speaker": s, "split": split}
+        for c in "xy" for s in "ab" for split in ("train", "dev") for _ in range(5)
+    ]
+    for i, row in enumerate(rows):  # each a recording of its own
+        row["speaker"] += row["corpus"]
+        (tmp_path / f"{i}.ogg").symlink_to(row["audio"])
+        row["audio"] = f"{i}.ogg"
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    some = people_of(tmp_path / "m.jsonl", 3, 100)
+    train = {str(tmp_path / row["audio"]) for row in rows if row["split"] == "train"}
+    assert len(some) == 12 and {u.audio for u in some} < train
+    assert [len([u for u in people_of(tmp_path / "m.jsonl", 5, 0.01) if u.corpus == c]) for c in "xy"] == [1, 1]

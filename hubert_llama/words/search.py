@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache, cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
@@ -48,6 +48,17 @@ class BeamConfig:
     rare: float = -8.0  # log-probability below which a word of the language model is rare
     ordinary: float = -12.0  # from which a word is common English, and another one with a course's accents (résumé)
     similarity: float = 66.0  # percent of a course word's letters that the greedy reading must have
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> BeamConfig:
+        "What was tuned for a HuBERT, from the file search.json beside its language model; the defaults without one."
+        path = folder / "language_model" / "search.json"
+        told = hub.read_object(path) if path.is_file() else {}
+        known = {f.name for f in fields(cls)}
+        if wrong := [name for name, x in told.items() if name not in known or type(x) not in (int, float)]:
+            raise hub.ModelFormatError(
+                f"Damaged model files: {path} has {wrong[0]}, which is no number that a search has. Correct it, or remove it.")
+        return cls(**told)
 
 # %% ../../nbs/words/search.ipynb #70b1c562
 def course_words(
@@ -186,11 +197,12 @@ class BeamSearch:
         cls,
         name: str,  # of the HuBERT: hub id or folder
         labels: Sequence[str],  # the symbol of each column of the emissions, the blank first
-        config: BeamConfig = BeamConfig(),
+        config: BeamConfig | None = None,  # None: what the folder says, see `BeamConfig.from_folder`
         folder: Path | None = None,  # where its files lie, if that is known; None: `hub.fetch` finds out
     ) -> BeamSearch | LetterSearch | None:
         "A search over the words of the folder's language model, or over letters; None where flashlight-text is missing."
-        found = sorted(((folder or Path(hub.fetch(name))) / "language_model").glob("*.arpa*"))
+        folder = folder or Path(hub.fetch(name))
+        found = sorted((folder / "language_model").glob("*.arpa*"))
         try:
             import flashlight.lib.text.decoder  # noqa: F401
         except ImportError:
@@ -206,6 +218,7 @@ class BeamSearch:
         if not found:
             return LetterSearch(labels)
         with hub.explained(name):
+            config = config or BeamConfig.from_folder(folder)
             search = cls(labels, LanguageModel.from_arpa(found[-1]), config)
             search._trie(())
         return search
