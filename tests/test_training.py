@@ -582,19 +582,6 @@ def test_a_page_said_otherwise_still_answers_its_questions():
     assert 0.7 < sum(page.text not in known for page in pages) / 300 < 0.95
 
 
-def test_words_of_broad_english_come_by_their_frequency(tmp_path):
-    import gzip
-
-    import msgpack
-    from language_model import frequent
-
-    ranks = [{"format": "cB", "version": 1}, *([] for _ in range(200)), ["jeff", "7up", "it's", "of"], ["rare"]]
-    with gzip.open(tmp_path / "large_en.msgpack.gz", "wb") as file:
-        msgpack.pack(ranks, file)
-    found = frequent(tmp_path / "large_en.msgpack.gz", 200)
-    assert found == {"jeff": pytest.approx(0.01), "it's": pytest.approx(0.01)}
-
-
 def test_confidence_is_fitted_on_recordings(tmp_path):
     import shutil
 

@@ -9,11 +9,6 @@ how English goes on where nobody asks about a course. Invented words, which less
 is known where a new word may stand. Smoothing is interpolated Witten-Bell (Witten and Bell 1991; Chen and Goodman
 1998).
 
-The sentences say nothing of most names, and little of many words. wordfreq (R. Speer; pip download --no-deps wordfreq)
-counts words in broad English: with --frequencies its large_en.msgpack.gz, words as frequent as --rarest join the
-vocabulary as often as it says. Its data are under CC BY-SA 4.0, and so is then what is made of them: say so beside
-the ARPA file.
-
 An ARPA file of your own, by KenLM's lmplz for example, does as well: put it into the folder language_model beside your
 HuBERT's weights.
 """
@@ -22,7 +17,6 @@ import argparse
 import gzip
 import math
 import random
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,15 +104,6 @@ def sentences_of(material: Sentences) -> list[str]:
     ]
 
 
-def frequent(path: Path, rarest: int) -> dict[str, float]:
-    """The probabilities of wordfreq's words, down to so many hundredths of a power of ten below 1."""
-    import msgpack  # librosa brings it
-
-    _, *by_rank = msgpack.loads(gzip.decompress(path.read_bytes()), raw=False)  # the words of each hundredth
-    ranked = ((word, rank) for rank, words in enumerate(by_rank[: rarest + 1]) for word in words)
-    return {word: 10 ** (-rank / 100) for word, rank in ranked if re.fullmatch(r"[a-z]{3,}('[a-z]{1,2})?", word)}
-
-
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -149,14 +134,6 @@ def parse_args() -> argparse.Namespace:
         metavar="N",
         help="how often a pair must come up in prose to be kept, and a word one time more (default: %(default)s)",
     )
-    parser.add_argument("--frequencies", type=Path, metavar="FILE", help="wordfreq's words: large_en.msgpack.gz")
-    parser.add_argument(
-        "--rarest",
-        type=int,
-        default=650,
-        metavar="N",
-        help="the rarest of them is one in 10 to the power of N / 100 (default: %(default)s)",
-    )
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
     if args.least != sorted(args.least):
@@ -182,10 +159,6 @@ def main() -> None:
         counted.update({gram: n for gram, n in more.items() if "<unk>" not in gram})
     # words that no drawn sentence has can be heard all the same
     grams[0].update({(word,): 0 for word in known - {""} if (word,) not in grams[0]})
-    if args.frequencies:
-        total = grams[0].total()
-        for word, p in frequent(args.frequencies, args.rarest).items():
-            grams[0][(word,)] = max(grams[0][(word,)], p * total)
     text = arpa(grams, args.most)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.out.suffix == ".gz":
