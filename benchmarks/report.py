@@ -33,7 +33,11 @@ SECTIONS = (  # chapter, then its records in the order of this file: (name, titl
         ("understanding", "Whether transcripts can be trusted"),
         ("word-times", "Word times"),
     )),
-    ("The server", (("server", "Start, answers, memory"), ("batching", "One by one or together"))),
+    ("The server", (
+        ("listening", "From the start to listening"),
+        ("server", "Start, answers, memory"),
+        ("batching", "One by one or together"),
+    )),
     ("The big pair's size and speed", (
         ("ratios", "In short"),
         ("start", "Loading"),

@@ -1,6 +1,6 @@
 """A local speech understanding service: a spoken question in, its transcript and a tutor's answer out."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _EXPORTS = {
     "SpeechUnderstanding": "pipeline", "Understanding": "events", "PipelineConfig": "pipeline",

@@ -57,7 +57,7 @@ async def talking(service, **options):
         yield Talk(socket)
 
 
-def _first_line(process: subprocess.Popen, seconds: float) -> str:
+def first_line(process: subprocess.Popen, seconds: float) -> str:
     """The first line of its standard output; empty when it takes too long."""
     lines: list[str] = []
     thread = threading.Thread(target=lambda: lines.append(process.stdout.readline()), daemon=True)
@@ -80,7 +80,7 @@ def running(
     threading.Thread(target=lambda: errors.extend(process.stderr), daemon=True).start()
     process.errors = errors
     try:
-        line = _first_line(process, 60)
+        line = first_line(process, 60)
         assert "127.0.0.1:" in line, f"the server did not start: {line!r} {errors}"
         yield process, int(line.split("127.0.0.1:")[1].split()[0])
     finally:

@@ -1,13 +1,11 @@
-"""The command line as a shell sees it: output, exit codes, help; and README's promises about it."""
+"""The command line as a shell sees it: output, exit codes, help."""
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from conftest import CLIPS
 
 ROOT = Path(__file__).parent.parent
 ASK = ["ask", str(CLIPS / "gravity.ogg"), "--profile", "mini"]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def cli(*args: str, **options) -> subprocess.CompletedProcess:
@@ -209,41 +206,3 @@ def test_results_that_find_no_room_are_told_as_that(tmp_path):
     (tmp_path / "file").write_text("")
     done = cli("evaluate", str(tmp_path / "m.jsonl"), "--profile", "mini", "--out", str(tmp_path / "file"))
     assert done.returncode == 1 and f"Could not write {tmp_path / 'file'}: file exists" in done.stderr
-
-
-# README
-
-
-def test_readme_names_the_two_commands_and_make_knows_them():
-    makefile = (ROOT / "Makefile").read_text()
-    for target in ("serve", "test", "lab"):
-        assert f"make {target}" in README and re.search(rf"^{target}:", makefile, re.M)
-    assert "nbdev_test" in makefile and "-m pytest" in makefile
-
-
-def test_readme_names_only_options_that_exist_and_files_that_are_there():
-    known = cli("serve", "--help").stdout + cli("ask", "--help").stdout + cli("evaluate", "--help").stdout
-    scripts = [p for folder in ("training", "benchmarks") for p in (ROOT / folder).glob("*.py")]
-    known += "".join(p.read_text(encoding="utf-8") for p in scripts)
-    theirs = {"--flags", "--extra-index-url"}
-    for option in set(re.findall(r"(?<![\w|-])--[a-z][a-z0-9-]+", README)) - theirs:
-        assert option in known, option
-    for link in re.findall(r"\]\(((?!http|#)[^)]+)\)", README):
-        assert (ROOT / link).exists(), link
-
-
-def test_readme_gives_a_reason_for_every_package():
-    settings = ConfigParser(delimiters=["="])
-    settings.read(ROOT / "settings.ini")
-    for name in ("requirements", "dev_requirements", "evaluate_requirements"):
-        line = settings["DEFAULT"][name]
-        for package in line.split():
-            assert re.split(r"[<>=]", package)[0] in README, package
-
-
-def test_readme_python_example_runs(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    example = re.search(r"```python\n(.*?)```", README, re.S).group(1)
-    scope: dict = {}
-    exec(example, scope)
-    assert scope["result"].response

@@ -898,6 +898,14 @@ def test_the_socket_process_imports_no_model_code():
     assert run_python("-c", code).stdout.strip() == "[]"
 
 
+def test_the_socket_process_reads_no_more_of_the_package_than_listening_needs():
+    code = "import sys, hubert_llama.server as s; print(*(m for m in sys.modules if m.startswith('hubert_llama.')))"
+    rooms = {m.removeprefix("hubert_llama.") for m in run_python("-c", code).stdout.split()}
+    others = {m for m in rooms if m.split(".")[0] != "serve"}
+    assert others == {"server", "errors", "models", "models.names", "models.profiles"}  # not the hub, not the events
+    assert "serve.worker" not in rooms
+
+
 def test_no_orphan_stays_when_the_server_is_killed():
     with running("--profile", "mini") as (process, _):
         server, workers = psutil.Process(process.pid), []

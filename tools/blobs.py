@@ -3,6 +3,7 @@
     python tools/blobs.py            # exit with 1 and name them
 """
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ ALLOWED = (  # what a release needs
 
 def main() -> int:
     """List tracked files that are too large."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     paths = [ROOT / name for name in listed.split("\0") if name and name not in ALLOWED]
     large = [p for p in paths if p.is_file() and p.stat().st_size > LIMIT]

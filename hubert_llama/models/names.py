@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
+
+import hubert_llama
 
 # %% auto #0
 __all__ = ['HUBERT_MINI', 'LLAMA_MINI', 'BUNDLED', 'ALIASES', 'canonical', 'has_token']
 
 # %% ../../nbs/models/names.ipynb #9e90cc41
 HUBERT_MINI, LLAMA_MINI = "bundled/hubert-mini", "bundled/llama-mini"
-_MINI = Path(str(files("hubert_llama"))) / "mini"
+_MINI = Path(hubert_llama.__path__[0]) / "mini"
 BUNDLED = {HUBERT_MINI: _MINI / "hubert", LLAMA_MINI: _MINI / "llama"}  # name -> folder
 ALIASES = {
     "meta-llama/Llama-3-8B-Instruct": "meta-llama/Meta-Llama-3-8B-Instruct",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import HubertLlamaError
-from . import hub
+from .names import BUNDLED, HUBERT_MINI, LLAMA_MINI
 
 # %% auto #0
 __all__ = ['HUBERT_LARGE', 'PROFILES', 'MINI_NOTICE', 'Profile', 'ProfileError', 'choose_profile', 'notice']
@@ -27,7 +27,7 @@ class Profile:
 
 _PAIRS = (
     Profile(
-        "mini", hub.HUBERT_MINI, hub.LLAMA_MINI, False,
+        "mini", HUBERT_MINI, LLAMA_MINI, False,
         "bundled, offline; to try, develop and test with"),
     Profile(
         "llama3-8b", HUBERT_LARGE, "meta-llama/Meta-Llama-3-8B-Instruct", True,
@@ -69,6 +69,8 @@ def choose_profile(
 
 def _full_pair_at_hand() -> bool:
     "Whether the full pair is cached, or may be fetched."
+    from hubert_llama.models import hub  # the socket process reads names only
+
     full = PROFILES["llama3-8b"]
     try:
         return hub.has_token() or all(hub.cached(m) is not None for m in (full.hubert, full.llama))
@@ -77,4 +79,4 @@ def _full_pair_at_hand() -> bool:
 
 def notice(profile: Profile) -> str | None:
     "What a user of this profile should be told with every result, if anything."
-    return MINI_NOTICE if {profile.hubert, profile.llama} & set(hub.BUNDLED) else None
+    return MINI_NOTICE if {profile.hubert, profile.llama} & set(BUNDLED) else None

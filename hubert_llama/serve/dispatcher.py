@@ -15,7 +15,7 @@ from .client import Client
 from .config import ServerConfig
 from .jobs import Job, JobQueue, Loaders
 from .process import WorkerProcess
-from .protocol import STREAMED, LoadModels, Transcribe, loaded_reply, with_id
+from .protocol import LoadModels, Transcribe, loaded_reply, streamed, with_id
 from .relay import Relay
 from .supervisor import Supervisor, WorkerState
 from .wire import NO_JOB
@@ -94,7 +94,7 @@ class Feeder:
 
     def _on_event(self, event: dict) -> None:
         self.relay.hear(event)
-        if event["event"] not in STREAMED:
+        if event["event"] not in streamed():
             self.feed()
 
     def _on_exit(self, how: str, was: WorkerState) -> None:

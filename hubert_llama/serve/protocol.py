@@ -8,18 +8,25 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
-from ..events import Heard, ResponseDelta, Transcript
 from .config import DEFAULTS, ServerConfig
 
 # %% auto #0
-__all__ = ['MAX_TURNS', 'MAX_ID', 'STREAMED', 'RequestError', 'TalkOver', 'Request', 'Ping', 'LoadModels', 'Transcribe',
+__all__ = ['MAX_TURNS', 'MAX_ID', 'streamed', 'RequestError', 'TalkOver', 'Request', 'Ping', 'LoadModels', 'Transcribe',
            'SessionUpdate', 'parse_request', 'with_id', 'error_reply', 'loaded_reply', 'final_reply', 'streamed_reply']
 
 # %% ../../nbs/serve/protocol.ipynb #87718128
 MAX_TURNS = 16  # that a session may remember
 MAX_ID = 256  # characters of a request_id
+
+@cache
+def streamed() -> dict[str, str]:
+    "The events that clients hear of before a job's last: the worker's names -> those for clients."
+    from hubert_llama.events import Heard, ResponseDelta, Transcript  # needed at the first event, not at the start
+
+    return {e.event: e.type for e in (Heard, Transcript, ResponseDelta)}
 
 class RequestError(Exception):
     "A message that cannot be carried out; its text goes to the client."
@@ -177,8 +184,6 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 # %% ../../nbs/serve/protocol.ipynb #140a48e7
-STREAMED = {e.event: e.type for e in (Heard, Transcript, ResponseDelta)}  # the worker's names -> those for clients
-
 def with_id(message: dict, request: Request) -> dict:
     "The message with the id its request carried, if any."
     return message if request.request_id is None else {**message, "request_id": request.request_id}
@@ -202,6 +207,9 @@ def final_reply(event: str, fields: dict, request: Transcribe) -> dict:
 
 def streamed_reply(event: str, fields: dict) -> dict | None:  # None: clients do not hear of it
     "The message for an event before a job's last."
-    if event not in STREAMED:
+    if event not in streamed():
         return None
-    return {"type": STREAMED[event], **({"delta": fields.get("text", "")} if event == ResponseDelta.event else fields)}
+    from hubert_llama.events import ResponseDelta
+
+    told = {"delta": fields.get("text", "")} if event == ResponseDelta.event else fields
+    return {"type": streamed()[event], **told}
