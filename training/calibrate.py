@@ -18,8 +18,8 @@ which chance on a question is asked for again is set so that nine in ten of peop
 are is printed. `--misheard` fits only that, and leaves the words' confidence as it is; after a change of HuBERT run it
 without.
 
-`training/tune_search.py`, before it, tunes the search itself. `--snr` measures under noise. For a quick run take
-`--limit 120 --minutes 3`.
+`training/tune_search.py`, before it, tunes the search itself. `--snr` measures under noise. With `--limit 120` it takes
+some ten minutes of one core.
 """
 
 import argparse
@@ -356,7 +356,7 @@ def parse_args() -> argparse.Namespace:
         "without one the confidence is fitted to the search's first",
     )
     parser.add_argument("--each", type=int, default=2, metavar="N", help="recordings of each person (default: 2)")
-    parser.add_argument("--minutes", type=float, default=8.0, help="of each corpus of people (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of each corpus of people (default: %(default)s)")
     parser.add_argument("--misheard", action="store_true", help="fit only the chance to be misheard")
     parser.add_argument(
         "--snr", type=float, metavar="DB", help="add noise so far below the manifest's voices, and only print"

@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path, help="recordings of people; only those with split=train are read")
     parser.add_argument("--hubert", type=Path, required=True, help="folder of the HuBERT, with its language model")
-    parser.add_argument("--minutes", type=float, default=5.0, help="of each corpus (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of each corpus (default: %(default)s)")
     parser.add_argument("--least", type=float, default=0.3, help="percent of the words to save (default: %(default)s)")
     args = parser.parse_args()
     encoder = SpeechEncoder.from_pretrained(str(args.hubert))

@@ -25,7 +25,7 @@ word_times() {    # when words begin and end, on words cut together
 }
 
 search() {    # what the search's parts weigh
-    "$python" training/tune_search.py "$MANIFEST" --hubert "$OUT" --minutes "${SEARCH_MINUTES:-5}"
+    "$python" training/tune_search.py "$MANIFEST" --hubert "$OUT" --minutes "${SEARCH_MINUTES:-2}"
 }
 
 voices() {    # sentences in synthetic voices: some to fit on, others to measure on
@@ -35,7 +35,7 @@ voices() {    # sentences in synthetic voices: some to fit on, others to measure
 
 confidence() {    # of words, and whether a transcript was misheard
     "$python" training/calibrate.py build/tuning/manifest.jsonl --limit "${VOICES:-120}" --people "$MANIFEST" \
-        --minutes "${MINUTES:-6}" --hubert "$OUT" --llama "$LLAMA"
+        --minutes "${MINUTES:-3}" --hubert "$OUT" --llama "$LLAMA"
 }
 
 measure() {    # people who were not learned from; voices that were not; recordings in which nobody speaks
