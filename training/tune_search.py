@@ -4,9 +4,8 @@
 
 It reads recordings of people, those with split=train and never others, as the service does without a context. The
 lists of one search are weighed anew for every `lm_weight` and `word_score`; with the best of them it searches again,
-and tries what whole words that the letters spell shall gain (`spelt`). What has the fewest words wrong, each corpus
-counting the same, is written as language_model/search.json in the HuBERT's folder, where `BeamSearch.from_pretrained`
-finds it.
+and tries what whole words that the letters spell shall gain (`spelt`). What has the fewest words wrong is written as
+language_model/search.json in the HuBERT's folder, where `BeamSearch.from_pretrained` finds it.
 
 What was learned from is understood better than what is new, so weights are moved only where that is worth `--least`.
 """
@@ -17,7 +16,6 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 from calibrate import Heard, hear, people_of, word_errors
 
 from hubert_llama.hubert import SpeechEncoder
@@ -28,15 +26,6 @@ LM_WEIGHTS = (0.6, 0.8, 1.0, 1.2, 1.4, 1.7, 2.0)
 WORD_SCORES = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 SPELT = (0.0, 2.5, 5.0, 8.0)
 Lists = list[list[Hypothesis]]
-
-
-def errors(heard: list[Heard], texts: list[str]) -> float:
-    """Percent of the words that are wrong: the mean of the corpora."""
-    found = []
-    for corpus in dict.fromkeys(h.utterance.corpus for h in heard):
-        own = [(h, text) for h, text in zip(heard, texts, strict=True) if h.utterance.corpus == corpus]
-        found.append(word_errors(*map(list, zip(*own, strict=True))))
-    return float(np.mean(found))
 
 
 def search_all(heard: list[Heard], search: BeamSearch) -> Lists:
@@ -63,10 +52,10 @@ def tune(heard: list[Heard], search: BeamSearch, least: float) -> BeamConfig:
     """The best weights that were tried; those of the beginning where nothing is better by `least` percent."""
     given = best = search.config
     lists = search_all(heard, search)
-    lowest = errors(heard, firsts(lists))
+    lowest = word_errors(heard, firsts(lists))
     print(f"{told(given)}: {lowest:.2f} % of the words wrong", flush=True)
     anew = {
-        pair: errors(heard, firsts(weighed_anew(lists, given, *pair))) for pair in product(LM_WEIGHTS, WORD_SCORES)
+        pair: word_errors(heard, firsts(weighed_anew(lists, given, *pair))) for pair in product(LM_WEIGHTS, WORD_SCORES)
     }
     for lm_weight in LM_WEIGHTS:
         print(lm_weight, " ".join(f"{anew[lm_weight, score]:6.2f}" for score in WORD_SCORES), flush=True)
@@ -74,7 +63,7 @@ def tune(heard: list[Heard], search: BeamSearch, least: float) -> BeamConfig:
     first = replace(given, lm_weight=lm_weight, word_score=word_score)
     for config in [first, *(replace(first, spelt=x) for x in SPELT if x != given.spelt)]:
         search.config = config
-        found = errors(heard, firsts(search_all(heard, search)))
+        found = word_errors(heard, firsts(search_all(heard, search)))
         print(f"{told(config)}: {found:.2f} %", flush=True)
         if found < lowest - (least if best == given else 0.0):
             best, lowest = config, found
@@ -91,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path, help="recordings of people; only those with split=train are read")
     parser.add_argument("--hubert", type=Path, required=True, help="folder of the HuBERT, with its language model")
-    parser.add_argument("--minutes", type=float, default=2.0, help="of each corpus (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of each corpus (default: %(default)s)")
     parser.add_argument("--least", type=float, default=0.3, help="percent of the words to save (default: %(default)s)")
     args = parser.parse_args()
     encoder = SpeechEncoder.from_pretrained(str(args.hubert))
@@ -99,7 +88,7 @@ def main() -> None:
     if not isinstance(search, BeamSearch):
         raise SystemExit(f"{args.hubert} has no language model: make one with training/language_model.py.")
     heard = list(hear(people_of(args.manifest, 1, args.minutes), encoder))
-    print(f"{len(heard)} recordings; greedy: {errors(heard, [h.greedy for h in heard]):.2f} %", flush=True)
+    print(f"{len(heard)} recordings; greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %", flush=True)
     best = tune(heard, search, args.least)
     path = args.hubert / "language_model" / "search.json"
     path.write_text(json.dumps(told(best)) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ word_times() {    # when words begin and end, on words cut together
 }
 
 search() {    # what the search's parts weigh
-    "$python" training/tune_search.py "$MANIFEST" --hubert "$OUT" --minutes "${SEARCH_MINUTES:-2}"
+    "$python" training/tune_search.py "$MANIFEST" --hubert "$OUT" --minutes "${SEARCH_MINUTES:-3}"
 }
 
 voices() {    # sentences in synthetic voices: some to fit on, others to measure on
