@@ -21,11 +21,10 @@ from .models.device import DeviceConfig, choose_device, choose_dtype
 
 if TYPE_CHECKING:
     import torch
-    from matplotlib.axes import Axes
 
 # %% auto #0
 __all__ = ['LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'LARGE_IN_BF16', 'Encoding', 'frame_seconds', 'plan_batches', 'Letters',
-           'read_letters', 'SpeechEncoder', 'quicken', 'plot_hidden_states', 'plot_emissions']
+           'read_letters', 'SpeechEncoder', 'quicken']
 
 # %% ../nbs/01_hubert.ipynb #e4618893
 @dataclass(frozen=True, eq=False)
@@ -313,43 +312,3 @@ def quicken(
 
         if int8.is_quicker(model.dtype):
             int8.use_bytes(model)
-
-# %% ../nbs/01_hubert.ipynb #4ed13ee6
-def plot_hidden_states(
-    hidden_states: torch.Tensor,  # (1, T, D)
-    ax: Axes | None = None,
-    center: int = FRAME_LENGTH // 2,  # sample that the first frame's middle is at
-) -> Axes:
-    "Heat map of the last hidden state, each dimension standardised over time."
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(9, 2.6))[1]
-    h = hidden_states[0].float().cpu().numpy().T  # (1, T, D) -> (D, T)
-    h = (h - h.mean(axis=1, keepdims=True)) / (h.std(axis=1, keepdims=True) + 1e-6)
-    start, end = (frame_seconds(edge, center) for edge in (-0.5, h.shape[1] - 0.5))
-    ax.imshow(h, aspect="auto", cmap="RdBu_r", vmin=-3, vmax=3, extent=(start, end, 0, len(h)), interpolation="nearest")
-    ax.set(xlabel="time (s)", ylabel="dimension")
-    return ax
-
-def plot_emissions(
-    emissions: np.ndarray,  # log-probabilities (T, V)
-    labels: Sequence[str],  # the symbol of each column
-    blank: int = 0,  # CTC's blank
-    ax: Axes | None = None,
-    center: int = FRAME_LENGTH // 2,  # sample that the first frame's middle is at
-) -> Axes:
-    "Probability of each symbol over time: grey for the blank, a line and its letter for what is read."
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(9, 2.6))[1]
-    p = np.exp(emissions)
-    seconds = frame_seconds(np.arange(len(p)), center)
-    ax.fill_between(seconds, p[:, blank], color="0.9", label="blank")
-    best = p.argmax(axis=1)
-    for v in sorted(set(best) - {blank}):
-        ax.plot(seconds, p[:, v], lw=1)
-    for t in np.flatnonzero((best != blank) & (best != np.r_[blank, best[:-1]])):
-        letter, at = labels[best[t]].replace("|", "␣"), (seconds[t], p[t, best[t]])
-        ax.annotate(letter, at, fontsize=9, ha="center", va="bottom")
-    ax.set(xlabel="time (s)", ylabel="probability", ylim=(0, 1.15))
-    return ax

@@ -1,6 +1,7 @@
 """Recordings and paths that nobody should send, against the real server and worker: a clear error each, no hanging."""
 
 import asyncio
+import io
 import os
 import socket
 import struct
@@ -13,6 +14,8 @@ import soundfile as sf
 from conftest import CLIPS
 from servers import Talk, running
 from websockets.asyncio.client import connect
+
+from hubert_llama.audio import AudioConfig, AudioTooLongError, load_audio
 
 
 def wav(
@@ -38,8 +41,6 @@ def floats(value: float) -> bytes:
 
 
 def encoded(format: str, subtype: str | None = None) -> bytes:
-    import io
-
     out = io.BytesIO()
     sf.write(out, 0.1 * np.random.default_rng(0).standard_normal(48000), 48000, format=format, subtype=subtype)
     return out.getvalue()
@@ -235,3 +236,19 @@ def test_roots_hide_what_is_outside(tmp_path):
         refused[1]["error"].replace(hidden[1], "PATH")
     }
     assert allowed["type"] == "result"
+
+
+def test_what_is_too_long_says_what_to_do():
+    with pytest.raises(AudioTooLongError, match="Cut it"):
+        load_audio(io.BytesIO(wav()), AudioConfig(max_duration=0.05))
+    with pytest.raises(AudioTooLongError, match="mono"):
+        load_audio(io.BytesIO(wav()), AudioConfig(max_decoded_bytes=100))
+
+
+def test_a_wav_written_to_a_pipe_is_read_to_its_end():
+    assert len(load_audio(io.BytesIO(wav(data_size=0xFFFFFFFF)))) == 8000  # its length was not known
+
+
+def test_samples_of_any_size_end_at_one():
+    data = np.full(1600, 3e38, np.float32).tobytes()
+    assert load_audio(io.BytesIO(wav(data, fmt=3, bits=32))).max() == 1.0

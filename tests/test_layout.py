@@ -22,6 +22,7 @@ FLOORS = (  # lowest first; a room is a module or a package, and may import only
     ("course",),
     ("answers",),
     ("events",),
+    ("plots",),
     ("pipeline",),
     ("measure",),
     ("serve",),
