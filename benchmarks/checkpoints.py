@@ -72,8 +72,27 @@ def save_hubert(folder: Path, safe: bool = True, **config) -> Path:
     model.save_pretrained(folder)
     if not safe:
         save_old(model, folder)
+    return with_processor(folder)
+
+
+def save_mel_hubert(folder: Path, **config) -> Path:
+    """A MelHuBERT, random and small unless `config` says otherwise."""
+    from hubert_llama.mel_hubert import MelHubertConfig, MelHubertForCTC
+
+    torch.manual_seed(0)
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    MelHubertForCTC(MelHubertConfig(**{**small, **config})).save_pretrained(folder)
+    return with_processor(folder, normalize=False, tokenizer_class="Wav2Vec2CTCTokenizer")
+
+
+def with_processor(folder: Path, normalize: bool = True, **tokenizer: str) -> Path:
+    """A HuBERT's letters and its feature extractor, beside its weights."""
+    changed = {
+        "tokenizer_config.json": {"do_normalize": normalize, **tokenizer},
+        "preprocessor_config.json": {"do_normalize": normalize},
+    }
     for name, content in WAV2VEC2_FILES.items():
-        (folder / name).write_text(json.dumps(content))
+        (folder / name).write_text(json.dumps(content | changed.get(name, {})))
     return folder
 
 

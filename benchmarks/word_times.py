@@ -2,14 +2,16 @@
 
     python benchmarks/word_times.py --profile mini
     python benchmarks/word_times.py --fit              # what calibration.json should say, by other sentences and voices
+    python benchmarks/word_times.py --hubert FOLDER --fit --write    # and say it there
 
 Each word is spoken alone by espeak-ng (Debian: espeak-ng), cut to its sound, and joined to the next with a pause, so
 that its beginning and end are known to the sample: of 0 to 80 ms, as in one breath, and, in a second round, every
 other one of 100 to 700 ms. In a third, festival (Debian: festival, festvox-us-slt-hts) says whole sentences and tells
-when it says each word. Printed: how far `hubert_llama.words.ctc.time_words` is off, in milliseconds.
+when it says each word. Printed: how far `hubert_llama.words.times.time_words` is off, in milliseconds.
 """
 
 import argparse
+import json
 import random
 import shutil
 import subprocess
@@ -24,7 +26,7 @@ from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.models import hub
 from hubert_llama.models.device import DeviceConfig
 from hubert_llama.models.profiles import choose_profile
-from hubert_llama.words import ctc
+from hubert_llama.words import times as word_times
 from hubert_llama.words.confidence import Calibration
 from hubert_llama.words.times import time_words
 
@@ -122,8 +124,8 @@ def distances(
     times: list[tuple[float, float]],  # the true ones
 ) -> list[tuple[float, float]]:
     """How far the words' times are off, in seconds; none where the sentence is not found."""
-    emissions = encoder.encode([waveform])[0].emissions
-    words = time_words(emissions, sentence, encoder.labels, calibration=calibration) or []
+    found = encoder.encode([waveform])[0]
+    words = time_words(found.emissions, sentence, encoder.labels, calibration=calibration, center=found.center)
     return [(w.start - start, w.end - end) for w, (start, end) in zip(words, times if words else [], strict=True)]
 
 
@@ -156,10 +158,10 @@ def measure(
     return 1000 * np.array(off)
 
 
-def fit(encoder: SpeechEncoder) -> str:
-    """The medians' offsets, and how many beginnings would lie within 60 ms, by letters and by the gaps' marks."""
+def fit(encoder: SpeechEncoder) -> dict[str, float | None]:
+    """The medians' offsets; prints how many beginnings would lie within 60 ms, by letters and by the gaps' marks."""
     lead, tail = np.median(measure(encoder, Calibration(lead=0, tail=0), False, FITTING, OTHERS), 0) / 1000
-    with patch.object(ctc, "EARLIER", 0):  # which comes on top for words in one breath
+    with patch.object(word_times, "EARLIER", 0):  # which comes on top for words in one breath
         at_gaps = Calibration(lead=lead, tail=-tail, gap=0)
         gap = np.median(measure(encoder, at_gaps, True, FITTING, OTHERS, 1)[:, 0]) / 1000
     ways = {"by letters": Calibration(lead=lead, tail=-tail), "by gaps": Calibration(lead=lead, tail=-tail, gap=gap)}
@@ -167,9 +169,15 @@ def fit(encoder: SpeechEncoder) -> str:
         way: np.mean(np.abs(measure(encoder, calibration, True, FITTING, OTHERS)[:, 0]) <= 60)
         for way, calibration in ways.items()
     }
-    used = f"{gap:.3f}" if near["by gaps"] > near["by letters"] else "null"
-    shares = ", ".join(f"{way} {share:.1%}" for way, share in near.items())
-    return f'"lead": {lead:.3f}, "tail": {-tail:.3f}, "gap": {used}; beginnings within 60 ms {shares}'
+    print("beginnings within 60 ms: " + ", ".join(f"{way} {share:.1%}" for way, share in near.items()))
+    used = gap if near["by gaps"] > near["by letters"] else None
+    return {"lead": round(lead, 3), "tail": round(-tail, 3), "gap": None if used is None else round(used, 3)}
+
+
+def write(fitted: dict[str, float | None], path: Path) -> None:
+    """Put the offsets into a calibration.json, whose other numbers stay."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps({**before, **fitted}, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -178,6 +186,7 @@ def main() -> None:
     parser.add_argument("--profile", default="mini")
     parser.add_argument("--hubert", help="another HuBERT: hub id or folder")
     parser.add_argument("--fit", action="store_true", help="print the offsets for calibration.json instead")
+    parser.add_argument("--write", action="store_true", help="with --fit: write them into the HuBERT's folder")
     args = parser.parse_args()
     name = choose_profile(args.profile, args.hubert, None).hubert
     encoder, calibration = (
@@ -185,7 +194,9 @@ def main() -> None:
         Calibration.from_folder(hub.fetch(name)) or Calibration(),
     )
     if args.fit:
-        print(fit(encoder))
+        print(json.dumps(fitted := fit(encoder)))
+        if args.write:
+            write(fitted, Path(hub.fetch(name)) / "calibration.json")
         return
     print(f"milliseconds from the true times (positive: too late), {len(SENTENCES) * len(VOICES)} sentences; ", end="")
     print(f"of the gaps' marks {'no use is made' if calibration.gap is None else 'use is made'}")

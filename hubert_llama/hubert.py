@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import torch
 
 # %% auto #0
-__all__ = ['LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'Encoding', 'frame_seconds', 'plan_batches', 'Letters', 'read_letters',
-           'SpeechEncoder', 'quicken']
+__all__ = ['LEAST_FILLED', 'MAX_BATCH', 'LARGE', 'LARGE_IN_BF16', 'Encoding', 'frame_seconds', 'plan_batches', 'Letters',
+           'read_letters', 'SpeechEncoder', 'quicken']
 
 # %% ../nbs/01_hubert.ipynb #e4618893
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ class SpeechEncoder:
 
     def __init__(
         self,
-        model: Any,  # transformers.HubertForCTC, in eval mode
+        model: Any,  # transformers.HubertForCTC or our MelHubertForCTC, in eval mode
         processor: Any,  # transformers.Wav2Vec2Processor: feature extractor and letters
         name: str = "",  # what it was loaded from
     ):
@@ -123,7 +123,7 @@ class SpeechEncoder:
         self.labels = self.letters.labels
         # with group norm, padding changes a clip's statistics, mask or not: such models get batches of equal lengths
         asks = bool(processor.feature_extractor.return_attention_mask)
-        self.masked = asks and model.config.feat_extract_norm == "layer"
+        self.masked = asks and getattr(model.config, "feat_extract_norm", "layer") == "layer"
 
     @classmethod
     def from_pretrained(
@@ -164,6 +164,11 @@ class SpeechEncoder:
         return self.letters.read(emissions)
 
     @property
+    def center(self) -> int:
+        "Sample that the first frame's middle is at; each that follows is `FRAME_STRIDE` further."
+        return getattr(self.model, "frame_center", FRAME_LENGTH // 2)
+
+    @property
     def hidden_size(self) -> int:  # 1024 for HuBERT-large
         "D, the width of the hidden states."
         return self.model.config.hidden_size
@@ -184,7 +189,8 @@ def _encode_batch(encoder: SpeechEncoder, waveforms: list[np.ndarray], keep: boo
     model, device = encoder.model, encoder.device
     inputs = encoder.processor(
         waveforms, sampling_rate=SAMPLING_RATE, padding=True, return_attention_mask=encoder.masked, return_tensors="pt")
-    input_values = inputs.input_values.to(device, encoder.dtype)  # (B, samples)
+    # (B, samples); a MelHuBERT takes logarithms of them first, in more digits than its layers have
+    input_values = inputs.input_values.to(device, getattr(model, "input_dtype", encoder.dtype))
     mask = inputs.attention_mask.to(device) if encoder.masked else None  # (B, samples)
     with torch.inference_mode():
         hidden = model.hubert(input_values, attention_mask=mask).last_hidden_state  # (B, T, D)
@@ -193,7 +199,7 @@ def _encode_batch(encoder: SpeechEncoder, waveforms: list[np.ndarray], keep: boo
     for i, waveform in enumerate(waveforms):
         T = n_frames(len(waveform))
         states = hidden[i : i + 1, :T].float().cpu() if keep else None  # (1, T, D)
-        yield Encoding(emissions[i, :T], encoder.read(emissions[i, :T]), encoder.hidden_size, states)
+        yield Encoding(emissions[i, :T], encoder.read(emissions[i, :T]), encoder.hidden_size, states, encoder.center)
 
 # %% ../nbs/01_hubert.ipynb #b1323c25
 def _load(
@@ -211,10 +217,26 @@ def _load(
         return model, processor
 
 def _load_model(folder: Path, name: str, dtype: torch.dtype) -> Any:
-    "HubertForCTC from a folder, with every weight from the checkpoint."
+    "A HubertForCTC or MelHubertForCTC from a folder, with every weight from the checkpoint."
+    of_kind = _model_class(folder, name)
+    hub.check_memory(_loaded_bytes(folder, dtype), name)
+    model, info = of_kind.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    missing = sorted(k for k in info["missing_keys"] if "masked_spec_embed" not in k)  # used in training only
+    if missing:
+        raise hub.ModelFormatError(
+            f"Incomplete HuBERT: {name} lacks {', '.join(missing[:3])}. It was probably not fine-tuned with CTC; "
+            "name one that was, such as facebook/hubert-large-ls960-ft.")
+    return model
+
+def _model_class(folder: Path, name: str) -> Any:
+    "What a folder holds a model of; `ModelFormatError` where it is neither kind, or an unusual one."
     import transformers
 
-    if (kind := hub.model_type(folder)) != "hubert":
+    if (kind := hub.model_type(folder)) == "mel_hubert":
+        from hubert_llama.mel_hubert import MelHubertForCTC
+
+        return MelHubertForCTC
+    if kind != "hubert":
         raise hub.ModelFormatError(
             f"Not a HuBERT: {name} is a {kind!r} model. "
             "Name a HuBERT fine-tuned with CTC, such as facebook/hubert-large-ls960-ft.")
@@ -224,15 +246,7 @@ def _load_model(folder: Path, name: str, dtype: torch.dtype) -> Any:
         raise hub.ModelFormatError(
             f"Unusual HuBERT: the convolutions of {name} step by {stride} samples and see {length}; "
             f"{FRAME_STRIDE} and {FRAME_LENGTH} are supported.")
-    hub.check_memory(_loaded_bytes(folder, dtype), name)
-    loaded: Any = transformers.HubertForCTC.from_pretrained(folder, dtype=dtype, output_loading_info=True)
-    model, info = loaded
-    missing = sorted(k for k in info["missing_keys"] if "masked_spec_embed" not in k)  # used in training only
-    if missing:
-        raise hub.ModelFormatError(
-            f"Incomplete HuBERT: {name} lacks {', '.join(missing[:3])}. It was probably not fine-tuned with CTC; "
-            "name one that was, such as facebook/hubert-large-ls960-ft.")
-    return model
+    return transformers.HubertForCTC
 
 def _loaded_bytes(folder: Path, dtype: torch.dtype) -> int:
     "Memory that loading takes: the weights in `dtype`, from fp32 files as HuBERT's are."
@@ -277,20 +291,23 @@ def _check_letters(config: Any, tokenizer: Any, name: str) -> None:
             "Put its own vocab.json beside the weights, or name another model.")
 
 # %% ../nbs/01_hubert.ipynb #3c484502
-LARGE = 512  # width of a model from which its linear layers may be multiplied as bytes
+# widths of a model from which its linear layers may be multiplied as bytes: narrower ones gain too little over bf16
+LARGE, LARGE_IN_BF16 = 512, 1024
 
 def quicken(
     model: Any,  # is changed
     # a large model's linear layers get weights of eight bits, where this CPU multiplies bytes faster: nearly the same
     as_bytes: bool = False,
 ) -> None:
-    "Let a `HubertForCTC` on a CPU compute the same faster; from then on it is for inference alone."
-    attend_quickly(model)
-    if model.config.feat_extract_norm == "layer":
-        from hubert_llama.fast.convolutions import FrameConvolutions
+    "Let a `HubertForCTC` or `MelHubertForCTC` on a CPU compute the same faster; then it is for inference alone."
+    if model.config.model_type == "hubert":  # a MelHuBERT attends quickly by itself, and has two convolutions only
+        attend_quickly(model)
+        if model.config.feat_extract_norm == "layer":
+            from hubert_llama.fast.convolutions import FrameConvolutions
 
-        model.hubert.feature_extractor = FrameConvolutions(model.hubert.feature_extractor)
-    if as_bytes and model.config.hidden_size >= LARGE:
+            model.hubert.feature_extractor = FrameConvolutions(model.hubert.feature_extractor)
+    large = LARGE_IN_BF16 if str(model.dtype) == "torch.bfloat16" else LARGE
+    if as_bytes and model.config.hidden_size >= large:
         from hubert_llama.fast import int8
 
         if int8.is_quicker(model.dtype):

@@ -15,6 +15,7 @@ FLOORS = (  # lowest first; a room is a module or a package, and may import only
     ("sound", "models"),
     ("audio",),
     ("fast",),
+    ("mel_hubert",),
     ("hubert",),
     ("words",),
     ("chat",),

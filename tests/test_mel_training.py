@@ -26,7 +26,7 @@ WHISPER = {  # of a layer: CTranslate2's names -> transformers'
 
 
 def tiny(seed: int = 0):
-    from mel_hubert import MelHubertConfig, MelHubertForCTC
+    from hubert_llama.mel_hubert import MelHubertConfig, MelHubertForCTC
 
     torch.manual_seed(seed)
     return MelHubertForCTC(MelHubertConfig(**SIZES)).eval()
@@ -98,8 +98,9 @@ def ctranslate2_arrays(encoder) -> dict[str, np.ndarray]:
 
 
 def test_a_melhubert_out_of_a_ctranslate2_file_encodes_as_transformers_whisper_does(whisper, tmp_path):
-    from mel_hubert import MelHubertConfig
     from whisper_weights import from_whisper
+
+    from hubert_llama.mel_hubert import MelHubertConfig
 
     (tmp_path / "model.bin").write_bytes(ctranslate2_file(ctranslate2_arrays(whisper)))
     model = from_whisper(tmp_path / "model.bin", MelHubertConfig(**SIZES)).eval()
@@ -114,17 +115,6 @@ def test_a_melhubert_out_of_a_ctranslate2_file_encodes_as_transformers_whisper_d
         from_whisper(tmp_path / "model.bin", MelHubertConfig(**SIZES))
 
 
-def test_log_mel_frames_are_those_of_whispers_feature_extractor():
-    from mel_hubert import log_mel
-    from transformers import WhisperFeatureExtractor
-
-    waveform = load_audio(CLIPS / "sum.ogg")
-    padded = np.pad(waveform, (0, 30 * SAMPLING_RATE - len(waveform)))
-    theirs = WhisperFeatureExtractor()(waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt").input_features[0]
-    assert torch.allclose(log_mel(torch.from_numpy(padded)), theirs.T, atol=1e-5)
-    assert log_mel(torch.from_numpy(waveform)).shape == (len(waveform) // 160, 80)
-
-
 @pytest.mark.parametrize("fused", [True, False])
 def test_a_clip_in_a_padded_batch_reads_as_if_it_were_alone(fused):
     model, clips = tiny(), noise(6400, 8079, 12_345)
@@ -135,18 +125,6 @@ def test_a_clip_in_a_padded_batch_reads_as_if_it_were_alone(fused):
         for i, x in enumerate(clips):
             alone = model(x[None]).logits[0]
             assert alone.shape == (n_frames(len(x)), 32) and torch.allclose(logits[i, : len(alone)], alone, atol=1e-5)
-    assert model._get_feat_extract_output_lengths(mask.sum(1)).tolist() == [n_frames(len(x)) for x in clips]
-
-
-def test_both_kinds_of_attention_are_one():
-    from mel_hubert import attend
-
-    q, k, v = torch.randn(3, 2, 4, 9, 8)
-    mask = (torch.arange(9) < torch.tensor([[9], [6]]))[:, None, None]
-    for seen in (None, mask):
-        with torch.no_grad():
-            fused = attend(q, k, v, seen)
-        assert torch.allclose(attend(q.requires_grad_(), k, v, seen), fused, atol=1e-6)
 
 
 def test_what_is_measured_is_what_the_search_finds():
@@ -177,9 +155,10 @@ def test_what_is_measured_is_what_the_search_finds():
 
 
 def test_weights_are_saved_in_16_bits_and_loaded(tmp_path):
-    from mel_hubert import MelHubertForCTC
     from train_mel_hubert import Settings, State, export
     from transformers import AutoConfig, Wav2Vec2Processor
+
+    from hubert_llama.mel_hubert import MelHubertForCTC
 
     model, waveform = tiny(), noise(9000)[0]
     export(model, State(step=7, sound=7200.0), Settings(), tmp_path)
@@ -284,3 +263,51 @@ def test_the_mean_of_the_weights_follows_them(parts):
     means = dict(training.averaged().named_parameters())
     for (name, _), old in zip(training.model.named_parameters(), before, strict=True):
         assert torch.allclose(means[name], old + 0.25, atol=1e-6)
+
+
+def test_a_searchs_weights_are_tuned_on_people_and_written_for_the_service(tmp_path, monkeypatch, capsys):
+    import shutil
+
+    from tune_search import main
+
+    from hubert_llama.words.search import BeamConfig, BeamSearch
+
+    bundled = TRAINING.parent / "hubert_llama" / "mini" / "hubert"
+    hubert = Path(shutil.copytree(bundled, tmp_path / "hubert"))
+    rows = [{"audio": str(CLIPS / f"{n}.ogg"), "text": t, "split": "train", "corpus": "c"} for n, t in TEXTS.items()]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setattr(sys, "argv", ["tune_search.py", str(tmp_path / "m.jsonl"), "--hubert", str(hubert)])
+    main()
+    assert "3 recordings; greedy: " in capsys.readouterr().out
+    told = json.loads((hubert / "language_model" / "search.json").read_text())
+    assert set(told) == {"lm_weight", "word_score", "spelt"}
+    search = BeamSearch.from_pretrained(str(hubert), ["<pad>", "|", "A"])
+    assert search.config == BeamConfig(**told) == BeamConfig.from_folder(hubert)
+
+
+def test_lists_are_weighed_anew_as_a_search_with_other_weights_would():
+    from tune_search import weighed_anew
+
+    from hubert_llama.words.search import BeamConfig, Hypothesis
+
+    h = Hypothesis("two words", -9.0, -8.0, -4.0)  # the sound has -5, two words 0.5 each
+    [[again]] = weighed_anew([[h]], BeamConfig(lm_weight=2.0, word_score=0.5), 1.0, 1.5)
+    assert again.total == pytest.approx(-5.0 - 2.0 + 2 * 1.5) and again.text == "two words"
+
+
+def test_people_are_drawn_by_lot_few_of_each_and_some_minutes_of_a_corpus(tmp_path):
+    from calibrate import people_of
+
+    rows = [
+        {"audio": str(CLIPS / "gravity.ogg"), "text": "a", "corpus": c, "speaker": s, "split": split}
+        for c in "xy" for s in "ab" for split in ("train", "dev") for _ in range(5)
+    ]
+    for i, row in enumerate(rows):  # each a recording of its own
+        row["speaker"] += row["corpus"]
+        (tmp_path / f"{i}.ogg").symlink_to(row["audio"])
+        row["audio"] = f"{i}.ogg"
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    some = people_of(tmp_path / "m.jsonl", 3, 100)
+    train = {str(tmp_path / row["audio"]) for row in rows if row["split"] == "train"}
+    assert len(some) == 12 and {u.audio for u in some} < train
+    assert [len([u for u in people_of(tmp_path / "m.jsonl", 5, 0.01) if u.corpus == c]) for c in "xy"] == [1, 1]

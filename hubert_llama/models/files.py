@@ -99,7 +99,7 @@ def missing_files(
     "What a model folder lacks."
     weights = [path for path in weight_files(folder) or [folder / WEIGHTS[0]] if not path.is_file()]
     missing = [*_lacks(folder, "config.json"), *(path.relative_to(folder).as_posix() for path in weights)]
-    if model_type(folder) == "hubert":  # which needs to know how to prepare waveforms
+    if model_type(folder) in ("hubert", "mel_hubert"):  # which need to know how to prepare waveforms
         letters = _lacks(folder, "vocab.json", "tokenizer.json")
         return [*missing, *letters, *_lacks(folder, "preprocessor_config.json", "processor_config.json")]
     return [*missing, *_lacks(folder, "tokenizer.json", "tokenizer.model", "vocab.json")]

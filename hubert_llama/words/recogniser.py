@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..audio import FRAME_LENGTH
 from ..hubert import Encoding
 from .confidence import Calibration, Word, signs_of_transcript
 from .ctc import Change, judge, letters
@@ -51,6 +52,7 @@ class Reading:
     hypotheses: tuple[Hypothesis, ...]  # of the search, the best by `total` first; empty without one
     text: str  # the best, as far as the sound allows it
     sense: float | None = None  # `sense_of` the hypothesis that Llama chose; None where it was not asked
+    center: int = FRAME_LENGTH // 2  # sample that the first frame's middle is at
 
 # %% ../../nbs/words/recogniser.ipynb #1bf250fe
 def weighed_again(
@@ -99,7 +101,8 @@ class Recogniser:
         found = self.search(encoding.emissions, self.config.listed, context, greedy) if self.search else []
         best = weighed_again(found, self.config.hypotheses)
         text = self.allowed(encoding.emissions, greedy, best[0].text) if best else greedy
-        return Reading(encoding.emissions, start, greedy, found[0].text if found else greedy, tuple(best), text)
+        searched = found[0].text if found else greedy
+        return Reading(encoding.emissions, start, greedy, searched, tuple(best), text, center=encoding.center)
 
     def allowed(self, emissions: np.ndarray, greedy: str, found: str) -> str:
         "What the search found, as far as the sound allows."
@@ -109,7 +112,8 @@ class Recogniser:
         "The words of a segment's part of the transcript, timed."
         scored = [(h.text, h.total) for h in reading.hypotheses]
         return time_words(
-            reading.emissions, text, self.labels, scored, self.calibration, reading.start, reading.sense)
+            reading.emissions, text, self.labels, scored, self.calibration, reading.start, reading.sense,
+            center=reading.center)
 
     def changes(self, reading: Reading, text: str) -> list[Change]:
         "Where a segment's part of the transcript is not its greedy letters, whatever that costs."

@@ -11,7 +11,7 @@ import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -57,6 +57,18 @@ class BeamConfig:
     def most_weighed(self) -> int:
         "Partial readings that a frame can make, whatever its letters: those that stay, grow and end a word."
         return self.beam * (1 + self.symbols) + self.endings
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> BeamConfig:
+        "What was tuned for a HuBERT, from the file search.json beside its language model; the defaults without one."
+        path = folder / "language_model" / "search.json"
+        tuned = hub.read_object(path) if path.is_file() else {}
+        known = {f.name for f in fields(cls)}
+        if wrong := [name for name, x in tuned.items() if name not in known or type(x) not in (int, float)]:
+            raise hub.ModelFormatError(
+                f"Damaged model files: {path} has {wrong[0]}, which is no number that a search has. "
+                "Correct it, or remove it.")
+        return cls(**tuned)
 
 # %% ../../nbs/words/search.ipynb #70b1c562
 def course_words(
@@ -528,11 +540,12 @@ class BeamSearch(Vocabulary):
         cls,
         name: str,  # of the HuBERT: hub id or folder
         labels: Sequence[str],  # the symbol of each column of the emissions, the blank first
-        config: BeamConfig = BeamConfig(),
+        config: BeamConfig | None = None,  # None: what the folder says, see `BeamConfig.from_folder`
         folder: Path | None = None,  # where its files lie, if that is known; None: `hub.fetch` finds out
     ) -> BeamSearch | LetterSearch | None:
         "A search over the words of the folder's language model, or over letters; None where words have no gaps."
-        found = sorted(((folder or Path(hub.fetch(name))) / "language_model").glob("*.arpa*"))
+        folder = folder or Path(hub.fetch(name))
+        found = sorted((folder / "language_model").glob("*.arpa*"))
         if "|" not in labels:
             log.warning(
                 "%s has no symbol between words: it is read greedily, and Llama has no readings to choose among", name)
@@ -540,6 +553,7 @@ class BeamSearch(Vocabulary):
         if not found:
             return LetterSearch(labels)
         with hub.explained(name):
+            config = config or BeamConfig.from_folder(folder)
             search = cls(labels, LanguageModel.from_arpa(found[-1]), config)
             search.tree()
         return search

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..audio import FRAME_LENGTH, FRAME_STRIDE, SAMPLING_RATE
+from ..hubert import frame_seconds
 from .confidence import Calibration, Word, agreements
 from .ctc import align, letters, log_likelihoods, spell
 
@@ -31,25 +32,22 @@ EARLIER = 0.03  # seconds
 PAUSE = 0.01  # seconds
 LONGEST_LEAD = 0.4  # seconds at most from a word's beginning to its first letter's mark
 
-def _middle(frame: int) -> float:
-    "Of a frame, in seconds."
-    return (frame * FRAME_STRIDE + FRAME_LENGTH / 2) / SAMPLING_RATE
-
 def _spans(
     frames: Sequence[tuple[int, int]],  # of each symbol, as `align` gives them
     lengths: Sequence[int],  # of the words, in letters
     calibration: Calibration,
     last: float,  # seconds, where the sound ends
+    middle: Callable[[int], float],  # of a frame, in seconds
 ) -> list[tuple[float, float]]:
     "Where words begin and end, in seconds, by the marks of their letters and of the gaps between them."
     firsts = list(accumulate((n + 1 for n in lengths[:-1]), initial=0))  # symbols
-    ends = [_middle(frames[first + n - 1][1] - 1) + calibration.tail for first, n in zip(firsts, lengths, strict=True)]
+    ends = [middle(frames[first + n - 1][1] - 1) + calibration.tail for first, n in zip(firsts, lengths, strict=True)]
     if calibration.gap is None:
-        starts = [_middle(frames[first][0]) - calibration.lead for first in firsts]
+        starts = [middle(frames[first][0]) - calibration.lead for first in firsts]
     else:
-        starts = [_middle(frames[0][0]) - calibration.lead]
+        starts = [middle(frames[0][0]) - calibration.lead]
         for first in firsts[1:]:
-            gap, letter = _middle(frames[first - 1][0]), _middle(frames[first][0])
+            gap, letter = middle(frames[first - 1][0]), middle(frames[first][0])
             starts.append(max(gap - calibration.gap, letter - LONGEST_LEAD))
         for i, end in enumerate(ends[:-1]):
             if starts[i + 1] - end < TOUCHING:
@@ -71,6 +69,7 @@ def time_words(
     offset: float = 0.0,  # seconds before the first frame
     sense: float | None = None,  # nats a word that a language model gives the reading; None where none was asked
     blank: int = 0,
+    center: int = FRAME_LENGTH // 2,  # sample that the first frame's middle is at, as an `Encoding` says
 ) -> list[Word]:  # empty where the transcript has no room in the frames, or cannot be spelt
     "Each word of a transcript with its times and its confidence."
     plain = partial(letters, labels=labels)
@@ -80,7 +79,8 @@ def time_words(
     if not symbols or not (frames := align(emissions, symbols, blank)):
         return []
     last = ((len(emissions) - 1) * FRAME_STRIDE + FRAME_LENGTH) / SAMPLING_RATE
-    spans = _spans(frames, [len(plain(token)) for token in shown], calibration, last)
+    middle = partial(frame_seconds, center=center)
+    spans = _spans(frames, [len(plain(token)) for token in shown], calibration, last, middle)
     # of letters, and of gaps
     marks = np.array([emissions[a:b, s].max() for (a, b), s in zip(frames, symbols, strict=True)])
     agreed = iter(agreements(text, readings))  # of the words, of which a token such as “U.S.” has several
