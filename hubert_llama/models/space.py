@@ -17,7 +17,7 @@ __all__ = ['gigabytes', 'check_disk', 'check_memory']
 # %% ../../nbs/models/space.ipynb #bc8dd32d
 def gigabytes(n: float) -> str:
     "A number of bytes, for people."
-    return f"{n / 1e9:.1f} GB" if n >= 5e7 else f"{n / 1e6:.1f} MB"
+    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.1f} MB"
 
 def check_disk(
     needed: int,  # bytes
