@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from . import __version__
 from .models.hub import user_message
+from .models.profiles import PROFILES
 from .serve.lifetime import complain
 from .serve.options import add_model_options, config_from, model_option_faults, whole_number
 from .serve.threads import give_way, settle_threads
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['OUTCOMES_DEPEND_ON', 'ProgressLine', 'check_model_options', 'OutputError', 'writing', 'Output', 'guarded_output',
-           'give_up', 'ask', 'evaluate', 'make_parser', 'main']
+           'give_up', 'ask', 'fetch', 'evaluate', 'make_parser', 'main']
 
 # %% ../nbs/cli.ipynb #1692b8b3
 class ProgressLine:
@@ -230,6 +231,23 @@ def _quiet_libraries() -> None:
     disable_progress_bar()
     logging.basicConfig(level="WARNING", stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
 
+# %% ../nbs/cli.ipynb #46907f0a
+def fetch(args: argparse.Namespace) -> int:
+    "Download a profile's models and say where they are; the exit code."
+    from hubert_llama.models import hub
+
+    profile, progress = PROFILES[args.profile], ProgressLine(sys.stderr)
+    try:
+        for model in (profile.llama, profile.hubert):  # the gated one first
+            folder = hub.fetch(model, progress)
+            progress.clear()
+            _say(f"{model}: {folder}")
+    except Exception as e:
+        progress.clear()
+        complain(f"hubert-llama: {user_message(e, 'The models could not be fetched')}")
+        return 1
+    return 0
+
 # %% ../nbs/cli.ipynb #4a755cd0
 def evaluate(args: argparse.Namespace) -> int:
     "Measure a pipeline on a manifest and print the figures; the exit code."
@@ -398,6 +416,12 @@ def _add_evaluate(commands) -> None:
     e.set_defaults(parser=e)
 
 # %% ../nbs/cli.ipynb #27b38157
+def _add_fetch(commands) -> None:
+    f = commands.add_parser(
+        "fetch", help="download a profile's models, to be used without a network from then on",
+        description="Download a profile's models into the cache (HF_HOME). What is there already is not fetched again.")
+    f.add_argument("profile", choices=[*PROFILES], help="whose models")
+
 def make_parser() -> argparse.ArgumentParser:
     "The commands and their options."
     p = argparse.ArgumentParser(
@@ -409,6 +433,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_ask(commands)
     _add_evaluate(commands)
+    _add_fetch(commands)
     commands.add_parser("serve", help="start the WebSocket server (hubert-llama serve --help)", add_help=False)
     return p
 
@@ -432,7 +457,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with guarded_output():
             args = make_parser().parse_args(argv)
-            return {"ask": ask, "evaluate": evaluate}[args.command](args)
+            return {"ask": ask, "evaluate": evaluate, "fetch": fetch}[args.command](args)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader has seen enough

@@ -19,6 +19,7 @@ from .models import hub
 from .fast.attention import attend_quickly
 from .words.ctc import typewritten
 from .errors import Stopped
+from .styles import style_for
 from .models.device import DeviceConfig, choose_device, choose_dtype
 
 if TYPE_CHECKING:
@@ -339,7 +340,7 @@ class PromptedLlama(CachedLlama):
     ):
         super().__init__(model)
         self.tokenizer, self.name, self.tested = tokenizer, name, tested
-        self.template = ChatTemplate(tokenizer)
+        self.template, self.style = ChatTemplate(tokenizer), style_for(tokenizer.chat_template)
         self.stop_ids = _stop_ids(model, tokenizer)
         ends_turn = tokenizer.get_added_vocab().get("<|eot_id|>")  # as the chat template does
         self.end_id: int = tokenizer.eos_token_id or min(self.stop_ids, default=0) if ends_turn is None else ends_turn

@@ -32,7 +32,7 @@ from .chat import ChatModel, Completion, Sampling, Scoring, completed
 from .llama import ChatLlama
 from .models.profiles import Profile, choose_profile, notice
 from .course.context import CourseContext, ParsedCourse
-from .course.prompt import PromptRoom, Turn, conversation
+from .course.prompt import PromptRoom, Turn
 from .course.quotes import Quote, find_quotes
 from .words.recogniser import ChoiceConfig, Reading, ReadingConfig, Recogniser, prefer, sense_of
 from .words.search import BeamSearch, LetterSearch, as_written
@@ -161,7 +161,7 @@ class SpeechUnderstanding:
         self.detect(np.zeros(SAMPLING_RATE, np.float32))
         find_quotes("The heart has four chambers.", "How many chambers?")
         self.encoder.encode([np.zeros(SAMPLING_RATE, np.float32)])
-        completed(self.llama.stream(conversation(""), Sampling(max_new_tokens=1)))
+        completed(self.llama.stream(self.room.conversation(""), Sampling(max_new_tokens=1)))
 
     def __call__(self, audio: Audio, context: str | CourseContext = "", history: Sequence[Turn] = ()) -> Understanding:
         "Understand one spoken question."
@@ -264,7 +264,7 @@ class SpeechUnderstanding:
         cut_question = asked != whole
         quotes = course.quotes(asked, self.room.share(8))
         heard = asked if cut_question else transcript.readings[Stage.SELECTION]
-        messages = conversation(heard, context, asked, history, quotes)
+        messages = self.room.conversation(heard, context, asked, history, quotes)
         chosen = self.config.sampling or self.llama.recommended
         turn = self.llama.stream(messages, replace(chosen, max_new_tokens=self.config.max_response_tokens), should_stop)
         answer = yield from self._answer(turn, asked, f"{course.text} {history}")
@@ -323,7 +323,7 @@ class SpeechUnderstanding:
         texts = [h.text for h in first.hypotheses]
         shown = context if len(self.search.rare_words(context)) <= self.config.choice.max_rare_words else ""
         sayings = [as_saying(t) for t in texts]
-        messages = conversation(None, shown, history=history)
+        messages = self.room.conversation(None, shown, history=history)
         likely = self.llama.log_likelihoods(messages, sayings, should_stop, aside=shown != context)
         best = prefer(first.hypotheses, likely, self.config.choice).text
         text = first.text if best == texts[0] else self.recogniser.allowed(first.emissions, first.greedy, best)
@@ -338,9 +338,9 @@ class SpeechUnderstanding:
         likeliest = " ".join(r.hypotheses[0].text if r.hypotheses else r.greedy for r in readings)
         emissions = np.concatenate([r.emissions for r in readings])  # (T, V)
         text, refused, said = as_written(tidy(heard), written), [], ""
-        if len(heard) <= MAX_REPAIRED:
+        if len(heard) <= MAX_REPAIRED and self.room.style.repairs:
             limit = 16 + 2 * self.llama.count_tokens(heard)
-            messages = conversation(heard, context, history=history)
+            messages = self.room.conversation(heard, context, history=history)
             turn = completed(self.llama.stream(
                 messages, Sampling(max_new_tokens=limit), should_stop, draft=text.rstrip(".")))
             said = turn.text.strip()

