@@ -19,6 +19,7 @@ from .models import hub
 from .fast.attention import attend_quickly
 from .words.ctc import typewritten
 from .errors import Stopped
+from .lora import merge_adapter
 from .styles import style_for
 from .models.device import DeviceConfig, choose_device, choose_dtype
 
@@ -108,6 +109,7 @@ def _load_model(
     dtype: torch.dtype,
     load_in_4bit: bool,
     on_progress: hub.Progress | None = None,
+    adapter: Path | None = None,  # a LoRA's folder, whose differences are added
 ):
     "LlamaForCausalLM from a folder, with every weight from the checkpoint."
     import transformers
@@ -120,6 +122,9 @@ def _load_model(
     if device.type == "cpu":
         hub.check_memory(loaded_bytes(folder, arch, dtype.itemsize, load_in_4bit), name)
     safe = all(path.suffix == ".safetensors" for path in hub.weight_files(folder))
+    if adapter and load_in_4bit:
+        raise hub.ModelFormatError(
+            f"Adapter not usable: {adapter} cannot be added to {name} in 4 bit. Load it in 16 (--no-load-in-4bit).")
     if load_in_4bit and device.type == "cpu" and safe and not hasattr(arch, "quantization_config"):
         from hubert_llama.fast.quantized_llama import load_llama
 
@@ -131,6 +136,8 @@ def _load_model(
         lacking = ", ".join(sorted(info["missing_keys"])[:3])
         raise hub.ModelFormatError(
             f"Incomplete Llama: {name} lacks {lacking}. Fetch it again, or name another model.")
+    if adapter:
+        merge_adapter(model, adapter)
     return _decoding(model.eval())
 
 # %% ../nbs/02_llama.ipynb #db4627fd
@@ -619,9 +626,10 @@ class ChatLlama(PromptedLlama):
         load_in_4bit: bool | None = None,  # None: for big models
         on_progress: hub.Progress | None = None,
         folder: Path | None = None,  # where its files lie, if that is known; None: `hub.fetch` finds out
+        adapter: Path | None = None,  # the folder of a LoRA that was trained for it
     ) -> ChatLlama:
         "Load a Llama chat model; `ModelError` says why not."
-        return _load(name, folder or hub.fetch(name, on_progress), config, load_in_4bit, on_progress)
+        return _load(name, folder or hub.fetch(name, on_progress), config, load_in_4bit, on_progress, adapter)
 
     @property
     def recommended(self) -> Sampling:
@@ -666,6 +674,7 @@ def _load(
     config: DeviceConfig,
     load_in_4bit: bool | None,
     on_progress: hub.Progress | None,
+    adapter: Path | None,
 ) -> ChatLlama:
     "A Llama chat model from its folder."
     device = choose_device(config.device)
@@ -673,7 +682,7 @@ def _load(
     if load_in_4bit is None:
         load_in_4bit = hub.weight_bytes(folder) >= BIG_MODEL
     with hub.explained(name):
-        model = _load_model(folder, name, device, dtype, load_in_4bit, on_progress)
+        model = _load_model(folder, name, device, dtype, load_in_4bit, on_progress, adapter)
         llama = ChatLlama(model, _load_tokenizer(folder, name), name, tested_from(folder))
     if load_in_4bit and device.type == "cpu":
         from hubert_llama.fast.matmul import has_kernel

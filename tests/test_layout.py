@@ -16,7 +16,7 @@ FLOORS = (  # lowest first; a room is a module or a package, and may import only
     ("fast",),
     ("hubert",),
     ("words",),
-    ("styles",),
+    ("styles", "lora"),
     ("chat",),
     ("llama",),
     ("course",),
