@@ -19,7 +19,8 @@ __all__ = ['CONFIG', 'WEIGHTS', 'read_adapter', 'merge_adapter']
 
 # %% ../nbs/lora.ipynb #f3b01db3
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_CHANGING = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices", "fan_in_fan_out")
+_CHANGING = (
+    "use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices", "fan_in_fan_out")
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 
 def _scale(folder: Path) -> float:

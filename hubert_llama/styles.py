@@ -31,7 +31,7 @@ class PromptStyle:
         near = "".join([self.quotes, *(f"{quote}\n" for quote in quotes)]) if quotes else ""
         return near + self.answer.replace("{asked}", asked)
 
-LISTENING = PromptStyle(  # Llama 3's, and the bundled Llama's, which learned these words: they change with its weights only
+LISTENING = PromptStyle(  # Llama 3's, and the bundled Llama's: it learned these words, which change with its weights
     system="You are a patient tutor who listens to a student. Answer in plain words, in one to three sentences, "
     "and use the course context when it helps. Say so when you do not know.",
     quotes="Nearest in the course:\n",

@@ -48,12 +48,12 @@ def test_it_learns_goes_on_and_is_merged(tmp_path, tiny_llama):
     before = llama.log_likelihoods(QUESTION, ["a wave"])[0]
     training = recipe.Training(llama.model, SETTINGS, tmp_path)
     assert training.measure([batch]) == pytest.approx(-before / int((batch[1] >= 0).sum()), abs=1e-3)
-    losses = [training.learn([batch], 1.0) for _ in range(12)]
-    assert losses[-1] < 0.5 * losses[0]
+    losses = [training.learn([batch], 1.0) for _ in range(20)]
+    assert losses[-1] < losses[0] - 0.5  # of 1.2 that a random output layer lets it gain
     training.save()
     weight = training.measure([batch])
     again = recipe.Training(ChatLlama.from_pretrained(str(tiny_llama), FP32, False).model, SETTINGS, tmp_path)
-    assert again.state.step == 12
+    assert again.state.step == 20
     assert again.measure([batch]) == pytest.approx(weight, abs=1e-4)
     merged = ChatLlama.from_pretrained(str(tiny_llama), FP32, False, adapter=tmp_path)
     after = merged.log_likelihoods(QUESTION, ["a wave"])[0]

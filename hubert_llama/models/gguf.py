@@ -40,7 +40,7 @@ def read_config(reader: GGUFReader) -> LlamaConfig:
     from transformers import LlamaConfig
 
     if (kind := _value(reader, "general.architecture")) != "llama":
-        raise ModelFormatError(f"Not a Llama: the file holds a {kind!r} model. Name a chat model of Llama's architecture.")
+        raise ModelFormatError(f"Not a Llama: the file holds a {kind!r} model. Name a Llama's.")
     sizes = {ours: _value(reader, f"llama.{theirs}") for ours, theirs in _SIZES.items()}
     ids = {f"{token}_token_id": _value(reader, f"tokenizer.ggml.{token}_token_id") for token in ("bos", "eos")}
     rope = {"rope_type": "default", "rope_theta": _value(reader, "llama.rope.freq_base")}
@@ -87,7 +87,8 @@ def read_weights(
             heads = config.num_attention_heads if ".q_proj." in name else config.num_key_value_heads
             weight = _rows_in_order(weight, heads)
         if weight.shape != shape:
-            raise ModelFormatError(f"Damaged model file: {key} is {tuple(weight.shape)}, not {tuple(shape)}. Fetch it again.")
+            raise ModelFormatError(
+                f"Damaged model file: {key} is {tuple(weight.shape)}, not {tuple(shape)}. Fetch it again.")
         found[name] = weight.to(torch.bfloat16).contiguous()
     return found
 

