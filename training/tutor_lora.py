@@ -162,7 +162,7 @@ class Training:
         for batch in batches:
             loss = self.loss(batch) / len(batches)
             loss.backward()
-            total += float(loss)
+            total += float(loss.detach())
         warm = min(1.0, (self.state.step + 1) / self.s.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.s.lr * warm * max(self.s.final_lr, left)
