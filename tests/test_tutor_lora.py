@@ -67,3 +67,9 @@ def test_too_long_conversations_are_left_out(tiny_llama):
     tokenizer = ChatLlama.from_pretrained(str(tiny_llama), FP32, False).tokenizer
     assert recipe.encode(tokenizer, recipe.Example(QUESTION, "word " * 200), 64) is None
     assert isinstance(recipe.encode(tokenizer, recipe.Example(QUESTION, "word"), 64)[0], torch.Tensor)
+
+
+def test_the_command_line(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["tutor_lora.py", "--rank", "4", "--bridge", "train.json", "--bridge-share", "0.5"])
+    args = recipe.parse_args()
+    assert (args.rank, args.bridge.name, args.bridge_share, args.minutes) == (4, "train.json", 0.5, 30.0)

@@ -45,7 +45,7 @@ class Settings:
     warmup: int = 10  # steps
     together: int = 8  # conversations in a step
     longest: int = 512  # tokens of a conversation
-    bridge: float = 0.15  # share of real exchanges, where there are any
+    bridge_share: float = 0.15  # share of real exchanges, where there are any
     typed: float = 0.3  # share of questions with their punctuation, as a keyboard gives them
     followed: float = 0.4  # share of turns with others before them
 
@@ -103,7 +103,7 @@ def examples(seed: int, material: Material, real: list[Example], style: PromptSt
     """Conversations without end; the same for the same seed."""
     rng = random.Random(seed)
     while True:
-        example = rng.choice(real) if real and rng.random() < s.bridge else lesson(rng, material, style, s)
+        example = rng.choice(real) if real and rng.random() < s.bridge_share else lesson(rng, material, style, s)
         if example:
             yield example
 
