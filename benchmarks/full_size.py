@@ -3,9 +3,10 @@
     python benchmarks/full_size.py /tmp/full-size                  # both; 17.4 GB
     python benchmarks/full_size.py /tmp/full-size --only hubert    # 1.3 GB
     python benchmarks/full_size.py /tmp/full-size --only llama --layers 4    # a slice of the 8B: 5.6 GB
+    python benchmarks/full_size.py /tmp/full-size --shape smollm2-1.7b       # profile small's pair; 4.7 GB
 
 Speed and memory do not depend on what the weights are, so what is measured on these holds for
-facebook/hubert-large-ls960-ft and meta-llama/Meta-Llama-3-8B-Instruct:
+facebook/hubert-large-ls960-ft, meta-llama/Meta-Llama-3-8B-Instruct and HuggingFaceTB/SmolLM2-1.7B-Instruct:
 
     hubert-llama ask nbs/clips/gravity.ogg --hubert /tmp/full-size/hubert --llama /tmp/full-size/llama
 
@@ -25,6 +26,8 @@ from checkpoints import LLAMA3_TEMPLATE, save_hubert
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
+
+from hubert_llama.models import hub
 
 ROOT = Path(__file__).resolve().parent.parent
 HUBERT_LARGE = {
@@ -57,6 +60,20 @@ LLAMA_3_8B = {
     "bos_token_id": 128_000,
     "eos_token_id": 128_009,
     "attention_bias": False,
+    "initializer_range": 0.02,
+}
+SMOLLM2_17B = {
+    "vocab_size": 49_152,
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 8192,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
     "initializer_range": 0.02,
 }
 WORDS = 128_000  # entries of Llama 3's BPE, before its 256 control tokens
@@ -117,7 +134,8 @@ def tensors(config: transformers.LlamaConfig, layers: range) -> Iterator[tuple[s
             yield f"{layer}{name}.weight", (h,)
     if config.num_hidden_layers - 1 in layers:
         yield "model.norm.weight", (h,)
-        yield "lm_head.weight", (config.vocab_size, h)
+        if not config.tie_word_embeddings:
+            yield "lm_head.weight", (config.vocab_size, h)
 
 
 def write_config(folder: Path, n_layers: int) -> transformers.LlamaConfig:
@@ -160,6 +178,24 @@ def write_llama(folder: Path, n_layers: int) -> None:
     )
 
 
+def write_smollm2(folder: Path, n_layers: int) -> None:
+    """SmolLM2-1.7B in one file of bf16, with the tokenizer of the 135M, which is the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    transformers.AutoTokenizer.from_pretrained(hub.fetch(hub.SMOLLM2)).save_pretrained(folder)
+    config = transformers.LlamaConfig(
+        **{**SMOLLM2_17B, "num_hidden_layers": n_layers},
+        rope_parameters={"rope_type": "default", "rope_theta": 130_000.0},
+        dtype="bfloat16",
+        architectures=["LlamaForCausalLM"],
+    )
+    config.save_pretrained(folder)
+    transformers.GenerationConfig(bos_token_id=1, eos_token_id=2).save_pretrained(folder)
+    torch.manual_seed(0)
+    block = (torch.randn(1 << 24) * config.initializer_range).bfloat16()
+    weights = {key: drawn(block, shape) for key, shape in tensors(config, range(n_layers))}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 def drawn(block: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     """A norm's ones, or a matrix of the block's numbers, which begin anywhere in it."""
     if len(shape) == 1:
@@ -174,18 +210,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the folders hubert and llama are made")
     parser.add_argument("--only", choices=["hubert", "llama"])
-    parser.add_argument(
-        "--layers", type=int, default=LLAMA_3_8B["num_hidden_layers"], help="layers of the Llama (default: %(default)s)"
-    )
+    parser.add_argument("--shape", choices=["llama3-8b", "smollm2-1.7b"], default="llama3-8b", help="the Llama's")
+    parser.add_argument("--layers", type=int, help="layers of the Llama (default: all)")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    needed = (1.3e9 if args.only != "llama" else 0) + (2.1e9 + args.layers * 0.437e9 if args.only != "hubert" else 0)
+    smol = args.shape == "smollm2-1.7b"
+    layers = args.layers or (SMOLLM2_17B if smol else LLAMA_3_8B)["num_hidden_layers"]
+    llama_bytes = 0.2e9 + layers * 0.134e9 if smol else 2.1e9 + layers * 0.437e9
+    needed = (1.3e9 if args.only != "llama" else 0) + (llama_bytes if args.only != "hubert" else 0)
     if (free := shutil.disk_usage(args.folder).free) < needed:
         raise SystemExit(f"No room in {args.folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free.")
     if args.only != "llama":
         save_hubert(args.folder / "hubert", safe=False, **HUBERT_LARGE)
     if args.only != "hubert":
-        write_llama(args.folder / "llama", args.layers)
+        (write_smollm2 if smol else write_llama)(args.folder / "llama", layers)
 
 
 if __name__ == "__main__":

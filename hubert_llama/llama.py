@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from .chat import Completion, Message, Sampling, Tested, Turn, completed, never
 from .errors import Stopped
 from .fast.attention import attend_quickly
+from .lora import merge_adapter
 from .models import hub
 from .models.device import DeviceConfig, choose_device, choose_dtype
+from .styles import style_for
 from .words.ctc import typewritten
 
 if TYPE_CHECKING:
@@ -110,6 +112,7 @@ def _load_model(
     dtype: torch.dtype,
     load_in_4bit: bool,
     on_progress: hub.Progress | None = None,
+    adapter: Path | None = None,  # a LoRA's folder, whose differences are added
 ) -> Any:
     "LlamaForCausalLM from a folder, with every weight from the checkpoint."
     import transformers
@@ -122,6 +125,9 @@ def _load_model(
     if device.type == "cpu":
         hub.check_memory(loaded_bytes(folder, arch, dtype.itemsize, load_in_4bit), name)
     safe = all(path.suffix == ".safetensors" for path in hub.weight_files(folder))
+    if adapter and load_in_4bit:
+        raise hub.ModelFormatError(
+            f"Adapter not usable: {adapter} cannot be added to {name} in 4 bit. Load it in 16 (--no-load-in-4bit).")
     if load_in_4bit and device.type == "cpu" and safe and not hasattr(arch, "quantization_config"):
         from hubert_llama.fast.quantized_llama import load_llama
 
@@ -134,6 +140,8 @@ def _load_model(
         lacking = ", ".join(sorted(info["missing_keys"])[:3])
         raise hub.ModelFormatError(
             f"Incomplete Llama: {name} lacks {lacking}. Fetch it again, or name another model.")
+    if adapter:
+        merge_adapter(model, adapter)
     return _decoding(model.eval())
 
 # %% ../nbs/02_llama.ipynb #db4627fd
@@ -239,7 +247,8 @@ def _load_tokenizer(folder: Path, name: str) -> Any:
             f"Incomplete Llama: {name} has no fast tokenizer. tokenizer.json belongs beside the weights.")
     if not tokenizer.chat_template:
         raise hub.ModelFormatError(
-            f"Not a chat model: {name} has no chat template. Name its instruction-tuned version (…-Instruct, …-chat).")
+            f"Not a chat model: {name} has no chat template. "
+            "Name its instruction-tuned version (…-Instruct, …-chat).")
     if name not in hub.BUNDLED:
         _check_template(tokenizer, name)
     return tokenizer
@@ -344,7 +353,7 @@ class PromptedLlama(CachedLlama):
     ):
         super().__init__(model)
         self.tokenizer, self.name, self.tested = tokenizer, name, tested
-        self.template = ChatTemplate(tokenizer)
+        self.template, self.style = ChatTemplate(tokenizer), style_for(tokenizer.chat_template)
         self.stop_ids = _stop_ids(model, tokenizer)
         ends_turn = tokenizer.get_added_vocab().get("<|eot_id|>")  # as the chat template does
         self.end_id: int = tokenizer.eos_token_id or min(self.stop_ids, default=0) if ends_turn is None else ends_turn
@@ -627,9 +636,10 @@ class ChatLlama(PromptedLlama):
         load_in_4bit: bool | None = None,  # None: for big models
         on_progress: hub.Progress | None = None,
         folder: Path | None = None,  # where its files lie, if that is known; None: `hub.fetch` finds out
+        adapter: Path | None = None,  # the folder of a LoRA that was trained for it
     ) -> ChatLlama:
         "Load a Llama chat model; `ModelError` says why not."
-        return _load(name, folder or hub.fetch(name, on_progress), config, load_in_4bit, on_progress)
+        return _load(name, folder or hub.fetch(name, on_progress), config, load_in_4bit, on_progress, adapter)
 
     @property
     def recommended(self) -> Sampling:
@@ -674,6 +684,7 @@ def _load(
     config: DeviceConfig,
     load_in_4bit: bool | None,
     on_progress: hub.Progress | None,
+    adapter: Path | None,
 ) -> ChatLlama:
     "A Llama chat model from its folder."
     device = choose_device(config.device)
@@ -681,7 +692,7 @@ def _load(
     if load_in_4bit is None:
         load_in_4bit = hub.weight_bytes(folder) >= BIG_MODEL
     with hub.explained(name):
-        model = _load_model(folder, name, device, dtype, load_in_4bit, on_progress)
+        model = _load_model(folder, name, device, dtype, load_in_4bit, on_progress, adapter)
         llama = ChatLlama(model, _load_tokenizer(folder, name), name, tested_from(folder))
     if load_in_4bit and device.type == "cpu":
         from hubert_llama.fast.matmul import has_kernel

@@ -14,7 +14,7 @@ from .answers import AnswerConfig
 from .audio import SAMPLING_RATE, Audio, AudioConfig, VoiceActivityDetector
 from .chat import ChatModel, Sampling, completed, never
 from .course.context import CourseContext, ParsedCourse
-from .course.prompt import PromptRoom, Turn, conversation
+from .course.prompt import PromptRoom, Turn
 from .course.prompt_context import TokenLimits, fit_context
 from .course.quotes import find_quotes
 from .errors import Stopped
@@ -174,7 +174,7 @@ class SpeechUnderstanding(Components):
         self.detect(np.zeros(SAMPLING_RATE, np.float32))
         find_quotes("The heart has four chambers.", "How many chambers?")
         self.encoder.encode([np.zeros(SAMPLING_RATE, np.float32)])
-        completed(self.llama.stream(conversation(""), Sampling(max_new_tokens=1)))
+        completed(self.llama.stream(self.room.conversation(""), Sampling(max_new_tokens=1)))
 
     def close(self) -> None:
         "Give back what the language model holds."

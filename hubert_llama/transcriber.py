@@ -91,7 +91,7 @@ def repair(
     "The language model's transcript as far as it may be believed, else the recogniser's text."
     spellings = prompt.course.words.spellings
     draft = as_written(tidy(heard), spellings)
-    if len(heard) > MAX_REPAIRED:
+    if len(heard) > MAX_REPAIRED or not prompt.style.repairs:
         return Repair("", draft)
     sampling = Sampling(max_new_tokens=16 + 2 * llama.count_tokens(heard))
     messages = prompt.conversation(heard)

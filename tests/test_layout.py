@@ -18,6 +18,7 @@ FLOORS = (  # lowest first; a room is a module or a package, and may import only
     ("mel_hubert",),
     ("hubert",),
     ("words",),
+    ("styles", "lora"),
     ("chat",),
     ("llama",),
     ("course",),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..chat import ChatModel, Message
+from ..styles import LISTENING, PromptStyle, style_of
 from .quotes import Quote
 
 # %% auto #0
@@ -16,9 +17,7 @@ __all__ = ['Turn', 'SYSTEM_PROMPT', 'FIXED', 'LEAST_SHARE', 'conversation', 'Pro
 # %% ../../nbs/course/prompt.ipynb #6fb30204
 Turn = tuple[str, str]  # a question's transcript and its answer
 _ROLES = ("user", "assistant")  # of a turn's two texts
-SYSTEM_PROMPT = (
-    "You are a patient tutor who listens to a student. Answer in plain words, in one to three sentences, "
-    "and use the course context when it helps. Say so when you do not know.")
+SYSTEM_PROMPT = LISTENING.system
 
 def conversation(
     heard: str | None,  # the recogniser's text, lower case; None: the coming turn is what the student may say
@@ -26,22 +25,19 @@ def conversation(
     transcript: str | None = None,  # None: the coming turn is the transcript; else it is the answer
     history: Sequence[Turn] = (),  # what was said before, the oldest first
     quotes: Sequence[Quote] = (),  # of the course, near the question: they stand beside it when it is answered
+    style: PromptStyle = LISTENING,  # the model's
 ) -> list[Message]:
     "The messages that Llama continues, first with the transcript, then with the answer."
-    system = SYSTEM_PROMPT + (f"\n\nCourse context:\n{context.strip()}" if context.strip() else "")
+    system = style.system + (f"\n\nCourse context:\n{context.strip()}" if context.strip() else "")
     before = [{"role": role, "content": text} for turn in history for role, text in zip(_ROLES, turn, strict=True)]
-    messages = [{"role": "system", "content": system}, *before, {"role": "user", "content": _asked(heard)}]
+    messages = [{"role": "system", "content": system}, *before]
+    if transcript is None or style.repairs:
+        messages.append({"role": "user", "content": style.to_hear(heard)})
     if transcript is not None:
-        near = "".join(["Nearest in the course:\n", *(f"{quote.text}\n" for quote in quotes)]) if quotes else ""
-        messages.append({"role": "assistant", "content": transcript})
-        messages.append({"role": "user", "content": f"{near}Now answer the student."})
+        if style.repairs:
+            messages.append({"role": "assistant", "content": transcript})
+        messages.append({"role": "user", "content": style.to_answer(transcript, [quote.text for quote in quotes])})
     return messages
-
-def _asked(heard: str | None) -> str:
-    "What is wanted of the transcript's turn."
-    if heard is None:
-        return "Write what the student may say next."
-    return f"A speech recogniser heard:\n{heard}\nWrite exactly what the student said."
 
 # %% ../../nbs/course/prompt.ipynb #8c7d36f4
 FIXED = 100  # tokens of a conversation with neither context nor question
@@ -57,6 +53,11 @@ class PromptRoom:
         history: int = 512,  # tokens of the turns before, at most
     ):
         self.llama, self.answer, self.history = llama, answer, history
+        self.style = style_of(llama)
+
+    def conversation(self, *args, **kwargs) -> list[Message]:
+        "The messages in the model's own style; takes what `conversation` takes."
+        return conversation(*args, **kwargs, style=self.style)
 
     def window(self) -> int:
         "Tokens of the window that are left for what changes, beside the fixed words and the answer."

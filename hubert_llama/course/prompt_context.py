@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..chat import Message
+from ..styles import LISTENING, PromptStyle
 from .context import ParsedCourse
 from .prompt import PromptRoom, Turn, conversation
 from .quotes import Quote
@@ -30,6 +31,7 @@ class PromptContext:
     course: ParsedCourse
     text: str  # of the course, as far as the prompt holds it
     history: Sequence[Turn] = ()  # the oldest first
+    style: PromptStyle = LISTENING  # the words of the model's family
 
     @property
     def truncated(self) -> bool:
@@ -43,7 +45,7 @@ class PromptContext:
         quotes: Sequence[Quote] = (),
     ) -> list[Message]:
         "The messages that the language model continues."
-        return conversation(heard, self.text, transcript, self.history, quotes)
+        return conversation(heard, self.text, transcript, self.history, quotes, self.style)
 
 def fit_context(
     course: ParsedCourse,
@@ -57,4 +59,4 @@ def fit_context(
     others = [*(text for turn in newest for text in turn), *(quote.text for quote in quotes)]
     used = 2 * min(count(heard), room.share(4)) + sum(map(count, others))  # twice: as it was heard, and the transcript
     left = max(0, min(room.window() // 2, room.tokens() - used))
-    return PromptContext(course, course.excerpt(heard, left), newest)
+    return PromptContext(course, course.excerpt(heard, left), newest, room.style)

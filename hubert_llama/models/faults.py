@@ -38,5 +38,5 @@ class ModelFormatError(ModelError):
 
 # %% ../../nbs/models/faults.ipynb #f1e5c41e
 LESS_MEMORY = (
-    "Close other programs, choose a smaller profile (llama3.2-3b, llama3.2-1b, mini), "
+    "Close other programs, choose a smaller profile (llama3.2-3b, llama3.2-1b, small, mini), "
     "or load in 4 bit (--load-in-4bit).")

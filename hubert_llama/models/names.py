@@ -11,10 +11,11 @@ from pathlib import Path
 import hubert_llama
 
 # %% auto #0
-__all__ = ['HUBERT_MINI', 'LLAMA_MINI', 'BUNDLED', 'ALIASES', 'canonical', 'has_token']
+__all__ = ['HUBERT_MINI', 'LLAMA_MINI', 'SMOLLM2', 'BUNDLED', 'ALIASES', 'canonical', 'has_token']
 
 # %% ../../nbs/models/names.ipynb #9e90cc41
 HUBERT_MINI, LLAMA_MINI = "bundled/hubert-mini", "bundled/llama-mini"
+SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _MINI = Path(hubert_llama.__path__[0]) / "mini"
 BUNDLED = {HUBERT_MINI: _MINI / "hubert", LLAMA_MINI: _MINI / "llama"}  # name -> folder
 ALIASES = {

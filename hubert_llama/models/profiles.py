@@ -5,13 +5,17 @@
 # %% ../../nbs/models/profiles.ipynb #217677b1
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 from ..errors import HubertLlamaError
-from .names import BUNDLED, HUBERT_MINI, LLAMA_MINI
+from .names import BUNDLED, HUBERT_MINI, LLAMA_MINI, SMOLLM2
+
+log = logging.getLogger(__name__)
 
 # %% auto #0
-__all__ = ['HUBERT_LARGE', 'PROFILES', 'MINI_NOTICE', 'Profile', 'ProfileError', 'choose_profile', 'notice']
+__all__ = ['log', 'HUBERT_LARGE', 'PROFILES', 'MINI_NOTICE', 'HEARD_NOTICE', 'BEST_FIRST', 'Profile', 'ProfileError',
+           'choose_profile', 'notice']
 
 # %% ../../nbs/models/profiles.ipynb #9cb3777c
 HUBERT_LARGE = "facebook/hubert-large-ls960-ft"
@@ -24,25 +28,76 @@ class Profile:
     llama: str  # hub id or folder
     load_in_4bit: bool | None = None  # None: for big Llamas only
     about: str = ""  # a line for people who choose
+    memory: float = 0.0  # gigabytes that it takes, about
+    gated: bool = False  # whether its makers want a token
+    why: str = ""  # it was taken when nobody chose
 
 _PAIRS = (
     Profile(
         "mini", HUBERT_MINI, LLAMA_MINI, False,
-        "bundled, offline; to try, develop and test with"),
+        "bundled, offline; to try, develop and test with", 1.0),
+    Profile(
+        "smol", HUBERT_MINI, SMOLLM2, False,
+        "bundled HuBERT; no token, download 93 MB, memory about 1.5 GB", 1.5),
+    Profile(
+        "small", HUBERT_LARGE, "HuggingFaceTB/SmolLM2-1.7B-Instruct", True,
+        "4 bit; no token, download 4.7 GB, memory about 3 GB", 3.0),
     Profile(
         "llama3-8b", HUBERT_LARGE, "meta-llama/Meta-Llama-3-8B-Instruct", True,
-        "the full pair, 4 bit; download 17.4 GB, memory about 8 GB"),
+        "the full pair, 4 bit; download 17.4 GB, memory about 8 GB", 8.0, True),
     Profile(
         "llama3.2-3b", HUBERT_LARGE, "meta-llama/Llama-3.2-3B-Instruct", True,
-        "4 bit; download 7.7 GB, memory about 4 GB"),
+        "4 bit; download 7.7 GB, memory about 4 GB", 4.0, True),
     Profile(
         "llama3.2-1b", HUBERT_LARGE, "meta-llama/Llama-3.2-1B-Instruct", False,
-        "16 bit; download 3.8 GB, memory about 4 GB"),
+        "16 bit; download 3.8 GB, memory about 4 GB", 4.0, True),
 )
 PROFILES = {profile.name: profile for profile in _PAIRS}
 MINI_NOTICE = (
     "The bundled mini models answered: small, trained on synthetic speech and a short curriculum, "
-    "for trying things out. For real use set HF_TOKEN or choose --profile llama3-8b (see README, Profiles).")
+    "for trying things out. For real use choose --profile small, which needs no token, or set HF_TOKEN for llama3-8b "
+    "(see README, Profiles).")
+HEARD_NOTICE = (
+    "The bundled HuBERT listened: small, trained on synthetic speech, for trying things out. For real use choose "
+    "--profile small, which needs no token, or set HF_TOKEN for llama3-8b (see README, Profiles).")
+
+# %% ../../nbs/models/profiles.ipynb #5e1038df
+BEST_FIRST = ("llama3-8b", "llama3.2-3b", "small", "llama3.2-1b")  # what `auto` takes, the rest being mini
+
+def _best() -> Profile:
+    "The best pair that can work here, with why."
+    import shutil
+
+    from hubert_llama.models import hub, space  # the socket process reads names only
+
+    token, has_gpu = hub.has_token(), shutil.which("nvidia-smi") is not None  # a GPU brings memory of its own
+    room = float("inf") if has_gpu else space.available_memory() / 1e9
+    refused = []
+    for profile in map(PROFILES.get, BEST_FIRST):
+        there = _is_cached(profile)
+        if not there and not (profile.gated and token):
+            refused.append(f"{profile.name} is not in the cache{' and no hub token is set' if profile.gated else ''}")
+        elif profile.memory > room:
+            refused.append(f"{profile.name} takes about {profile.memory:.0f} GB of memory and {room:.1f} are free")
+        else:
+            why = "it is in the cache" if there else "a hub token is set"
+            return _taken(profile, [f"{why} and memory has room", *refused])
+    return _taken(PROFILES["mini"], [*refused, "`hubert-llama fetch small` gets a pair without a token"])
+
+def _taken(profile: Profile, reasons: list[str]) -> Profile:
+    "The profile with the reasons, which the log gets, too."
+    taken = replace(profile, why=f"Profile auto took {profile.name}: {'; '.join(reasons)}.")
+    log.info("%s", taken.why)
+    return taken
+
+def _is_cached(profile: Profile) -> bool:
+    "Whether both models are on this machine; what is damaged is as good as not there."
+    from hubert_llama.models import hub
+
+    try:
+        return all(hub.cached(model) is not None for model in (profile.hubert, profile.llama))
+    except hub.ModelError:
+        return False
 
 # %% ../../nbs/models/profiles.ipynb #958dec12
 class ProfileError(HubertLlamaError):
@@ -55,28 +110,21 @@ def choose_profile(
 ) -> Profile:
     "The profile of that name, with other models where they are named."
     if name == "auto":
-        name = "llama3-8b" if _full_pair_at_hand() and not (hubert or llama) else "mini"
-    if name not in PROFILES:
+        profile = PROFILES["mini"] if hubert or llama else _best()
+    elif name not in PROFILES:
         raise ProfileError(
             f"Unknown profile {name!r}: choose auto, {', '.join(PROFILES)}, "
             "or name two models with --hubert and --llama.")
-    profile = PROFILES[name]
+    else:
+        profile = PROFILES[name]
     if hubert or llama:
         profile = replace(
             profile, name="custom", hubert=hubert or profile.hubert, llama=llama or profile.llama,
             load_in_4bit=None if llama else profile.load_in_4bit, about="")
     return profile
 
-def _full_pair_at_hand() -> bool:
-    "Whether the full pair is cached, or may be fetched."
-    from hubert_llama.models import hub  # the socket process reads names only
-
-    full = PROFILES["llama3-8b"]
-    try:
-        return hub.has_token() or all(hub.cached(m) is not None for m in (full.hubert, full.llama))
-    except hub.ModelError:  # damaged: as good as not there
-        return False
-
 def notice(profile: Profile) -> str | None:
     "What a user of this profile should be told with every result, if anything."
-    return MINI_NOTICE if {profile.hubert, profile.llama} & set(BUNDLED) else None
+    bundled = {profile.hubert, profile.llama} & set(BUNDLED)
+    told = MINI_NOTICE if LLAMA_MINI in bundled else HEARD_NOTICE if bundled else None
+    return f"{told} {profile.why}".strip() if told else None

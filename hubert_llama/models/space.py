@@ -12,12 +12,12 @@ from pathlib import Path
 from .faults import LESS_MEMORY, ModelDiskError, ModelMemoryError
 
 # %% auto #0
-__all__ = ['gigabytes', 'check_disk', 'check_memory']
+__all__ = ['gigabytes', 'check_disk', 'check_memory', 'available_memory']
 
 # %% ../../nbs/models/space.ipynb #bc8dd32d
 def gigabytes(n: float) -> str:
     "A number of bytes, for people."
-    return f"{n / 1e9:.1f} GB" if n >= 5e7 else f"{n / 1e6:.1f} MB"
+    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.1f} MB"
 
 def check_disk(
     needed: int,  # bytes
@@ -39,13 +39,13 @@ def check_memory(
     name: str,
 ) -> None:
     "Raise `ModelMemoryError` when fewer than `needed` bytes of main memory are available."
-    available = _available_memory()
+    available = available_memory()
     if needed > available:
         raise ModelMemoryError(
             f"Out of memory: {name} needs about {gigabytes(needed)} and {gigabytes(available)} are available. "
             f"{LESS_MEMORY}")
 
-def _available_memory() -> int:
+def available_memory() -> int:
     "Bytes that this process may still take: what the machine has left, or its container where that is less."
     import psutil
 

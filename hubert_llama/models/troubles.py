@@ -65,10 +65,12 @@ def _gated(e: BaseException, name: str) -> ModelError:
     if has_token():
         return ModelAccessError(
             f"Access refused: {name} is gated and the hub token in use has no access to it. "
-            f"{ask}, wait for the grant, then try again; or choose --profile mini.")
+            f"{ask}, wait for the grant, then try again; or choose --profile small, which needs none, or "
+            "--profile mini.")
     return ModelAccessError(
         f"Access refused: {name} is gated and no hub token is set. {ask}, create a read token at "
-        "https://huggingface.co/settings/tokens and set HF_TOKEN; or choose --profile mini.")
+        "https://huggingface.co/settings/tokens and set HF_TOKEN; or choose --profile small, which needs none, or "
+        "--profile mini.")
 
 def _unknown_repo(e: BaseException, name: str) -> ModelError:
     "No such repository, or a private one."

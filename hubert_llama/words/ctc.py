@@ -122,7 +122,7 @@ def _forward(
     "The log-likelihoods of all texts at once, by CTC's forward sums (Graves and others 2006)."
     V, lengths = emissions.shape[1], np.array([len(s) for s in spelt])
     symbols = np.full((len(spelt), max(1, lengths.max())), V)  # (n, L); V where a text has ended
-    for row, columns in zip(symbols, spelt):
+    for row, columns in zip(symbols, spelt, strict=True):
         row[: len(columns)] = columns
     direct = (symbols[:, 1:] != symbols[:, :-1]).astype(np.float64)  # 0: two symbols alike want a blank between them
     best = emissions.max(1).clip(np.finfo(np.float32).min)  # (T,)
@@ -143,7 +143,7 @@ def _forward(
     sums = gaps[rows, lengths] + np.where(lengths > 0, marks[rows, lengths - 1], 0.0)
     return [
         float(np.log(x) + scale) if x > 0 else _in_logarithms(emissions, columns, blank)
-        for x, scale, columns in zip(sums, scales, spelt)]
+        for x, scale, columns in zip(sums, scales, spelt, strict=True)]
 
 LARGEST = 1e280  # to which the sums of a text are scaled: those some 1300 nats below vanish
 RESCALED = 4  # frames from one scaling to the next
