@@ -21,7 +21,8 @@ from .layout import BLOCK, GROUP, ORDER, CodedMatrix
 from .nf4 import LEVELS
 
 # %% auto #0
-__all__ = ['UNIT', 'PIECE', 'MAX_MATRICES', 'has_kernel', 'multiply_as_bytes']
+__all__ = ['UNIT', 'PIECE', 'MAX_MATRICES', 'PRODUCT', 'has_kernel', 'to_bytes', 'Product', 'product_work', 'multiply_as_bytes',
+           'product_arguments']
 
 # %% ../../nbs/fast/matmul.ipynb #de3e0f0b
 def has_kernel() -> bool:
@@ -51,7 +52,7 @@ def _round_block(
     return largest / np.float32(127) if finite else np.float32(np.nan), total
 
 @kernels.loop(fastmath={"nsz", "reassoc", "contract"})
-def _to_bytes(
+def to_bytes(
     rows,  # bits of fp32 or of bf16 (M, K)
     inputs,  # out, int8 (M, K)
     steps,  # out, fp32 (M, K / 64, 2): what a byte stands for; and as bits of int32, what sums begin with
@@ -73,9 +74,9 @@ def _as_bytes(
     inputs, steps = np.empty((m, k), np.int8), np.empty((m, k // BLOCK, 2), np.float32)
     bits = rows.view(np.uint32) if rows.dtype == np.float32 else rows
     if m > 8:
-        threads.in_parallel(lambda first, last: _to_bytes(bits, inputs, steps, first, last), m)
+        threads.in_parallel(lambda first, last: to_bytes(bits, inputs, steps, first, last), m)
     else:
-        _to_bytes(bits, inputs, steps, 0, m)
+        to_bytes(bits, inputs, steps, 0, m)
     return inputs, steps
 
 # %% ../../nbs/fast/matmul.ipynb #74e33f80
@@ -221,7 +222,7 @@ def _multiply_group(
 PIECE = 1 << 20  # weights that a thread takes at a time, of up to eight vectors; of more, as many fewer
 MAX_MATRICES = 3
 
-class _Job(NamedTuple):
+class Product(NamedTuple):
     "What a thread has to know of a product; arrays by their addresses."
     inputs: int  # int8 (M, K)
     steps: int  # fp32 (M, K / 64, 2)
@@ -239,12 +240,12 @@ class _Matrix(NamedTuple):
     out: int  # (M, N)
     n: int
 
-_JOB, _MATRIX = _Job(*range(1, 7)), _Matrix(*range(6))  # positions: of a job after the counter, of a matrix in its own
-_FIRST, _SIZE = 1 + len(_JOB), len(_MATRIX)  # where the matrices begin, and how many numbers each has
+PRODUCT, _MATRIX = Product(*range(1, 7)), _Matrix(*range(6))  # positions: of a job after the counter, of a matrix in its own
+_FIRST, _SIZE = 1 + len(PRODUCT), len(_MATRIX)  # where the matrices begin, and how many numbers each has
 
 # %% ../../nbs/fast/matmul.ipynb #3bbbfa53
 @cache
-def _work(
+def product_work(
     bits: int,  # of a weight: 4 or 8
     short: bool,  # whether products are bf16
 ) -> Callable:
@@ -256,13 +257,13 @@ def _work(
     def work(pointer):
         """Take pieces until there are none: of the first matrix, of the next."""
         job, array_at = threads.arguments_at(pointer), threads.array_at
-        m, blocks, size = job[_JOB.m], job[_JOB.k] // BLOCK, job[_JOB.groups]
-        inputs = array_at(job[_JOB.inputs], threads.INT8, (m, blocks, BLOCK))
-        steps = array_at(job[_JOB.steps], threads.FLOAT32, (m, blocks, 2))
+        m, blocks, size = job[PRODUCT.m], job[PRODUCT.k] // BLOCK, job[PRODUCT.groups]
+        inputs = array_at(job[PRODUCT.inputs], threads.INT8, (m, blocks, BLOCK))
+        steps = array_at(job[PRODUCT.steps], threads.FLOAT32, (m, blocks, 2))
         factors, shifts = np.empty(GROUP, np.float32), np.empty(GROUP, np.float32)
         sums = np.empty((4, GROUP), np.float32)
         piece, before = threads.take_next_piece(job), 0
-        for i in range(job[_JOB.matrices]):
+        for i in range(job[PRODUCT.matrices]):
             matrix = job[_FIRST + _SIZE * i :]
             n = matrix[_MATRIX.n]
             groups = n // GROUP
@@ -294,13 +295,24 @@ def multiply_as_bytes(
     outs = [np.empty((m, matrix.out_features), rows.dtype) for matrix in matrices]
     biases = [_bias_of(matrix) for matrix in matrices]
     groups = max(1, PIECE // (k * GROUP * max(1, m // 8)))
-    job = _Job(inputs.ctypes.data, steps.ctypes.data, m=m, k=k, groups=groups, matrices=len(matrices))
-    numbers = [*job]
+    numbers = product_arguments(inputs, steps, matrices, biases, outs, groups)
+    threads.run_on_threads(product_work(matrices[0].bits, rows.dtype == np.uint16), *numbers)
+    return outs
+
+def product_arguments(
+    inputs: np.ndarray,  # int8 (M, K)
+    steps: np.ndarray,  # fp32 (M, K / 64, 2)
+    matrices: Sequence[CodedMatrix],
+    biases: Sequence[torch.Tensor],  # of each, fp32 (N,)
+    outs: Sequence[np.ndarray],  # of each, (M, N)
+    groups: int,  # of rows that a thread takes at a time
+) -> list[int]:
+    "The arguments of `product_work`; what they point to must outlive its call."
+    (m, k), numbers = inputs.shape, []
     for matrix, bias, out in zip(matrices, biases, outs, strict=True):
         codes, scales, units = matrix.codes.data_ptr(), matrix.scales.data_ptr(), matrix.units.data_ptr()
         numbers += _Matrix(codes, scales, units, bias.data_ptr(), out.ctypes.data, matrix.out_features)
-    threads.run_on_threads(_work(matrices[0].bits, rows.dtype == np.uint16), *numbers)
-    return outs
+    return [*Product(inputs.ctypes.data, steps.ctypes.data, m, k, groups, len(matrices)), *numbers]
 
 def _bias_of(matrix: CodedMatrix) -> torch.Tensor:
     "A matrix's bias in fp32, or zeros."
