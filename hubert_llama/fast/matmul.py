@@ -21,8 +21,8 @@ from .layout import BLOCK, GROUP, ORDER, CodedMatrix
 from .nf4 import LEVELS
 
 # %% auto #0
-__all__ = ['UNIT', 'PIECE', 'MAX_MATRICES', 'PRODUCT', 'has_kernel', 'to_bytes', 'Product', 'product_work', 'multiply_as_bytes',
-           'product_arguments']
+__all__ = ['UNIT', 'AHEAD', 'PIECE', 'MAX_MATRICES', 'PRODUCT', 'has_kernel', 'to_bytes', 'Product', 'product_work',
+           'multiply_as_bytes', 'product_arguments']
 
 # %% ../../nbs/fast/matmul.ipynb #de3e0f0b
 def has_kernel() -> bool:
@@ -64,7 +64,7 @@ def to_bytes(
         for block in range(rows.shape[1] // BLOCK):
             a, b = BLOCK * block, BLOCK * (block + 1)
             steps[m, block, 0], total = _round_block(rows[m, a:b], bits, inputs[m, a:b])
-            begins[m, block, 1] = np.int32(-128) * total if kernels.VNNI else np.int32(0)  # levels are 128 too large
+            begins[m, block, 1] = np.int32(-128 if kernels.VNNI else -64) * total  # levels are so much too large
 
 def _as_bytes(
     rows: np.ndarray,  # fp32, or the bits of bf16 as uint16 (M, K)
@@ -80,9 +80,10 @@ def _as_bytes(
     return inputs, steps
 
 # %% ../../nbs/fast/matmul.ipynb #74e33f80
-UNIT = np.float32(124.1)  # the level 1 as a byte
-_SIGNED = np.rint(LEVELS * UNIT).astype(np.int8).view(np.uint8)
-_TABLE = np.tile(_SIGNED + np.uint8(128) if kernels.VNNI else _SIGNED, kernels.LANES // 4)  # for `kernels.dot_bytes`
+UNIT = np.float32(124.1 if kernels.VNNI else 63.25)  # the level 1 as a byte
+_SHIFTED = np.rint(LEVELS * UNIT) + (128 if kernels.VNNI else 64)
+_TABLE = np.tile(_SHIFTED.astype(np.uint8), kernels.LANES // 4)  # for `kernels.dot_bytes` or `dot_small_bytes`
+AHEAD = 4096  # bytes of codes that are on their way while others are multiplied
 _REGISTERS = GROUP // kernels.LANES  # that hold a number for each row of a group
 
 def _load(builder, data, n, kind):
@@ -113,12 +114,16 @@ def _dot_block(builder, codes, table, vectors, begins, chains):
     "The sums of a block's products of bytes, for each vector and each register of rows: int32."
     zero = ir.Constant(I32_REGISTER, [0] * kernels.LANES)
     sums = [[[begin if chain == 0 else zero] * _REGISTERS for begin in begins] for chain in range(chains)]
+    looked_up = table is not None and not kernels.VNNI
+    dot = kernels.dot_small_bytes if looked_up else kernels.dot_bytes
     for k in range(0, BLOCK, 4):
+        if looked_up and len(vectors) == 1:
+            kernels.prefetch(builder, kernels.vector_at(builder, codes, GROUP // 2 * k + AHEAD, I8))
         levels, chain = _levels_of(builder, codes, k, table), sums[k // 4 % chains]
         for i, vector in enumerate(vectors):
             four = builder.load(kernels.vector_at(builder, vector, k, I32), align=4)
             x = builder.bitcast(kernels.broadcast(builder, four, I32_REGISTER), I8_REGISTER)
-            chain[i] = [kernels.dot_bytes(builder, s, level, x) for s, level in zip(chain[i], levels, strict=True)]
+            chain[i] = [dot(builder, s, level, x) for s, level in zip(chain[i], levels, strict=True)]
     of_vectors = zip(*sums, strict=True)
     return [[reduce(builder.add, parts) for parts in zip(*chains, strict=True)] for chains in of_vectors]
 
@@ -171,6 +176,8 @@ def _block_product(
             begins = [kernels.broadcast(builder, begin, I32_REGISTER) for begin in begins]
             vectors = [_pointer(builder, inputs, number, block) for number in numbers]
             levels = _load(builder, table.data, 0, I8_REGISTER) if signature.args[0].dtype == types.uint8 else None
+            if levels is None and not kernels.VNNI:  # bytes have their signs
+                begins = [ir.Constant(I32_REGISTER, [0] * kernels.LANES)] * m
             dots = _dot_block(builder, _pointer(builder, codes, block), levels, vectors, begins, chains)
             _add_scaled(builder, sums.data, dots, _pointer(builder, scales, block), step_of)
             return context.get_dummy_value()

@@ -312,7 +312,7 @@ def decode_in_bytes(
     for layer in model.model.layers:
         products = [[Linear8bit.of(layer.get_submodule(name)) for name in names] for names in PRODUCTS]
         gain = gain or _gain(layer.mlp.gate_proj, products[2][0])
-        for name, matrix in zip(_NAMES, (m for together in products for m in together)) if gain > 1 else ():
+        for name, matrix in zip(_NAMES, (m for together in products for m in together), strict=True) if gain > 1 else ():
             layer.set_submodule(name, matrix)  # the weights are gone before the next layer's are rounded
         matrices.append(products)
     model.lm_head, model.model = ByteOutput.of(model.lm_head), ByteLlama(model.model, matrices)
