@@ -140,9 +140,15 @@ def main() -> None:
     args = parser.parse_args()
     gguf = next(args.folder.glob("*.gguf"))
     if args.part == "ours":
-        return serve(ours(gguf, args.new))
-    if args.part == "theirs":
-        return serve(theirs(gguf, args.new, args.threads[0]))
+        serve(ours(gguf, args.new))
+    elif args.part == "theirs":
+        serve(theirs(gguf, args.new, args.threads[0]))
+    else:
+        print_comparison(gguf, args)
+
+
+def print_comparison(gguf: Path, args: argparse.Namespace) -> None:
+    """The table, for each number of threads."""
     from hubert_llama.fast import kernels
 
     make_checkpoint(gguf)

@@ -192,7 +192,8 @@ class Plan:
 
     def _write_arguments(self, of_layer: Products, arguments: np.ndarray) -> None:
         s = self.space
-        takes, gives = (s.normed, s.heads, s.normed, s.gate), ([s.q, s.k, s.v], [s.added], [s.gate.rows, s.up], [s.added])
+        takes = s.normed, s.heads, s.normed, s.gate
+        gives = [s.q, s.k, s.v], [s.added], [s.gate.rows, s.up], [s.added]
         for together, take, outs, numbers in zip(of_layer, takes, gives, arguments, strict=True):
             for matrix in together:
                 matrix.check()
