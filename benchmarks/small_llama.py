@@ -154,7 +154,7 @@ def print_comparison(gguf: Path, args: argparse.Namespace) -> None:
     make_checkpoint(gguf)
     units = "AVX512-VNNI" if kernels.AVX512_VNNI else "AVX2 alone"
     load = f"the machine's load {os.getloadavg()[0]:.0f}" if hasattr(os, "getloadavg") else ""
-    print(f"Kernels for {units}; {args.rounds} rounds, prompts of {PROMPT_TOKENS} tokens, {args.new} written; {load}.\n")
+    print(f"Kernels for {units}; {args.rounds} rounds of {PROMPT_TOKENS} tokens read, {args.new} written; {load}.\n")
     print("| tokens a second, median (least–most) | reading | a CPU second | writing | a CPU second |")
     print("|---|---|---|---|---|")
     for threads in args.threads:

@@ -28,7 +28,9 @@ def strings(value: object) -> list[str]:
 def read(path: Path) -> str:
     """A file's prose."""
     text = path.read_text(encoding="utf-8")
-    return "\n".join(t for line in text.splitlines() for t in strings(json.loads(line))) if path.suffix == ".jsonl" else text
+    if path.suffix != ".jsonl":
+        return text
+    return "\n".join(found for line in text.splitlines() for found in strings(json.loads(line)))
 
 
 @torch.inference_mode()
@@ -58,7 +60,7 @@ def main() -> None:
     perplexities = [float((-table.gather(1, following).mean()).exp()) for table in (whole, in_bytes)]
     same = float((whole.argmax(1) == in_bytes.argmax(1)).float().mean())
     divergence = float((whole.exp() * (whole - in_bytes)).sum(1).mean())
-    print(f"{len(following)} tokens: perplexity {perplexities[0]:.2f} in fp32, {perplexities[1]:.2f} in eight bits; ", end="")
+    print(f"{len(following)} tokens: perplexity {perplexities[0]:.2f} in fp32, {perplexities[1]:.2f} in eight bits;")
     print(f"the likeliest token is the same {same:.1%} of the time; divergence {divergence:.4f} nats")
 
 
