@@ -1,12 +1,11 @@
-r"""What one token costs on a CPU with the shapes of Llama 3 8B, part by part: PyTorch's way and this project's.
+"""What one token costs on a CPU with the shapes of Llama 3 8B, part by part: PyTorch's way and this project's.
 
     python benchmarks/decode.py --threads 2
     python benchmarks/decode.py --context 300
 
 As on a CPU with AVX2 alone:
 
-    NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx2,+fma,+f16c,+bmi2,+ssse3 \
-        ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/decode.py
+    python benchmarks/avx2.py python benchmarks/decode.py
 
 The weights are random; speed does not depend on what they are. 4-bit matrices are read by bitsandbytes' kernel and by
 this project's (`hubert_llama.fast.matmul`), the latter also from codes that begin eight bytes beside a line of the

@@ -45,6 +45,7 @@ SECTIONS = (  # chapter, then its records in the order of this file: (name, titl
         ("encoder", "HuBERT-large beside transformers"),
         ("numerics", "What bytes cost the letters"),
         ("writing", "Llama beside llama.cpp"),
+        ("small-llama", "A small Llama beside llama.cpp, with AVX2 alone"),
         ("question", "A whole question"),
         ("token", "One token, part by part"),
     )),

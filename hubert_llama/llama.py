@@ -146,12 +146,14 @@ def _load_model(
 
 # %% ../nbs/02_llama.ipynb #db4627fd
 def _decoding(model: Any) -> Any:
-    "The model, quick on a CPU that multiplies bf16; a large one also at writing."
+    "The model, quick on a CPU that multiplies bf16; one whose output layer is not tiny also at writing."
     attend_quickly(model)
     if model.lm_head.weight.numel() >= LARGE_OUTPUT:  # a small one gains nothing, and would wait for numba's import
         from hubert_llama.fast.few_tokens import decode_quickly
+        from hubert_llama.fast.small_llama import decode_in_bytes
 
-        decode_quickly(model)
+        if not decode_in_bytes(model):
+            decode_quickly(model)
     return model
 
 def _nf4(dtype: torch.dtype, name: str) -> Any:

@@ -40,7 +40,8 @@ for m in (1, 2, 3, 5, 8, 21):
     x[0, :64] = 0
     wanted = x.double() @ known.T
     for way in [layer.multiply_unpacked] + [layer.multiply_bytes] * has_kernel():
-        assert (way(x) - wanted).norm() < 0.012 * wanted.norm(), (m, way)
+        bound = 0.012 if kernels.VNNI or way == layer.multiply_unpacked else 0.015  # AVX2's levels have 7 bits
+        assert (way(x) - wanted).norm() < bound * wanted.norm(), (m, way)
     if has_kernel():
         rows = torch.cat([layer.multiply_bytes(row[None]) for row in x])
         assert rows.equal(layer.multiply_bytes(x))  # a row's product does not depend on the others

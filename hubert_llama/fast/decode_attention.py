@@ -5,6 +5,7 @@
 # %% ../../nbs/fast/decode_attention.ipynb #84cfdac4
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from . import kernels, threads
 from .attention import attend
 
 # %% auto #0
-__all__ = ['FAST_MATH', 'MAX_QUERIES', 'exponentials', 'look_back', 'decode_attention']
+__all__ = ['FAST_MATH', 'LOOK_BACK', 'MAX_QUERIES', 'exponentials', 'LookBack', 'attention_work', 'look_back', 'decode_attention']
 
 # %% ../../nbs/fast/decode_attention.ipynb #f61973f7
 FAST_MATH = {"nsz", "reassoc", "contract"}  # what lets a compiler put sums into another order
@@ -51,7 +52,7 @@ def _softmax(scores):
 def _attend(
     queries,  # fp32 (R, D), scaled: the heads that share keys, and for each its M queries
     keys,
-    values,  # bits of bf16 (N, D)
+    values,  # bits of bf16 or of fp32 (N, D)
     mask,  # (M, N), or (0, N): everything is seen
     out,  # fp32 (R, D)
 ):
@@ -62,7 +63,7 @@ def _attend(
         for r in range(len(queries)):
             query, score = queries[r], np.float32(0)
             for k in range(d):
-                score += query[k] * kernels.float_of(np.uint32(key[k]) << np.uint32(16))
+                score += query[k] * kernels.float_of(kernels.fp32_bits(key[k]))
             scores[r, i] = score if m == 0 or mask[r % m, i] else np.float32(-3e38)
     for r in range(len(queries)):
         _softmax(scores[r])
@@ -72,14 +73,14 @@ def _attend(
         for r in range(len(queries)):
             total, weight = out[r], scores[r, i]
             for k in range(d):
-                total[k] += weight * kernels.float_of(np.uint32(value[k]) << np.uint32(16))
+                total[k] += weight * kernels.float_of(kernels.fp32_bits(value[k]))
 
 # %% ../../nbs/fast/decode_attention.ipynb #12fae46e
-class _Job(NamedTuple):
+class LookBack(NamedTuple):
     "What a thread has to know; arrays by their addresses."
     queries: int  # fp32 (G, R, D): G groups of heads that share keys, R queries each
-    keys: int  # bf16 (G, N, D), the groups `key_stride` numbers apart
-    values: int  # bf16 (G, N, D), the groups `value_stride` numbers apart
+    keys: int  # bf16 or fp32 (G, N, D), the groups `key_stride` numbers apart
+    values: int  # likewise (G, N, D), the groups `value_stride` numbers apart
     mask: int  # bool (M, N), or none
     out: int  # fp32 (G, R, D)
     groups: int
@@ -90,25 +91,29 @@ class _Job(NamedTuple):
     key_stride: int
     value_stride: int
 
-_JOB = _Job(*range(1, 13))  # positions among a work's arguments
+LOOK_BACK = LookBack(*range(1, 13))  # positions among a work's arguments
 
 @cache
-def _work():
+def attention_work(
+    short: bool,  # whether keys and values are bf16; else fp32
+) -> Callable:
     "The work of a thread."
+    kind, size = (threads.UINT16, 2) if short else (threads.UINT32, 4)
+
     @threads.for_threads
     def work(pointer):
         """Take groups of heads until there are none."""
         job, array_at = threads.arguments_at(pointer), threads.array_at
-        groups, r, n, d = job[_JOB.groups], job[_JOB.r], job[_JOB.n], job[_JOB.d]
-        queries = array_at(job[_JOB.queries], threads.FLOAT32, (groups, r, d))
-        out = array_at(job[_JOB.out], threads.FLOAT32, (groups, r, d))
-        mask = array_at(job[_JOB.mask], threads.UINT8, (job[_JOB.m], n))
+        groups, r, n, d = job[LOOK_BACK.groups], job[LOOK_BACK.r], job[LOOK_BACK.n], job[LOOK_BACK.d]
+        queries = array_at(job[LOOK_BACK.queries], threads.FLOAT32, (groups, r, d))
+        out = array_at(job[LOOK_BACK.out], threads.FLOAT32, (groups, r, d))
+        mask = array_at(job[LOOK_BACK.mask], threads.UINT8, (job[LOOK_BACK.m], n))
         while True:
             g = threads.take_next_piece(job)
             if g >= groups:
                 break
-            keys = array_at(job[_JOB.keys] + 2 * g * job[_JOB.key_stride], threads.UINT16, (n, d))
-            values = array_at(job[_JOB.values] + 2 * g * job[_JOB.value_stride], threads.UINT16, (n, d))
+            keys = array_at(job[LOOK_BACK.keys] + size * g * job[LOOK_BACK.key_stride], kind, (n, d))
+            values = array_at(job[LOOK_BACK.values] + size * g * job[LOOK_BACK.value_stride], kind, (n, d))
             _attend(queries[g], keys, values, mask, out[g])
 
     return work
@@ -123,12 +128,12 @@ def look_back(
     (heads, m, d), (groups, n) = queries.shape, key.shape[1:3]
     key, value = (t if t.stride()[2:] == (d, 1) else t.contiguous() for t in (key, value))
     seen, out = None if mask is None else mask.expand(1, 1, m, n).contiguous(), np.empty_like(queries)
-    job = _Job(
+    job = LookBack(
         queries.ctypes.data, key.data_ptr(), value.data_ptr(), 0 if seen is None else seen.data_ptr(), out.ctypes.data,
         groups=groups, r=heads // groups * m, m=0 if seen is None else m, n=n, d=d,
         key_stride=key.stride(1), value_stride=value.stride(1),
     )
-    threads.run_on_threads(_work(), *job)
+    threads.run_on_threads(attention_work(short=True), *job)
     return out
 
 # %% ../../nbs/fast/decode_attention.ipynb #65647d2e

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import transformers
 
 # %% auto #0
-__all__ = ['DecodingLayer', 'decode_quickly']
+__all__ = ['rms_norm', 'rotate', 'swiglu', 'DecodingLayer', 'decode_quickly']
 
 # %% ../../nbs/fast/few_tokens.ipynb #a1c0de31
 @kernels.loop(fastmath=FAST_MATH)
-def _rms_norm(x, weight, epsilon, out):
+def rms_norm(x, weight, epsilon, out):
     "x (M, K), each row scaled to a mean square of 1, times a weight (K,); all fp32."
     for m in range(x.shape[0]):
         row, total = x[m], np.float32(0)
@@ -36,7 +36,7 @@ def _rms_norm(x, weight, epsilon, out):
             out[m, k] = row[k] * scale * weight[k]
 
 @kernels.loop(fastmath=FAST_MATH)
-def _rotate(
+def rotate(
     projected,  # fp32 (M, H * D)
     cosines,
     sines,  # fp32 (M, D)
@@ -54,7 +54,7 @@ def _rotate(
                 y[d // 2 + k] = scale * (b * cosines[m, d // 2 + k] + a * sines[m, d // 2 + k])
 
 @kernels.loop(fastmath=FAST_MATH)
-def _swiglu(gate, up):
+def swiglu(gate, up):
     "gate / (1 + exp(-gate)) * up, both fp32 of one dimension, in the place of gate."
     powers = np.empty(len(gate), np.float32)
     for k in range(len(gate)):
@@ -69,7 +69,7 @@ def _norm(
     norm: Any,  # a LlamaRMSNorm
 ) -> np.ndarray:
     "The rows as a layer's norm makes them."
-    _rms_norm(x, norm.weight.detach().float().numpy(), np.float32(norm.variance_epsilon), out := np.empty_like(x))
+    rms_norm(x, norm.weight.detach().float().numpy(), np.float32(norm.variance_epsilon), out := np.empty_like(x))
     return out
 
 # %% ../../nbs/fast/few_tokens.ipynb #9ce28733
@@ -84,8 +84,8 @@ def _attention(
     q, k, v = multiply_as_bytes(rows, [attention.q_proj, attention.k_proj, attention.v_proj])
     d, m = attention.head_dim, len(rows)
     cosines, sines = (x[0].float().numpy() for x in positions)
-    _rotate(q, cosines, sines, np.float32(attention.scaling), queries := np.empty((q.shape[1] // d, m, d), np.float32))
-    _rotate(k, cosines, sines, np.float32(1), keys := np.empty((k.shape[1] // d, m, d), np.float32))
+    rotate(q, cosines, sines, np.float32(attention.scaling), queries := np.empty((q.shape[1] // d, m, d), np.float32))
+    rotate(k, cosines, sines, np.float32(1), keys := np.empty((k.shape[1] // d, m, d), np.float32))
     values = torch.from_numpy(v).view(1, m, -1, d).transpose(1, 2)
     new = torch.from_numpy(keys)[None].to(torch.bfloat16), values.to(torch.bfloat16)
     heads = look_back(queries, *cache.update(*new, attention.layer_idx), mask)  # (H, M, D)
@@ -135,7 +135,7 @@ class DecodingLayer(LlamaDecoderLayer):
         x += _attention(self.self_attn, _norm(x, self.input_layernorm), mask, cache, positions)
         mlp: Any = self.mlp  # whose matrices are in four bits
         gate, up = multiply_as_bytes(_norm(x, self.post_attention_layernorm), [mlp.gate_proj, mlp.up_proj])
-        _swiglu(gate.reshape(-1), up.reshape(-1))
+        swiglu(gate.reshape(-1), up.reshape(-1))
         x += multiply_as_bytes(gate, [mlp.down_proj])[0]
         return torch.from_numpy(x)[None].to(hidden_states.dtype)
 

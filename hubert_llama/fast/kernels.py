@@ -20,7 +20,7 @@ from numba.extending import intrinsic, overload
 __all__ = ['CPU_FLAGS', 'AVX2', 'AVX512_BW', 'AVX512_VNNI', 'VNNI', 'LANES', 'I8', 'I16', 'I32', 'I64', 'F32', 'I8_X32',
            'I16_X32', 'I16_X16', 'I8_REGISTER', 'I16_REGISTER', 'I32_REGISTER', 'F32_REGISTER', 'compiled', 'loop',
            'least_seconds', 'float_of', 'bits_of', 'fp32_bits', 'bf16_of', 'stored_as', 'vector_at', 'shuffle',
-           'broadcast', 'look_up_words', 'look_up_bytes', 'dot_bytes']
+           'broadcast', 'look_up_words', 'look_up_bytes', 'prefetch', 'dot_small_bytes', 'dot_bytes']
 
 # %% ../../nbs/fast/kernels.ipynb #970542bf
 def compiled(compiler: Callable = njit, *args: Any, **options: Any) -> Callable[[Callable], Callable]:
@@ -135,6 +135,23 @@ def look_up_bytes(builder, table, codes):
     name = "llvm.x86.avx512.pshuf.b.512" if AVX512_VNNI else "llvm.x86.avx2.pshuf.b"
     return _call(builder, name, I8_REGISTER, table, codes)
 
+def prefetch(builder, address):
+    "Have a line of memory, at a pointer to bytes, on its way."
+    kind = ir.FunctionType(ir.VoidType(), [address.type, I32, I32, I32])
+    to_read, near, data = (ir.Constant(I32, i) for i in (0, 3, 1))
+    builder.call(builder.module.declare_intrinsic("llvm.prefetch.p0", fnty=kind), [address, to_read, near, data])
+
+def dot_small_bytes(
+    builder,
+    sums,  # a register of int32
+    a,  # a register of bytes: 0-127, so that two products fit into 16 bits
+    b,  # a register of bytes: -127-127
+):
+    "sums + the products of four bytes each, by AVX2 alone: an instruction in place of three."
+    pairs = _call(builder, "llvm.x86.avx2.pmadd.ub.sw", I16_REGISTER, a, b)  # 2 * 127 * 127 < 2**15
+    ones = ir.Constant(I16_REGISTER, [1] * I16_REGISTER.count)
+    return builder.add(sums, _call(builder, "llvm.x86.avx2.pmadd.wd", I32_REGISTER, pairs, ones))
+
 def dot_bytes(
     builder,
     sums,  # a register of int32
@@ -146,7 +163,4 @@ def dot_bytes(
         words = [builder.bitcast(x, I32_REGISTER) for x in (a, b)]
         return _call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * LANES}", I32_REGISTER, sums, *words)
     size = _call(builder, "llvm.abs.v32i8", I8_REGISTER, b, ir.Constant(ir.IntType(1), 0))
-    signed = _call(builder, "llvm.x86.avx2.psign.b", I8_REGISTER, a, b)
-    pairs = _call(builder, "llvm.x86.avx2.pmadd.ub.sw", I16_REGISTER, size, signed)  # 2 * 127 * 127 < 2**15
-    ones = ir.Constant(I16_REGISTER, [1] * I16_REGISTER.count)
-    return builder.add(sums, _call(builder, "llvm.x86.avx2.pmadd.wd", I32_REGISTER, pairs, ones))
+    return dot_small_bytes(builder, sums, size, _call(builder, "llvm.x86.avx2.psign.b", I8_REGISTER, a, b))

@@ -21,7 +21,8 @@ from .layout import BLOCK, GROUP, ORDER, CodedMatrix
 from .nf4 import LEVELS
 
 # %% auto #0
-__all__ = ['UNIT', 'PIECE', 'MAX_MATRICES', 'has_kernel', 'multiply_as_bytes']
+__all__ = ['UNIT', 'AHEAD', 'PIECE', 'MAX_MATRICES', 'PRODUCT', 'has_kernel', 'to_bytes', 'Product', 'product_work',
+           'multiply_as_bytes', 'product_arguments']
 
 # %% ../../nbs/fast/matmul.ipynb #de3e0f0b
 def has_kernel() -> bool:
@@ -51,7 +52,7 @@ def _round_block(
     return largest / np.float32(127) if finite else np.float32(np.nan), total
 
 @kernels.loop(fastmath={"nsz", "reassoc", "contract"})
-def _to_bytes(
+def to_bytes(
     rows,  # bits of fp32 or of bf16 (M, K)
     inputs,  # out, int8 (M, K)
     steps,  # out, fp32 (M, K / 64, 2): what a byte stands for; and as bits of int32, what sums begin with
@@ -63,7 +64,7 @@ def _to_bytes(
         for block in range(rows.shape[1] // BLOCK):
             a, b = BLOCK * block, BLOCK * (block + 1)
             steps[m, block, 0], total = _round_block(rows[m, a:b], bits, inputs[m, a:b])
-            begins[m, block, 1] = np.int32(-128) * total if kernels.VNNI else np.int32(0)  # levels are 128 too large
+            begins[m, block, 1] = np.int32(-128 if kernels.VNNI else -64) * total  # levels are so much too large
 
 def _as_bytes(
     rows: np.ndarray,  # fp32, or the bits of bf16 as uint16 (M, K)
@@ -73,15 +74,16 @@ def _as_bytes(
     inputs, steps = np.empty((m, k), np.int8), np.empty((m, k // BLOCK, 2), np.float32)
     bits = rows.view(np.uint32) if rows.dtype == np.float32 else rows
     if m > 8:
-        threads.in_parallel(lambda first, last: _to_bytes(bits, inputs, steps, first, last), m)
+        threads.in_parallel(lambda first, last: to_bytes(bits, inputs, steps, first, last), m)
     else:
-        _to_bytes(bits, inputs, steps, 0, m)
+        to_bytes(bits, inputs, steps, 0, m)
     return inputs, steps
 
 # %% ../../nbs/fast/matmul.ipynb #74e33f80
-UNIT = np.float32(124.1)  # the level 1 as a byte
-_SIGNED = np.rint(LEVELS * UNIT).astype(np.int8).view(np.uint8)
-_TABLE = np.tile(_SIGNED + np.uint8(128) if kernels.VNNI else _SIGNED, kernels.LANES // 4)  # for `kernels.dot_bytes`
+UNIT = np.float32(124.1 if kernels.VNNI else 63.25)  # the level 1 as a byte
+_SHIFTED = np.rint(LEVELS * UNIT) + (128 if kernels.VNNI else 64)
+_TABLE = np.tile(_SHIFTED.astype(np.uint8), kernels.LANES // 4)  # for `kernels.dot_bytes` or `dot_small_bytes`
+AHEAD = 4096  # bytes of codes that are on their way while others are multiplied
 _REGISTERS = GROUP // kernels.LANES  # that hold a number for each row of a group
 
 def _load(builder, data, n, kind):
@@ -112,12 +114,16 @@ def _dot_block(builder, codes, table, vectors, begins, chains):
     "The sums of a block's products of bytes, for each vector and each register of rows: int32."
     zero = ir.Constant(I32_REGISTER, [0] * kernels.LANES)
     sums = [[[begin if chain == 0 else zero] * _REGISTERS for begin in begins] for chain in range(chains)]
+    looked_up = table is not None and not kernels.VNNI
+    dot = kernels.dot_small_bytes if looked_up else kernels.dot_bytes
     for k in range(0, BLOCK, 4):
+        if looked_up and len(vectors) == 1:
+            kernels.prefetch(builder, kernels.vector_at(builder, codes, GROUP // 2 * k + AHEAD, I8))
         levels, chain = _levels_of(builder, codes, k, table), sums[k // 4 % chains]
         for i, vector in enumerate(vectors):
             four = builder.load(kernels.vector_at(builder, vector, k, I32), align=4)
             x = builder.bitcast(kernels.broadcast(builder, four, I32_REGISTER), I8_REGISTER)
-            chain[i] = [kernels.dot_bytes(builder, s, level, x) for s, level in zip(chain[i], levels, strict=True)]
+            chain[i] = [dot(builder, s, level, x) for s, level in zip(chain[i], levels, strict=True)]
     of_vectors = zip(*sums, strict=True)
     return [[reduce(builder.add, parts) for parts in zip(*chains, strict=True)] for chains in of_vectors]
 
@@ -170,6 +176,8 @@ def _block_product(
             begins = [kernels.broadcast(builder, begin, I32_REGISTER) for begin in begins]
             vectors = [_pointer(builder, inputs, number, block) for number in numbers]
             levels = _load(builder, table.data, 0, I8_REGISTER) if signature.args[0].dtype == types.uint8 else None
+            if levels is None and not kernels.VNNI:  # bytes have their signs
+                begins = [ir.Constant(I32_REGISTER, [0] * kernels.LANES)] * m
             dots = _dot_block(builder, _pointer(builder, codes, block), levels, vectors, begins, chains)
             _add_scaled(builder, sums.data, dots, _pointer(builder, scales, block), step_of)
             return context.get_dummy_value()
@@ -221,7 +229,7 @@ def _multiply_group(
 PIECE = 1 << 20  # weights that a thread takes at a time, of up to eight vectors; of more, as many fewer
 MAX_MATRICES = 3
 
-class _Job(NamedTuple):
+class Product(NamedTuple):
     "What a thread has to know of a product; arrays by their addresses."
     inputs: int  # int8 (M, K)
     steps: int  # fp32 (M, K / 64, 2)
@@ -239,12 +247,12 @@ class _Matrix(NamedTuple):
     out: int  # (M, N)
     n: int
 
-_JOB, _MATRIX = _Job(*range(1, 7)), _Matrix(*range(6))  # positions: of a job after the counter, of a matrix in its own
-_FIRST, _SIZE = 1 + len(_JOB), len(_MATRIX)  # where the matrices begin, and how many numbers each has
+PRODUCT, _MATRIX = Product(*range(1, 7)), _Matrix(*range(6))  # positions: of a job after the counter, of a matrix in its own
+_FIRST, _SIZE = 1 + len(PRODUCT), len(_MATRIX)  # where the matrices begin, and how many numbers each has
 
 # %% ../../nbs/fast/matmul.ipynb #3bbbfa53
 @cache
-def _work(
+def product_work(
     bits: int,  # of a weight: 4 or 8
     short: bool,  # whether products are bf16
 ) -> Callable:
@@ -256,13 +264,13 @@ def _work(
     def work(pointer):
         """Take pieces until there are none: of the first matrix, of the next."""
         job, array_at = threads.arguments_at(pointer), threads.array_at
-        m, blocks, size = job[_JOB.m], job[_JOB.k] // BLOCK, job[_JOB.groups]
-        inputs = array_at(job[_JOB.inputs], threads.INT8, (m, blocks, BLOCK))
-        steps = array_at(job[_JOB.steps], threads.FLOAT32, (m, blocks, 2))
+        m, blocks, size = job[PRODUCT.m], job[PRODUCT.k] // BLOCK, job[PRODUCT.groups]
+        inputs = array_at(job[PRODUCT.inputs], threads.INT8, (m, blocks, BLOCK))
+        steps = array_at(job[PRODUCT.steps], threads.FLOAT32, (m, blocks, 2))
         factors, shifts = np.empty(GROUP, np.float32), np.empty(GROUP, np.float32)
         sums = np.empty((4, GROUP), np.float32)
         piece, before = threads.take_next_piece(job), 0
-        for i in range(job[_JOB.matrices]):
+        for i in range(job[PRODUCT.matrices]):
             matrix = job[_FIRST + _SIZE * i :]
             n = matrix[_MATRIX.n]
             groups = n // GROUP
@@ -294,13 +302,24 @@ def multiply_as_bytes(
     outs = [np.empty((m, matrix.out_features), rows.dtype) for matrix in matrices]
     biases = [_bias_of(matrix) for matrix in matrices]
     groups = max(1, PIECE // (k * GROUP * max(1, m // 8)))
-    job = _Job(inputs.ctypes.data, steps.ctypes.data, m=m, k=k, groups=groups, matrices=len(matrices))
-    numbers = [*job]
+    numbers = product_arguments(inputs, steps, matrices, biases, outs, groups)
+    threads.run_on_threads(product_work(matrices[0].bits, rows.dtype == np.uint16), *numbers)
+    return outs
+
+def product_arguments(
+    inputs: np.ndarray,  # int8 (M, K)
+    steps: np.ndarray,  # fp32 (M, K / 64, 2)
+    matrices: Sequence[CodedMatrix],
+    biases: Sequence[torch.Tensor],  # of each, fp32 (N,)
+    outs: Sequence[np.ndarray],  # of each, (M, N)
+    groups: int,  # of rows that a thread takes at a time
+) -> list[int]:
+    "The arguments of `product_work`; what they point to must outlive its call."
+    (m, k), numbers = inputs.shape, []
     for matrix, bias, out in zip(matrices, biases, outs, strict=True):
         codes, scales, units = matrix.codes.data_ptr(), matrix.scales.data_ptr(), matrix.units.data_ptr()
         numbers += _Matrix(codes, scales, units, bias.data_ptr(), out.ctypes.data, matrix.out_features)
-    threads.run_on_threads(_work(matrices[0].bits, rows.dtype == np.uint16), *numbers)
-    return outs
+    return [*Product(inputs.ctypes.data, steps.ctypes.data, m, k, groups, len(matrices)), *numbers]
 
 def _bias_of(matrix: CodedMatrix) -> torch.Tensor:
     "A matrix's bias in fp32, or zeros."

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,11 +20,11 @@ from llvmlite import ir
 from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 
-from .kernels import I64, compiled
+from .kernels import I8, I32, I64, compiled
 
 # %% auto #0
-__all__ = ['per_thread', 'MAX_ARGUMENTS', 'UINT8', 'INT8', 'UINT16', 'FLOAT32', 'is_pool_thread', 'in_parallel',
-           'take_next_piece', 'array_at', 'arguments_at', 'for_threads', 'run_on_threads']
+__all__ = ['per_thread', 'MAX_ARGUMENTS', 'UINT8', 'INT8', 'UINT16', 'UINT32', 'FLOAT32', 'is_pool_thread', 'in_parallel',
+           'take_next_piece', 'array_at', 'arguments_at', 'for_threads', 'run_on_threads', 'Team', 'team', 'run_work']
 
 # %% ../../nbs/fast/threads.ipynb #9a503bb4
 per_thread = threading.local()  # of each thread: whether it is one of the pool's, and buffers that it uses again
@@ -80,7 +80,8 @@ def _pointer(typing_context, address, like):
 
     return types.CPointer(like.dtype)(address, like), make
 
-UINT8, INT8, UINT16, FLOAT32 = (np.zeros(0, kind) for kind in (np.uint8, np.int8, np.uint16, np.float32))
+_KINDS = np.uint8, np.int8, np.uint16, np.uint32, np.float32
+UINT8, INT8, UINT16, UINT32, FLOAT32 = (np.zeros(0, kind) for kind in _KINDS)
 
 @njit
 def array_at(address, like, shape):
@@ -120,3 +121,43 @@ def run_on_threads(
         parallel(work.address, numbers, threads, 0)
     else:
         in_parallel(lambda first, last: work.ctypes(numbers), threads)
+
+# %% ../../nbs/fast/threads.ipynb #7b1d20a2
+class Team(NamedTuple):
+    "The threads that compiled code may call."
+    openmp: int  # address of GOMP_parallel; 0: there is none
+    threads: int
+
+def team() -> Team:
+    "As `run_on_threads` would call them now; where PyTorch brings no OpenMP, the calling thread alone."
+    parallel = _openmp()
+    address = ctypes.cast(parallel, ctypes.c_void_p).value if parallel else None
+    return Team(address or 0, 1 if is_pool_thread() else torch.get_num_threads())
+
+def _call(builder, address, *args):
+    "A call of a C function without a result by its address."
+    kind = ir.FunctionType(ir.VoidType(), [x.type for x in args])
+    builder.call(builder.inttoptr(address, kind.as_pointer()), args)
+
+@intrinsic
+def _call_work(typing_context, openmp, threads, work, arguments):
+    "Call a work by its address: by OpenMP's threads, or without it in this one."
+    def make(context, builder, signature, args):
+        "The calls."
+        parallel, threads, work, array = args
+        pointer = builder.bitcast(context.make_array(arguments)(context, builder, array).data, I8.as_pointer())
+        with builder.if_else(builder.icmp_signed("!=", parallel, ir.Constant(I64, 0))) as (shared, alone):
+            with shared:
+                address = builder.inttoptr(work, I8.as_pointer())
+                _call(builder, parallel, address, pointer, builder.trunc(threads, I32), ir.Constant(I32, 0))
+            with alone:
+                _call(builder, work, pointer)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, arguments), make
+
+@njit
+def run_work(team, work, arguments):
+    "Let a `team` do a work, given by its address, with the counter and arguments in an array of int64."
+    arguments[0] = 0
+    _call_work(team.openmp if team.threads > 1 else 0, team.threads, work, arguments)

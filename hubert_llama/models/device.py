@@ -56,8 +56,10 @@ def choose_dtype(
     return torch.bfloat16 if device.type == "cpu" and cpu_multiplies_bf16() else torch.float32
 
 def cpu_multiplies_bf16() -> bool:
-    "Whether this CPU has AMX or AVX512-BF16."
+    "Whether this CPU has AMX or AVX512-BF16, and PyTorch was not told to do without (`ATEN_CPU_CAPABILITY`)."
     import torch
 
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
     tests = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
     return any(test() for test in tests if test is not None)
