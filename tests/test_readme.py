@@ -45,6 +45,7 @@ RUN = {
     "make serve": "test_the_websocket_example_talks_to_what_make_serve_starts",
     "python -m asyncio": "test_the_websocket_example_talks_to_what_make_serve_starts",
     "hubert-llama ask nbs/clips/photosynthesis.ogg 2>/dev/null": "test_the_terminal_example_prints_what_stands_below",
+    "hubert-llama fetch small": "test_fetch_knows_the_pair_and_what_is_missing",
     "cp integrations/heilion/hubert_llama_service.py ../heilion/hubert-llama-sidecar/": "test_heilion_gets_both_files",
     'git -C ../heilion apply "$PWD/integrations/heilion/heilion.patch"': "test_heilion_gets_both_files",
     "python -m venv .venv": "test_without_make_the_same_is_done",
@@ -155,6 +156,12 @@ def test_without_make_the_same_is_done(tmp_path):
     assert "-c constraints.txt" in install and install.splitlines()[1].endswith("-e .")
     start = shell("make serve --dry-run", VENV=".venv").stdout.splitlines()[-1]
     assert start == "exec .venv/bin/python -m hubert_llama.server 8766 "
+
+
+def test_fetch_knows_the_pair_and_what_is_missing(tmp_path):  # downloading 4.7 GB is not for a test
+    done = shell("hubert-llama fetch small", tmp_path, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert done.returncode == 1
+    assert "SmolLM2-1.7B-Instruct" in done.stderr and "HF_HUB_OFFLINE" in done.stderr
 
 
 def before(patch: str) -> dict[str, str]:
