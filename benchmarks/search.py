@@ -58,7 +58,7 @@ def weighed(search: BeamSearch, heard: Heard, words: ContextWords) -> int:
     return decoding.most_weighed
 
 
-def row(name: str, recogniser: Recogniser, heard: list[Heard], words: ContextWords = ContextWords()) -> str:  # noqa: B008
+def row(name: str, recogniser: Recogniser, heard: list[Heard], words: ContextWords = ContextWords()) -> str:
     """A row of the table."""
     search, errors, costs = recogniser.search, np.zeros(3), []
     for h in heard:

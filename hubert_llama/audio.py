@@ -40,6 +40,7 @@ __all__ = ['SAMPLING_RATE', 'FRAME_LENGTH', 'FRAME_STRIDE', 'MAX_SEGMENT', 'n_fr
 _all_ = [
     "SAMPLING_RATE", "FRAME_LENGTH", "FRAME_STRIDE", "MAX_SEGMENT", "n_frames", "AudioConfig", "SAMPLING_RATES",
     "AudioError", "Segment", "AudioNotFoundError", "AudioFormatError", "AudioEmptyError", "AudioTruncatedError",
-    "AudioNotFiniteError", "AudioTooLongError", "open_recording", "load_audio", "Audio", "from_array", "to_waveform", "Mixdown",
-    "normalize_peak", "clean", "find_hum", "remove_hum", "remove_rumble", "VadConfig", "VoiceActivityDetector", "even_out",
-    "split_segments", "spoken_segments", "cut_segment", "plot_waveform", "plot_mel"]
+    "AudioNotFiniteError", "AudioTooLongError", "open_recording", "load_audio", "Audio", "from_array", "to_waveform",
+    "Mixdown", "normalize_peak", "clean", "find_hum", "remove_hum", "remove_rumble", "VadConfig",
+    "VoiceActivityDetector", "even_out", "split_segments", "spoken_segments", "cut_segment", "plot_waveform",
+    "plot_mel"]

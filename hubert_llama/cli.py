@@ -416,7 +416,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     e.set_defaults(parser=e)
 
 # %% ../nbs/cli.ipynb #27b38157
-def _add_fetch(commands) -> None:
+def _add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     f = commands.add_parser(
         "fetch", help="download a profile's models beforehand",
         description="Download a profile's models into the cache (HF_HOME). What is there already is not fetched again.")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -42,10 +42,12 @@ class Encoding:
         "Shape of the last hidden state: `(1, T, D)`."
         return 1, len(self.emissions), self.hidden_size
 
+_Frames = TypeVar("_Frames", float, np.ndarray)  # one, or many at a time
+
 def frame_seconds(
-    frame: float | np.ndarray,  # counted from 0
+    frame: _Frames,  # counted from 0
     center: int = FRAME_LENGTH // 2,  # sample that the first frame's middle is at
-) -> float | np.ndarray:
+) -> _Frames:
     "Where the middle of a frame lies, in seconds from the waveform's beginning."
     return (frame * FRAME_STRIDE + center) / SAMPLING_RATE
 
@@ -108,8 +110,8 @@ def _word_delimiter(tokenizer: Any, symbols: Sequence[str]) -> str | None:
     return next((s for s in (own, "|", " ", "_", "▁", "<space>") if s in symbols), None)
 
 # %% ../nbs/01_hubert.ipynb #609763b0
-class SpeechEncoder:
-    "A HuBERT with a CTC head: waveforms in, hidden states, emissions and letters out."
+class _AcousticModel:
+    "A HuBERT with a CTC head, and what its outputs mean."
 
     def __init__(
         self,
@@ -124,6 +126,24 @@ class SpeechEncoder:
         # with group norm, padding changes a clip's statistics, mask or not: such models get batches of equal lengths
         asks = bool(processor.feature_extractor.return_attention_mask)
         self.masked = asks and getattr(model.config, "feat_extract_norm", "layer") == "layer"
+
+    def read(self, emissions: np.ndarray) -> str:  # (T, V)
+        "The greedy reading of emissions."
+        return self.letters.read(emissions)
+
+    @property
+    def center(self) -> int:
+        "Sample that the first frame's middle is at; each that follows is `FRAME_STRIDE` further."
+        return getattr(self.model, "frame_center", FRAME_LENGTH // 2)
+
+    @property
+    def hidden_size(self) -> int:  # 1024 for HuBERT-large
+        "D, the width of the hidden states."
+        return self.model.config.hidden_size
+
+# %% ../nbs/01_hubert.ipynb #e83c5d06
+class SpeechEncoder(_AcousticModel):
+    "A HuBERT with a CTC head: waveforms in, hidden states, emissions and letters out."
 
     @classmethod
     def from_pretrained(
@@ -158,20 +178,6 @@ class SpeechEncoder:
     def _encode_batch(self, waveforms: list[np.ndarray], keep: bool) -> Iterator[Encoding]:
         "Encode clips that go together."
         return _encode_batch(self, waveforms, keep)
-
-    def read(self, emissions: np.ndarray) -> str:  # (T, V)
-        "The greedy reading of emissions."
-        return self.letters.read(emissions)
-
-    @property
-    def center(self) -> int:
-        "Sample that the first frame's middle is at; each that follows is `FRAME_STRIDE` further."
-        return getattr(self.model, "frame_center", FRAME_LENGTH // 2)
-
-    @property
-    def hidden_size(self) -> int:  # 1024 for HuBERT-large
-        "D, the width of the hidden states."
-        return self.model.config.hidden_size
 
 # %% ../nbs/01_hubert.ipynb #0f4507c7
 def _lengths(waveforms: Sequence[np.ndarray]) -> list[int]:

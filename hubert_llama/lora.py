@@ -42,7 +42,8 @@ def read_adapter(
 
     if not (folder / WEIGHTS).is_file() or not (folder / CONFIG).is_file():
         raise hub.ModelNotFoundError(f"Adapter not found: {folder} lacks {CONFIG} or {WEIGHTS}. Name PEFT's folder.")
-    scale, sides = _scale(folder), {"A": {}, "B": {}}
+    scale = _scale(folder)
+    sides: dict[str, dict[str, torch.Tensor]] = {"A": {}, "B": {}}
     for key, weight in load_file(folder / WEIGHTS).items():
         if not (known := _KEY.fullmatch(key)):
             raise hub.ModelFormatError(f"Adapter not usable: {key} of {folder} is no matrix of a LoRA. Train it anew.")

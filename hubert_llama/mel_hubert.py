@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,13 +46,14 @@ class MelHubertConfig(PretrainedConfig):
         pad_token_id: int = 0,  # the blank too
         bos_token_id: int = 1,
         eos_token_id: int = 2,
-        **kwargs,
+        **kwargs: Any,  # what every model's config may have
     ):
         self.vocab_size, self.hidden_size, self.num_hidden_layers = vocab_size, hidden_size, num_hidden_layers
         self.num_attention_heads, self.intermediate_size = num_attention_heads, intermediate_size
         self.num_mel_bins, self.head_kernel, self.layer_norm_eps = num_mel_bins, head_kernel, layer_norm_eps
         self.ctc_zero_infinity = ctc_zero_infinity
-        super().__init__(pad_token_id=pad_token_id, bos_token_id=bos_token_id, eos_token_id=eos_token_id, **kwargs)
+        kwargs |= {"pad_token_id": pad_token_id, "bos_token_id": bos_token_id, "eos_token_id": eos_token_id}
+        super().__init__(**kwargs)
 
 # %% ../nbs/mel_hubert.ipynb #0b8e90e9
 @cache
@@ -204,6 +206,7 @@ class MelHubertPreTrainedModel(PreTrainedModel):
     input_dtype = torch.float32  # of waveforms, whatever the weights are in
     frame_center = 0  # sample that the first frame's middle is at; 320 more for each that follows
 
+# %% ../nbs/mel_hubert.ipynb #c60e1fa3
 class MelHubertModel(MelHubertPreTrainedModel):
     "Waveforms -> the features that letters are read from, 50 a second."
 
@@ -248,7 +251,7 @@ class MelHubertModel(MelHubertPreTrainedModel):
         input_values: torch.Tensor,  # float32 (B, n)
         attention_mask: torch.Tensor | None = None,  # (B, n)
         output_hidden_states: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> BaseModelOutput:
         "Features (B, T, D) of padded waveforms, with T as HuBERT has it."
         states, frames = self.encode(*self.log_mel(input_values, attention_mask))
@@ -271,7 +274,7 @@ class MelHubertForCTC(MelHubertPreTrainedModel):
         input_values: torch.Tensor,  # float32 (B, n)
         attention_mask: torch.Tensor | None = None,  # (B, n)
         output_hidden_states: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> CausalLMOutput:
         "Logits (B, T, V) of padded waveforms."
         found = self.hubert(input_values, attention_mask, output_hidden_states)

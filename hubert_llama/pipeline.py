@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -167,7 +168,7 @@ class SpeechUnderstanding(Components):
     def __call__(self, audio: Audio, context: str | CourseContext = "", history: Sequence[Turn] = ()) -> Understanding:
         "Understand one spoken question."
         *_, result = self.stream(audio, context, history=history)
-        return result
+        return cast(Understanding, result)
 
     def warm_up(self) -> None:
         "Pay now, while nobody waits, for what the first question would pay: imports, first calls, the prompt's cache."

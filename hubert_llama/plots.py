@@ -217,7 +217,7 @@ def _panels(fig: Figure, seconds: float) -> list[Axes]:
     "Four axes that share their seconds; `_stack` gives them their heights."
     first = fig.add_axes((_LEFT / _WIDTH, 0, _WIDE / _WIDTH, 1), label="0")
     first.set_xlim(0, seconds)
-    return [first, *(fig.add_axes(first.get_position(), sharex=first, label=str(i)) for i in (1, 2, 3))]
+    return [first, *(fig.add_axes(first.get_position().bounds, sharex=first, label=str(i)) for i in (1, 2, 3))]
 
 def _stack(fig: Figure, panels: Sequence[Axes], heights: Sequence[float], n_lines: int) -> None:
     "Put panels of so many inches under each other, with room for lines of text beneath."

@@ -21,7 +21,7 @@ __all__ = ['Timer', 'plot_timings']
 class Timer:
     "Seconds spent per stage."
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = self._start = time.perf_counter()
 

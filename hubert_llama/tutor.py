@@ -84,7 +84,8 @@ class Tutor:
         left_out = prompt.truncated or asked != question
         if not guarded.text:
             return (yield from say(Answer(UNANSWERED_RESPONSE, quotes, unanswered=True, truncated=left_out)))
-        cut = guarded.fault is not None or guarded.completion.finish_reason == "length"
+        completion = guarded.completion  # None where the turn was stopped
+        cut = guarded.fault is not None or completion is None or completion.finish_reason == "length"
         return Answer(guarded.text, quotes, truncated=left_out or cut)
 
     def _check(

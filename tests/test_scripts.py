@@ -65,7 +65,8 @@ def test_prose_gives_scripts_only_options_they_have(helps):
 
 OLD = (  # where modules and notebooks stood before they got rooms
     r"nbs/0[0-4](_0|[a-g])_\w+|\b0[0-4][a-g]_[a-z]\w+\.ipynb|"
-    r"hubert_llama[./](attention|cache|containers|ctc|decode|evaluate|hub|int8|kernels|nf4|profiles|quotes|search|worker)\b"
+    r"hubert_llama[./](attention|cache|containers|ctc|decode|evaluate|hub|int8|kernels|nf4|"
+    r"profiles|quotes|search|worker)\b"
 )
 
 

@@ -55,9 +55,16 @@ class PromptRoom:
         self.llama, self.answer, self.history = llama, answer, history
         self.style = style_of(llama)
 
-    def conversation(self, *args, **kwargs) -> list[Message]:
-        "The messages in the model's own style; takes what `conversation` takes."
-        return conversation(*args, **kwargs, style=self.style)
+    def conversation(
+        self,
+        heard: str | None,
+        context: str = "",
+        transcript: str | None = None,
+        history: Sequence[Turn] = (),
+        quotes: Sequence[Quote] = (),
+    ) -> list[Message]:
+        "The messages of `conversation` in the model's own style."
+        return conversation(heard, context, transcript, history, quotes, self.style)
 
     def window(self) -> int:
         "Tokens of the window that are left for what changes, beside the fixed words and the answer."

@@ -5,9 +5,8 @@
 # %% ../../nbs/fast/decode_attention.ipynb #84cfdac4
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -96,7 +95,7 @@ LOOK_BACK = LookBack(*range(1, 13))  # positions among a work's arguments
 @cache
 def attention_work(
     short: bool,  # whether keys and values are bf16; else fp32
-) -> Callable:
+) -> Any:  # by `for_threads`
     "The work of a thread."
     kind, size = (threads.UINT16, 2) if short else (threads.UINT32, 4)
 

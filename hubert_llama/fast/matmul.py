@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -247,7 +247,8 @@ class _Matrix(NamedTuple):
     out: int  # (M, N)
     n: int
 
-PRODUCT, _MATRIX = Product(*range(1, 7)), _Matrix(*range(6))  # positions: of a job after the counter, of a matrix in its own
+PRODUCT = Product(*range(1, 7))  # positions in a job, after the counter
+_MATRIX = _Matrix(*range(6))  # in the part of a matrix
 _FIRST, _SIZE = 1 + len(PRODUCT), len(_MATRIX)  # where the matrices begin, and how many numbers each has
 
 # %% ../../nbs/fast/matmul.ipynb #3bbbfa53
@@ -255,7 +256,7 @@ _FIRST, _SIZE = 1 + len(PRODUCT), len(_MATRIX)  # where the matrices begin, and 
 def product_work(
     bits: int,  # of a weight: 4 or 8
     short: bool,  # whether products are bf16
-) -> Callable:
+) -> Any:  # by `for_threads`
     "The work of a thread."
     codes_kind, one = (threads.UINT8, UNIT) if bits == 4 else (threads.INT8, np.float32(127))
     out_kind = threads.UINT16 if short else threads.FLOAT32
@@ -315,7 +316,8 @@ def product_arguments(
     groups: int,  # of rows that a thread takes at a time
 ) -> list[int]:
     "The arguments of `product_work`; what they point to must outlive its call."
-    (m, k), numbers = inputs.shape, []
+    m, k = inputs.shape
+    numbers: list[int] = []
     for matrix, bias, out in zip(matrices, biases, outs, strict=True):
         codes, scales, units = matrix.codes.data_ptr(), matrix.scales.data_ptr(), matrix.units.data_ptr()
         numbers += _Matrix(codes, scales, units, bias.data_ptr(), out.ctypes.data, matrix.out_features)

@@ -176,7 +176,8 @@ class Plan:
     "All that a step of few tokens needs, by its address."
 
     def __init__(self, model: LlamaModel, matrices: Sequence[Products]):
-        c, attention = model.config, model.layers[0].self_attn
+        c: Any = model.config
+        attention: Any = model.layers[0].self_attn
         self.d, self.h, self.g = attention.head_dim, c.num_attention_heads, c.num_key_value_heads
         self.space = Space.of(c.hidden_size, c.intermediate_size, self.h * self.d, self.g * self.d)
         self.matrices = matrices  # which have to outlive their addresses
@@ -202,7 +203,7 @@ class Plan:
             written = product_arguments(take.inputs, take.steps, together, biases, outs, groups)
             numbers[1 : 1 + len(written)] = written
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()  # a copy of the model lies elsewhere, and makes its own
 
 # %% ../../nbs/fast/small_llama.ipynb #3e5a000e
@@ -249,7 +250,7 @@ class ByteLlama(LlamaModel):
         self._matrices = matrices
         self._plan: Plan | None = None
 
-    def _apply(self, *args, **kwargs):
+    def _apply(self, *args: Any, **kwargs: Any) -> ByteLlama:
         self._plan = None  # the model is cast or moved
         return super()._apply(*args, **kwargs)
 
@@ -261,7 +262,7 @@ class ByteLlama(LlamaModel):
         past_key_values: transformers.Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         "The forward pass of all layers."
         given = (attention_mask, position_ids, inputs_embeds, *kwargs.values())

@@ -94,12 +94,12 @@ def arguments_at(pointer):
     return carray(pointer, MAX_ARGUMENTS + 1)
 
 # %% ../../nbs/fast/threads.ipynb #5beb8b91
-def for_threads(function: Callable) -> Callable:
+def for_threads(function: Callable) -> Any:  # numba's CFunc
     "Compile a work: a function of a pointer, for `arguments_at`, that each of several threads is to call."
     return compiled(cfunc, types.void(types.CPointer(types.int64)))(function)
 
 @cache
-def _openmp() -> Callable | None:
+def _openmp() -> Any:  # a function of ctypes; None: there is no such OpenMP
     "GOMP_parallel as PyTorch's own library finds it: of the OpenMP that PyTorch uses."
     for path in (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"):
         with suppress(OSError, AttributeError):  # no library, or an OpenMP of another make

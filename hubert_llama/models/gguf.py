@@ -85,7 +85,7 @@ def read_weights(
         weight = _dequantized(there[key])
         if name.endswith((".q_proj.weight", ".k_proj.weight")):
             heads = config.num_attention_heads if ".q_proj." in name else config.num_key_value_heads
-            weight = _rows_in_order(weight, heads)
+            weight = _rows_in_order(weight, heads or config.num_attention_heads)
         if weight.shape != shape:
             raise ModelFormatError(
                 f"Damaged model file: {key} is {tuple(weight.shape)}, not {tuple(shape)}. Fetch it again.")

@@ -42,8 +42,8 @@ __all__ = ['ALIASES', 'BUNDLED', 'HUBERT_MINI', 'LLAMA_MINI', 'SMOLLM2', 'canoni
 
 # %% ../../nbs/models/hub.ipynb #54d38049
 _all_ = [
-    "ALIASES", "BUNDLED", "HUBERT_MINI", "LLAMA_MINI", "SMOLLM2", "canonical", "has_token", "Progress", "cached", "fetch",
-    "wanted_files", "ModelAccessError", "ModelDiskError", "ModelDownloadError", "ModelError",
+    "ALIASES", "BUNDLED", "HUBERT_MINI", "LLAMA_MINI", "SMOLLM2", "canonical", "has_token", "Progress", "cached",
+    "fetch", "wanted_files", "ModelAccessError", "ModelDiskError", "ModelDownloadError", "ModelError",
     "ModelFormatError", "ModelMemoryError", "ModelNotFoundError", "ModelOfflineError", "WEIGHTS", "fingerprint",
     "missing_files", "model_type", "no_weights", "read_object", "weight_bytes", "weight_files", "weight_names",
     "check_memory", "explain", "explain_at_work", "explained", "out_of_memory", "reason", "user_message"]

@@ -73,7 +73,7 @@ def _best() -> Profile:
     token, has_gpu = hub.has_token(), shutil.which("nvidia-smi") is not None  # a GPU brings memory of its own
     room = float("inf") if has_gpu else space.available_memory() / 1e9
     refused = []
-    for profile in map(PROFILES.get, BEST_FIRST):
+    for profile in map(PROFILES.__getitem__, BEST_FIRST):
         there = _is_cached(profile)
         if not there and not (profile.gated and token):
             refused.append(f"{profile.name} is not in the cache{' and no hub token is set' if profile.gated else ''}")

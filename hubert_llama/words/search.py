@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -125,7 +126,8 @@ def spellings(
     labels: tuple[str, ...] = (),  # of a recogniser that has letters beyond a to z
 ) -> dict[str, str]:  # a word's letters -> the word as the context writes it
     "The context's words that are written with more than a to z."
-    words, written = _words(context, labels), {}
+    words = _words(context, labels)
+    written: dict[str, Counter[str]] = {}
     beyond = " ".join(piece for piece in context.split() if not piece.isascii())
     for token in _WORD.findall(composed(beyond)):
         word, form = letters(token, labels).strip("'"), token.replace("\u00ad", "").strip(APOSTROPHES + LOOKALIKES)
@@ -271,7 +273,7 @@ class _Scores:
         self.lm, self.words, self.new_word = lm, words, new_word
         self.unknown = lm.score((), "<unk>")  # where words stand that the model lacks, in models that say so
         self.histories: list[tuple[str, ...]] = [("<s>",)]
-        self._numbers = {("<s>",): 0}
+        self._numbers = {self.histories[0]: 0}
         self.known: dict[int, tuple[float, int]] = {}
 
     def __call__(self, history: int, index: int) -> tuple[float, int]:
@@ -287,8 +289,9 @@ class _Scores:
         score = self.lm.score(history, word)
         following = (*history, "<unk>" if score is None else word)[-max(1, self.lm.order - 1) :]
         if score is None:
-            more = self.lm.score(history, "<unk>") - self.unknown if self.unknown is not None else 0.0
-            score = self.new_word + more
+            score = self.new_word
+            if self.unknown is not None and (unknown := self.lm.score(history, "<unk>")) is not None:
+                score += unknown - self.unknown
         if following not in self._numbers:
             self._numbers[following] = len(self.histories)
             self.histories.append(following)
@@ -301,7 +304,8 @@ class _Sequences:
     def __init__(self, scores: _Scores, config: BeamConfig, course: frozenset[str], bonus: float):
         self.scores, self.config, self.bonus = scores, config, bonus
         self.likelier = {i for i, word in enumerate(scores.words) if word in course} if course else frozenset()
-        self.words, self.histories = [()], [0]  # numbers of its words; number of the history that it ends in
+        self.words: list[tuple[int, ...]] = [()]  # numbers of its words
+        self.histories = [0]  # number of the history that it ends in
         self.lm, self.gains = [0.0], [0.0]  # the language model's part of its score; all that its words gain
         self._following: dict[tuple[int, int], int] = {}
 
@@ -431,7 +435,8 @@ class Decoding:
 
     def readings(self, n: int) -> list[_Whole]:
         "The best if the sound ended here, at most n, the best by `score` first; none of them empty."
-        beam, follow, best = self.beam, self.sequences.follow, {}
+        beam, follow = self.beam, self.sequences.follow
+        best: dict[int, float] = {}
         words, ahead = beam.lexicon.word, self.config.lm_weight * beam.lexicon.best
         columns = (*np.divmod(beam.keys, beam.size), beam.scores)
         partial = list(zip(*(x.tolist() for x in columns), strict=True))
@@ -501,7 +506,7 @@ class Vocabulary:
         "The tree of all words."
         if not new_words:
             return Lexicon(self.lm.words, [self.lm.logs[word] * LN_10 for word in self.lm.words], self.labels)
-        spelt = [spell(word, self.labels) for word in new_words]
+        spelt = cast("list[list[int]]", [spell(word, self.labels) for word in new_words])  # letters can write them
         return self.tree()[0].with_words(spelt, self.config.new_word, len(self.lm.words))
 
 # %% ../../nbs/words/search.ipynb #7359a895
@@ -643,7 +648,8 @@ class LetterSearch:
         texts = np.zeros(1, np.int64), np.zeros(1), np.full(1, -np.inf)
         for frame in np.asarray(emissions, np.float64):
             texts = _longer_texts(frame, prefixes, texts, self)
-        (numbers, in_blank, in_letter), found = texts, {}
+        numbers, in_blank, in_letter = texts
+        found: dict[str, float] = {}
         scores = np.logaddexp(in_blank, in_letter)
         for number, score in zip(numbers.tolist(), scores.tolist(), strict=True):  # the best first
             found.setdefault(self._text(prefixes.spelt(number)), score)
