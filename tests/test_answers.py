@@ -2,7 +2,7 @@
 
 import pytest
 
-from hubert_llama.answers import Fault, GuardedTurn, find_fault, guard
+from hubert_llama.answers import Fault, GuardedTurn, find_fault, guard, nats_a_token
 from hubert_llama.chat import Completion
 
 WORDS = "the heart has four chambers of light green and a it is pumps blood sum"
@@ -60,6 +60,12 @@ def test_what_is_an_answer(text):
 
 def test_a_table_is_no_loop():
     assert find_fault("2 times 1 is 2. 2 times 2 is 4. 2 times 3 is 6. 2 times 4 is 8. 2 times 5 is 10.") is None
+
+
+def test_a_few_tokens_are_no_evidence():
+    assert nats_a_token([]) == 0.0
+    assert nats_a_token([-1.0] * 4) == -0.5
+    assert nats_a_token([-1.8] * 40) == pytest.approx(-1.64, abs=5e-3)
 
 
 def passed_on(text: str) -> tuple[list[str], GuardedTurn]:
