@@ -1,4 +1,4 @@
-"""Whatever a manifest, a language model's file or a transcript holds: a result, or a sentence on what is wrong."""
+"""Whatever a request, a manifest, a language model's file or a transcript holds: a result, or what is wrong with it."""
 
 import gzip
 import json
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hubert_llama.measure.manifest import ManifestError, Utterance, read_manifest
 from hubert_llama.measure.report import Outcome, failures, read_outcomes, report
 from hubert_llama.models.hub import ModelFormatError
+from hubert_llama.serve.protocol import LoadModels, Ping, RequestError, SessionUpdate, Transcribe, parse_request
 from hubert_llama.words.confidence import Calibration, SignWeights
 from hubert_llama.words.ctc import align, judge, letters, log_likelihoods, spell
 from hubert_llama.words.ngrams import LanguageModel
@@ -20,6 +21,9 @@ from hubert_llama.words.times import time_words
 LABELS = ["<pad>", "|", "A", "B", "C", "'"]
 plain = st.none() | st.booleans() | st.floats() | st.text()
 anything = st.recursive(plain, lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=8)
+field_names = st.sampled_from(["type", "audio_path", "context", "timeout", "request_id", "stream", "remember"])
+requests = st.recursive(
+    plain | st.integers(), lambda x: st.lists(x, max_size=3) | st.dictionaries(field_names, x, max_size=6))
 json_lines = st.lists(anything).map(lambda rows: "\n".join(map(json.dumps, rows)).encode())
 arpa = st.text(alphabet="\\-123gramsdat\t\n .ab<>/").map(str.encode)
 readings = st.lists(st.tuples(st.text() | st.text(alphabet="abc "), st.floats(-99, 99)), max_size=3)
@@ -126,3 +130,12 @@ def test_the_search_reads_any_emissions_in_any_context(frames, context, n):
     found = search(emissions, n, context, context)
     assert len(found) <= n and {w for h in found for w in h.text.split()} <= {"ab", "c", *search.new_words(context)}
     assert all(np.isfinite(x) or x == -np.inf for x in log_likelihoods(emissions, [h.text for h in found], LABELS))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text() | requests.map(json.dumps) | st.binary())
+def test_a_message_is_a_request_or_refused_with_a_reason(text):
+    try:
+        assert isinstance(parse_request(text), (Ping, LoadModels, Transcribe, SessionUpdate))
+    except RequestError as e:
+        assert str(e)
