@@ -6,8 +6,8 @@
 numba compiles for such a CPU (and keeps what it compiled apart), PyTorch and oneDNN choose its kernels.
 """
 
+import argparse
 import os
-import sys
 
 from llvmlite import binding
 
@@ -23,12 +23,15 @@ AVX2_ONLY = {
 
 def main() -> None:
     """Become the command."""
-    if not sys.argv[1:] or sys.argv[1] in ("-h", "--help"):
-        raise SystemExit(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="a program and its arguments")
+    command = parser.parse_args().command
+    if not command:
+        parser.error("name a command to run")
     has = binding.get_host_cpu_features()
     if missing := [name for name in FEATURES if not has.get(name)]:
         raise SystemExit(f"This CPU lacks {', '.join(missing)}: it can pretend to have less, not more.")
-    os.execvpe(sys.argv[1], sys.argv[1:], {**os.environ, **AVX2_ONLY})
+    os.execvpe(command[0], command, {**os.environ, **AVX2_ONLY})
 
 
 if __name__ == "__main__":

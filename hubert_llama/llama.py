@@ -175,14 +175,22 @@ def loaded_bytes(
     itemsize: int,  # bytes of a weight in the loaded dtype
     load_in_4bit: bool,
 ) -> int:
-    "About how much memory a Llama will take: 4 bit spares the embeddings and the output layer."
+    "About how much memory a Llama will take; beside its own weights, bytes of a small one that writes by them."
     on_disk = 4 if str(getattr(arch, "dtype", "")).endswith("float32") else 2
     weights = hub.weight_bytes(folder) // on_disk
     if not load_in_4bit:
-        return weights * itemsize
+        return weights * itemsize + (int(weights * 1.03) if _is_for_bytes(arch) else 0)  # 8 bits, and 0.25 for the scales
     spared = arch.vocab_size * arch.hidden_size * (1 if arch.tie_word_embeddings else 2)
     in_4_bit = weights - spared + arch.vocab_size * arch.hidden_size  # also the output layer's sketch
-    return spared * itemsize + int(in_4_bit * 0.52)  # 4 bits, and 0.13 for the scales
+    return spared * itemsize + int(in_4_bit * 0.52)  # 4 bits, and 0.13 for the scales: 4 bit spares the embeddings
+
+def _is_for_bytes(arch: Any) -> bool:
+    "Whether `_decoding` may add bytes to a Llama's weights; where prompts are read by bytes, they replace them later."
+    if arch.vocab_size * arch.hidden_size < LARGE_OUTPUT:
+        return False
+    from hubert_llama.fast.small_llama import MAX_HIDDEN
+
+    return arch.hidden_size <= MAX_HIDDEN
 
 # %% ../nbs/02_llama.ipynb #368fa693
 def tested_from(folder: Path) -> Tested:

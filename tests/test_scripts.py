@@ -26,7 +26,7 @@ for path in sys.argv[1:]:
         code = repr(e)
     print(json.dumps([path, code, text.getvalue()]))
 """
-COMMAND = re.compile(r"python3? (?:\.\./)?((?:training|benchmarks|tools)/\w+\.py)((?:\\\n|[^\n`|;&#])*)")
+COMMAND = re.compile(r"python3? (?:\.\./)?((?:training|benchmarks|tools)/\w+\.py)((?:\\\n|(?!python)[^\n`|;&#])*)")
 
 
 @pytest.fixture(scope="module")

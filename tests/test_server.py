@@ -869,7 +869,7 @@ def test_a_port_in_use_is_a_sentence_and_exit_code_1():
         (["--timeout", "0"], "at most 3600"), (["--timeout", "nan"], "at most 3600"),
         (["--host", "0.0.0.0"], "needs a token"), (["--token="], "--token is empty"),
         (["--dtype", "int3"], "bfloat16"), (["--device", "foo"], "use auto, cpu, mps, cuda or cuda:N"),
-        (["--profile", "nope"], "choose auto, mini, llama3-8b"), (["--hubert", "./nope"], "'./nope' is no folder"),
+        (["--profile", "nope"], "choose auto, mini, smol, small, llama3-8b"), (["--hubert", "./nope"], "'./nope' is no folder"),
         (["--audio-root", "/nope"], "'/nope' is no folder"), (["--log-level", "loud"], "DEBUG"),
         (["--max-duration", "-5"], "more than 0"), (["--max-duration", "inf"], "more than 0"),
         (["--max-connections", "0"], "a whole number, 1 or more"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -19,15 +20,16 @@ from . import kernels, threads
 from .cache import RoomyLayer
 from .decode_attention import FAST_MATH, LOOK_BACK, MAX_QUERIES, LookBack, attention_work
 from .few_tokens import rms_norm, rotate, swiglu
-from .int8 import Linear8bit
+from .int8 import Linear8bit, quantize_int8
 from .layout import BLOCK, GROUP, is_quantizable
 from .matmul import PRODUCT, has_kernel, product_arguments, product_work, to_bytes
 
 log = logging.getLogger(__name__)
 
 # %% auto #0
-__all__ = ['log', 'MAX_HIDDEN', 'PRODUCTS', 'PIECES', 'Products', 'TRIED_ROWS', 'is_small', 'Rows', 'Space', 'Works', 'Plan',
-           'run', 'ByteLlama', 'ByteOutput', 'decode_in_bytes']
+__all__ = ['log', 'MAX_HIDDEN', 'PRODUCTS', 'PIECES', 'MIN_SHARED', 'Products', 'TRIED_ROWS', 'SLOW_START', 'is_small',
+           'hadamard', 'HadamardLinear', 'Rows', 'Space', 'Works', 'Plan', 'run', 'ByteLlama', 'ByteOutput',
+           'decode_in_bytes']
 
 # %% ../../nbs/fast/small_llama.ipynb #3e5a0006
 MAX_HIDDEN = 2048  # numbers that a token is in a small Llama
@@ -52,6 +54,52 @@ def is_small(model: transformers.LlamaForCausalLM) -> bool:
 def _is_plain(matrix: torch.nn.Module) -> bool:
     "Whether this is a linear layer without a bias that eight bits can hold."
     return type(matrix) is torch.nn.Linear and matrix.bias is None and is_quantizable(matrix.weight.shape)
+
+# %% ../../nbs/fast/small_llama.ipynb #3e5b0002
+@kernels.loop(fastmath=FAST_MATH)
+def _transform_eights(x, out):
+    "Each column of x (8, 8) times the Hadamard matrix of 8, as a row of `out`."
+    for j in range(8):
+        a, b, c, d, e, f, g, h = x[0, j], x[1, j], x[2, j], x[3, j], x[4, j], x[5, j], x[6, j], x[7, j]
+        a, b, c, d, e, f, g, h = a + e, b + f, c + g, d + h, a - e, b - f, c - g, d - h
+        a, b, c, d, e, f, g, h = a + c, b + d, a - c, b - d, e + g, f + h, e - g, f - h
+        y = out[j]
+        y[0], y[1], y[2], y[3], y[4], y[5], y[6], y[7] = a + b, a - b, c + d, c - d, e + f, e - f, g + h, g - h
+
+@kernels.loop(fastmath=FAST_MATH)
+def hadamard(
+    rows,  # fp32 (M, K)
+):
+    "Each 64 numbers of a row times the orthonormal Hadamard matrix, in their place."
+    between = np.empty((8, 8), np.float32)
+    for m in range(rows.shape[0]):
+        for block in range(rows.shape[1] // BLOCK):
+            x = rows[m, BLOCK * block : BLOCK * (block + 1)]
+            _transform_eights(x.reshape(8, 8), between)
+            _transform_eights(between, x.reshape(8, 8))
+            for k in range(BLOCK):
+                x[k] *= np.float32(0.125)
+
+class HadamardLinear(Linear8bit):
+    "A linear layer of eight bits whose weights, and the rows that meet them, are transformed before they are rounded."
+
+    @classmethod
+    def of(
+        cls,
+        linear: torch.nn.Linear,  # whose matrix `is_quantizable`
+    ) -> HadamardLinear:
+        "The same layer with its weights transformed and rounded to bytes."
+        return cls(*quantize_int8(_transformed(linear.weight)), linear.bias)
+
+    def multiply_bytes(self, rows: torch.Tensor) -> torch.Tensor:  # (M, K) -> fp32 (M, N)
+        "The product as bytes, with the bias."
+        return super().multiply_bytes(_transformed(rows))
+
+def _transformed(rows: torch.Tensor) -> torch.Tensor:  # (M, K) -> fp32 (M, K)
+    "A transformed copy."
+    copy = rows.detach().to(torch.float32, copy=True).contiguous()
+    hadamard(copy.numpy())
+    return copy
 
 # %% ../../nbs/fast/small_llama.ipynb #3e5a0009
 class Rows(NamedTuple):
@@ -101,7 +149,8 @@ class Works(NamedTuple):
 
 @kernels.loop(fastmath=FAST_MATH)
 def _multiply(of, m, arguments, work, team):
-    "Round the first `m` rows to bytes, and multiply them."
+    "Transform the first `m` rows, round them to bytes, and multiply them."
+    hadamard(of.rows[:m])
     to_bytes(of.rows[:m].view(np.uint32), of.inputs, of.steps, 0, m)
     arguments[PRODUCT.m] = m
     threads.run_work(team, work, arguments)
@@ -170,6 +219,7 @@ def _run_layers(
 
 # %% ../../nbs/fast/small_llama.ipynb #3e5a000d
 PIECES = 8  # that a product's rows are taken in
+MIN_SHARED = 1 << 29  # weights of the layers from which on a step is shared out among threads
 Products = list[list[Linear8bit]]  # of a layer, as `PRODUCTS` names them
 
 class Plan:
@@ -181,6 +231,8 @@ class Plan:
         self.d, self.h, self.g = attention.head_dim, c.num_attention_heads, c.num_key_value_heads
         self.space = Space.of(c.hidden_size, c.intermediate_size, self.h * self.d, self.g * self.d)
         self.matrices = matrices  # which have to outlive their addresses
+        weights = sum(matrix.codes.numel() for of_layer in matrices for together in of_layer for matrix in together)
+        self.is_shared = weights >= MIN_SHARED
         self.bias = torch.zeros(max(c.hidden_size, c.intermediate_size, self.h * self.d))
         self.products = np.zeros((len(matrices), len(PRODUCTS), threads.MAX_ARGUMENTS + 1), np.int64)
         self.lookbacks = np.zeros((len(matrices), threads.MAX_ARGUMENTS + 1), np.int64)
@@ -228,7 +280,7 @@ def run(
     kind = threads.UINT16 if short else threads.FLOAT32
     _run_layers(
         x, n, plan.products, plan.lookbacks, plan.norms, plan.epsilon, *positions, plan.scale, kind, plan.space, works,
-        threads.team())
+        threads.team() if plan.is_shared else threads.Team(0, 1))
     for layer in layers:
         layer.fill(n + m)
     return plan.space.normed.rows[:m].copy()
@@ -292,7 +344,7 @@ def _is_step(input_ids: torch.Tensor, cache: transformers.Cache | None) -> bool:
         for layer in layers)
 
 # %% ../../nbs/fast/small_llama.ipynb #3e5a0012
-class ByteOutput(Linear8bit):
+class ByteOutput(HadamardLinear):
     "An output layer in bytes."
 
     def exact(self, rows: torch.Tensor) -> torch.Tensor:  # (M, K) -> fp32 (M, N)
@@ -303,16 +355,18 @@ class ByteOutput(Linear8bit):
 
 # %% ../../nbs/fast/small_llama.ipynb #3e5a0014
 TRIED_ROWS = 64
+SLOW_START = 2.0  # seconds of the CPU that only compiling takes
 
 def decode_in_bytes(
     model: transformers.LlamaForCausalLM,  # is changed where it `is_small`; for inference from then on
 ) -> bool:
     "Let a small Llama on a CPU write, and where that is quicker read, by weights of eight bits; whether it does."
+    began = time.process_time()
     if not is_small(model):
         return False
     gain, matrices = 0.0, []
     for layer in model.model.layers:
-        products = [[Linear8bit.of(layer.get_submodule(name)) for name in names] for names in PRODUCTS]
+        products = [[HadamardLinear.of(layer.get_submodule(name)) for name in names] for names in PRODUCTS]
         gain = gain or _gain(layer.mlp.gate_proj, products[2][0])
         flat = [matrix for together in products for matrix in together]
         for name, matrix in zip(_NAMES, flat, strict=True) if gain > 1 else ():
@@ -324,12 +378,26 @@ def decode_in_bytes(
         "8 bit (%s): tokens are written by compiled steps; prompts are read %s, as bytes are multiplied %.1f times "
         "as fast as %s", units, "as bytes" if gain > 1 else "by whole weights", gain,
         str(model.dtype).removeprefix("torch."))
+    _try_step(model)
+    if (seconds := time.process_time() - began) > SLOW_START:
+        log.info("8 bit: %.0f s of the CPU went into weights and compiling; the next start finds it compiled", seconds)
     return True
+
+@torch.inference_mode()
+def _try_step(model: transformers.LlamaForCausalLM) -> None:
+    "A token after another, so that all is compiled, or loaded, before the first answer."
+    cache, token = transformers.Cache(layer_class_to_replicate=RoomyLayer), torch.zeros(1, 1, dtype=torch.int64)
+    for _ in range(2):
+        model(token, past_key_values=cache, use_cache=True)
 
 @torch.inference_mode()
 def _gain(whole: torch.nn.Linear, as_bytes: Linear8bit) -> float:
     "How many times as fast as whole weights bytes are multiplied by the rows of a prompt."
-    rows = torch.zeros(TRIED_ROWS, whole.in_features, dtype=whole.weight.dtype)
-    as_bytes(rows)  # compiled, or loaded, before the clock runs
-    slow, quick = kernels.least_seconds(lambda: whole(rows), lambda: as_bytes(rows))
+    rows, n_threads = torch.zeros(TRIED_ROWS, whole.in_features, dtype=whole.weight.dtype), torch.get_num_threads()
+    torch.set_num_threads(1)  # more would measure how busy the other cores are
+    try:
+        as_bytes(rows)  # compiled, or loaded, before the clock runs
+        slow, quick = kernels.least_seconds(lambda: whole(rows), lambda: as_bytes(rows))
+    finally:
+        torch.set_num_threads(n_threads)
     return slow / quick
