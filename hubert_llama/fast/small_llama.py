@@ -220,7 +220,7 @@ def _run_layers(
 # %% ../../nbs/fast/small_llama.ipynb #3e5a000d
 PIECES = 8  # that a product's rows are taken in
 MIN_SHARED = 1 << 29  # weights of the layers from which on a step is shared out among threads
-Products = list[list[Linear8bit]]  # of a layer, as `PRODUCTS` names them
+Products = Sequence[Sequence[Linear8bit]]  # of a layer, as `PRODUCTS` names them
 
 class Plan:
     "All that a step of few tokens needs, by its address."
