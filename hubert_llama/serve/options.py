@@ -35,8 +35,8 @@ def add_model_options(p: argparse.ArgumentParser) -> None:
     "The options that choose models and limit recordings."
     models = p.add_argument_group("models")
     models.add_argument("--profile", default="auto", metavar="NAME",
-                        help="mini, llama3-8b, llama3.2-3b, llama3.2-1b, or auto (default): llama3-8b where it is "
-                        "cached or a hub token is set, else mini")
+                        help="mini, smol, small, llama3-8b, llama3.2-3b, llama3.2-1b, or auto (default): the best of "
+                        "them that cache, token and memory allow, else mini")
     models.add_argument("--hubert", metavar="MODEL", help="another HuBERT with a CTC head: hub id or folder")
     models.add_argument("--llama", metavar="MODEL", help="another Llama chat model: hub id or folder")
     models.add_argument("--device", default="auto",
