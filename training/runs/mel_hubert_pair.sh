@@ -5,7 +5,7 @@
 # Each step is a function, and may be run alone: `... training/runs/mel_hubert_pair.sh word_times confidence`.
 set -eu
 cd "$(dirname "$0")/../.."
-export PYTHONPATH=. OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0
+export PYTHONPATH=".${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0
 python=${PYTHON:-python}
 OUT=${OUT:-build/pair/hubert} LLAMA=${LLAMA:-hubert_llama/mini/llama} RESULTS=${RESULTS:-build/results}
 LANGUAGE_MODEL=${LANGUAGE_MODEL:-hubert_llama/mini/hubert/language_model/2gram.arpa.gz}
@@ -28,9 +28,15 @@ search() {    # what the search's parts weigh
     "$python" training/tune_search.py "$MANIFEST" --hubert "$OUT" --minutes "${SEARCH_MINUTES:-3}"
 }
 
-voices() {    # sentences in synthetic voices: some to fit on, others to measure on
-    [ -e build/tuning/manifest.jsonl ] || "$python" training/held_out.py --out build/tuning --voices training --seed 8
-    [ -e build/held-out/manifest.jsonl ] || "$python" training/held_out.py --out build/held-out
+voices() {    # sentences in synthetic voices: some to fit on (which needs ttspico), others to measure on
+    speak build/tuning --voices training --seed 8 --parts sentences
+    speak build/held-out --parts sentences no-speech
+}
+
+speak() {    # a folder and what else; it is there when it is whole
+    folder=$1
+    shift
+    [ -e "$folder" ] || { "$python" training/held_out.py --out "$folder.part" "$@" && mv "$folder.part" "$folder"; }
 }
 
 confidence() {    # of words, and whether a transcript was misheard
