@@ -1,4 +1,4 @@
-"""Write the model card of a MelHuBERT's folder: what it learned from and for how long, its figures, licences and limits.
+"""Write the model card of a MelHuBERT's folder: what it learned from, its figures, licences and limits.
 
     python training/model_card.py build/pair/hubert --people build/people --results build/results \\
         --before training/checkpoints/mel-hubert-1
@@ -34,16 +34,16 @@ pipeline_tag: automatic-speech-recognition
 # MelHuBERT
 
 The speech encoder of hubert_llama's small recogniser: Whisper base's log-mel front and encoder, tuned by CTC to write
-HuBERT's 32 symbols (`model_type: mel_hubert`). {layers} layers of width {hidden}, one frame each 20 ms. The service loads
-the folder with `--hubert FOLDER`; `transformers` alone does not.
+HuBERT's 32 symbols (`model_type: mel_hubert`). {layers} layers of width {hidden}, one frame each 20 ms. The service
+loads the folder with `--hubert FOLDER`; `transformers` alone does not.
 
 `language_model/` holds the word pairs of a beam search{search}. `calibration.json` holds what makes confidences and
 times of the letters' signs{words}, and tells a transcript that was misheard.
 
 ## Training data
 
-The encoder began as Whisper base's (OpenAI, MIT), which learned from 680,000 hours. It was tuned for {steps:,} steps, in
-which {hours:.0f} hours of sound went by, changed anew each time (speed, room, noise, telephone, masks), on:
+The encoder began as Whisper base's (OpenAI, MIT), which learned from 680,000 hours. It was tuned for {steps:,} steps,
+in which {hours:.0f} hours of sound went by, changed anew each time (speed, room, noise, telephone, masks), on:
 
 | data | hours | share of a step | licence |
 | --- | --- | --- | --- |
@@ -73,9 +73,9 @@ Through the service, in per cent, with 95 % intervals by bootstrap over clips:
 ## Licences
 
 The weights are under MIT, as the project. Nothing of the recordings is in this folder. Whisper (A. Radford and others,
-OpenAI): MIT. LibriSpeech (V. Panayotov, G. Chen, D. Povey, S. Khudanpur) and speechocean762 (J. Zhang and others): CC BY
-4.0. VCTK (J. Yamagishi, C. Veaux, K. MacDonald): ODC-By 1.0. Word counts: WordNet's glosses under its own free licence;
-novels, tales and speeches whose rights have lapsed.
+OpenAI): MIT. LibriSpeech (V. Panayotov, G. Chen, D. Povey, S. Khudanpur) and speechocean762 (J. Zhang and others):
+CC BY 4.0. VCTK (J. Yamagishi, C. Veaux, K. MacDonald): ODC-By 1.0. Word counts: WordNet's glosses under its own free
+licence; novels, tales and speeches whose rights have lapsed.
 """
 
 
@@ -131,7 +131,8 @@ def trained(folder: Path, before: Path | None) -> dict[str, float]:
 def card(folder: Path, people: Path, results: Path, before: Path | None, shares: dict[str, float]) -> str:
     """The whole text."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    tuned, fitted = BeamConfig.from_folder(folder), json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
+    fitted = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
+    tuned = BeamConfig.from_folder(folder)
     is_tuned = tuned != BeamConfig()
     rows, notes = figures(read_reports(results))
     return CARD.format(
