@@ -41,7 +41,7 @@ speak() {    # a folder and what else; it is there when it is whole
 
 confidence() {    # of words, and whether a transcript was misheard
     "$python" training/calibrate.py build/tuning/manifest.jsonl --limit "${VOICES:-120}" --people "$MANIFEST" \
-        --minutes "${MINUTES:-3}" --hubert "$OUT" --llama "$LLAMA"
+        --minutes "${MINUTES:-3}" --people-snr "${PEOPLE_SNR:-10}" --hubert "$OUT" --llama "$LLAMA"
 }
 
 measure() {    # people who were not learned from; voices that were not; recordings in which nobody speaks
