@@ -23,8 +23,8 @@ SOURCES = {
     "rhasspy_kathleen": ("Rhasspy's Kathleen: one woman's short sentences", "CC0"),
     "vctk": ("VCTK's speaker p239", "ODC-By 1.0"),
     "common_voice": ("a sample of Common Voice 6.1", "CC0"),
-    "synthetic": ("students' questions, sums and the curriculum by espeak-ng, flite, festival and SVOX Pico", "MIT"),
-    "synthetic-prose": ("sentences of old novels and speeches by the same voices", "MIT"),
+    "synthetic": ("students' questions, sums and the curriculum by espeak-ng, flite, festival and SVOX Pico", "free programs"),
+    "synthetic-prose": ("sentences of old novels and speeches by the same voices", "free programs"),
 }
 CARD = """---
 license: mit
@@ -45,8 +45,8 @@ times of the letters' signs{words}, and tells a transcript that was misheard.
 The encoder began as Whisper base's (OpenAI, MIT), which learned from 680,000 hours. It was tuned for {steps:,} steps,
 in which {hours:.0f} hours of sound went by, changed anew each time (speed, room, noise, telephone, masks), on:
 
-| data | hours | share of a step | licence |
-| --- | --- | --- | --- |
+| data | hours | licence |
+| --- | --- | --- |
 {data}
 
 The `dev` speakers of LibriSpeech and speechocean762 were not learned from. Settings and losses: `training_args.json`,
@@ -79,14 +79,10 @@ licence; novels, tales and speeches whose rights have lapsed.
 """
 
 
-def data_rows(people: Path, shares: dict[str, float]) -> str:
+def data_rows(people: Path) -> str:
     """The table's lines of the corpora that lie there."""
     hours = {name: path.stat().st_size / HOUR for name in SOURCES if (path := people / f"train-{name}.pcm").exists()}
-    total = sum(shares.get(name, 0) for name in hours) or 1
-    return "\n".join(
-        f"| {SOURCES[name][0]} | {n:.1f} | {100 * shares.get(name, 0) / total:.0f} % | {SOURCES[name][1]} |"
-        for name, n in hours.items()
-    )
+    return "\n".join(f"| {SOURCES[name][0]} | {n:.1f} | {SOURCES[name][1]} |" for name, n in hours.items())
 
 
 def read_reports(results: Path) -> list[Report]:
@@ -105,7 +101,7 @@ def figure_row(corpus: WordErrors, error: float | None) -> str:
 
 
 def figures(reports: list[Report]) -> tuple[str, str]:
-    """The table's lines, and what is said of silence and speed."""
+    """The table's lines, and what is said of silence and memory."""
     rows, notes = [], []
     for report in reports:
         error = report.calibration.error if report.calibration else None
@@ -114,10 +110,7 @@ def figures(reports: list[Report]) -> tuple[str, str]:
             silence = report.silence
             notes.append(f"- Of {silence.clips} recordings in which nobody speaks {silence.transcribed} got words.")
         if report.speed and report.corpora:
-            speed = report.speed
-            notes.append(
-                f"- {report.corpora[0].corpus}: {speed.median} s from a clip to its answer in the median, "
-                f"{speed.real_time_factor} of its length, at most {speed.peak_memory} MB.")
+            notes.append(f"- {report.corpora[0].corpus}: at most {report.speed.peak_memory} MB of memory.")
     return "\n".join(rows), "\n".join(notes)
 
 
@@ -128,7 +121,7 @@ def trained(folder: Path, before: Path | None) -> dict[str, float]:
             "longest": args[0]["settings"]["longest_seconds"]}
 
 
-def card(folder: Path, people: Path, results: Path, before: Path | None, shares: dict[str, float]) -> str:
+def card(folder: Path, people: Path, results: Path, before: Path | None) -> str:
     """The whole text."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     fitted = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
@@ -136,7 +129,7 @@ def card(folder: Path, people: Path, results: Path, before: Path | None, shares:
     is_tuned = tuned != BeamConfig()
     rows, notes = figures(read_reports(results))
     return CARD.format(
-        layers=config["num_hidden_layers"], hidden=config["hidden_size"], data=data_rows(people, shares), figures=rows,
+        layers=config["num_hidden_layers"], hidden=config["hidden_size"], data=data_rows(people), figures=rows,
         search=f" (weight {tuned.lm_weight}, a word {tuned.word_score}, spelt {tuned.spelt})" if is_tuned else "",
         words=f", fitted on {n:,} words" if (n := fitted.get("fitted_on_words")) else "", notes=notes,
         **trained(folder, before))
@@ -144,15 +137,13 @@ def card(folder: Path, people: Path, results: Path, before: Path | None, shares:
 
 def main() -> None:
     """Write README.md into the folder."""
-    from train_mel_hubert import SHARES
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="of the MelHuBERT, with its calibration")
     parser.add_argument("--people", type=Path, default=Path("build/people"), help="what it learned from")
     parser.add_argument("--results", type=Path, default=Path("build/results"), help="reports of hubert-llama evaluate")
     parser.add_argument("--before", type=Path, help="folder of the MelHuBERT that the training began with")
     args = parser.parse_args()
-    text = card(args.folder, args.people, args.results, args.before, SHARES)
+    text = card(args.folder, args.people, args.results, args.before)
     (args.folder / "README.md").write_text(text, encoding="utf-8")
     print(f"{args.folder / 'README.md'}: {len(text.splitlines())} lines")
 

@@ -60,7 +60,12 @@ evaluate() {    # a manifest, a name and what else
     "$python" -m hubert_llama evaluate "$manifest" "$@" --hubert "$OUT" --llama "$LLAMA" --out "$RESULTS/$name"
 }
 
-[ $# -gt 0 ] || set -- weights word_times search voices confidence measure
+card() {    # README.md: what it learned from, its figures and limits; BEFORE is the folder that the training began with
+    "$python" training/model_card.py "$OUT" --people "${PEOPLE:-build/people}" --results "$RESULTS" \
+        ${BEFORE:+--before "$BEFORE"}
+}
+
+[ $# -gt 0 ] || set -- weights word_times search voices confidence measure card
 for step in "$@"; do
     echo "== $step"
     "$step"
