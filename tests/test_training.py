@@ -1107,7 +1107,7 @@ def test_triples_that_say_most_stay_after_pairs_that_stay(tmp_path):
     (tmp_path / "lm.arpa").write_text(arpa(grams, [5, 3]), encoding="utf-8")
     lm, (*history, word) = LanguageModel.from_arpa(tmp_path / "lm.arpa"), next(iter(kept[2]))
     assert lm.order == 3 and lm.score(tuple(history), word) == pytest.approx(
-        float(np.log(kept[2][*history, word])), abs=1e-3
+        float(np.log(kept[2][(*history, word)])), abs=1e-3
     )
 
 

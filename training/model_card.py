@@ -23,7 +23,7 @@ SOURCES = {
     "rhasspy_kathleen": ("Rhasspy's Kathleen: one woman's short sentences", "CC0"),
     "vctk": ("VCTK's speaker p239", "ODC-By 1.0"),
     "common_voice": ("a sample of Common Voice 6.1", "CC0"),
-    "synthetic": ("students' questions, sums and the curriculum by espeak-ng, flite, festival and SVOX Pico", "free programs"),
+    "synthetic": ("students' questions, sums, the curriculum by espeak-ng, flite, festival, Pico", "free programs"),
     "synthetic-prose": ("sentences of old novels and speeches by the same voices", "free programs"),
 }
 CARD = """---
