@@ -25,7 +25,8 @@ word_times() {    # when words begin and end, on words cut together
 }
 
 search() {    # what the search's parts weigh
-    "$python" training/tune_search.py "$MANIFEST" --hubert "$OUT" --minutes "${SEARCH_MINUTES:-3}"
+    "$python" training/tune_search.py "$MANIFEST" --hubert "$OUT" --minutes "${SEARCH_MINUTES:-2}" \
+        --people-snr "${PEOPLE_SNR:-10}"
 }
 
 voices() {    # sentences in synthetic voices: some to fit on (which needs ttspico), others to measure on
