@@ -23,7 +23,7 @@ from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.words.recogniser import ReadingConfig, weighed_again
 from hubert_llama.words.search import BeamConfig, BeamSearch, Hypothesis
 
-LM_WEIGHTS = (0.6, 0.8, 1.0, 1.2, 1.4, 1.7, 2.0)
+LM_WEIGHTS = (0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.4, 1.7, 2.0)
 WORD_SCORES = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 SPELT = (0.0, 2.5, 5.0, 8.0)
 Lists = list[list[Hypothesis]]
