@@ -21,6 +21,7 @@ class PromptStyle:
     repairs: bool  # whether the model writes the transcript first, and answers in the same conversation
     heard: str = "A speech recogniser heard:\n{heard}\nWrite exactly what the student said."
     unheard: str = "Write what the student may say next."
+    broad: bool = False  # whether it knows English beyond a course: what it finds unlikely then is, however unlikely
 
     def to_hear(self, heard: str | None) -> str:
         "What is wanted of the transcript's turn; None: what the student may say is."
@@ -42,7 +43,8 @@ TYPED = PromptStyle(  # SmolLM2's
     "Use the course context when it helps. Say so when you do not know.",
     quotes="From the course:\n",
     answer="{asked}",
-    repairs=False)
+    repairs=False,
+    broad=True)
 
 def style_for(
     chat_template: str,  # the tokenizer's

@@ -125,7 +125,8 @@ class Transcriber:
         shared = prompt if few else replace(prompt, text="")
         messages, candidates = shared.conversation(None), [as_saying(text) for text in texts]
         likely = self.llama.log_likelihoods(messages, candidates, should_stop, aside=not few)
-        best = prefer(first.hypotheses, likely, self.choice).text
+        choice = replace(self.choice, outside=float("inf")) if prompt.style.broad else self.choice
+        best = prefer(first.hypotheses, likely, choice).text
         text = first.text if best == texts[0] else self.recogniser.allowed(first.emissions, first.greedy, best)
         return [replace(first, text=text, sense=sense_of(best, likely[texts.index(best)]))]
 

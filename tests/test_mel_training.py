@@ -1,6 +1,7 @@
 """MelHuBERT: its front and encoder are Whisper's, padding changes nothing, and its training stops, goes on and ends."""
 
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -311,3 +312,27 @@ def test_people_are_drawn_by_lot_few_of_each_and_some_minutes_of_a_corpus(tmp_pa
     train = {str(tmp_path / row["audio"]) for row in rows if row["split"] == "train"}
     assert len(some) == 12 and {u.audio for u in some} < train
     assert [len([u for u in people_of(tmp_path / "m.jsonl", 5, 0.01) if u.corpus == c]) for c in "xy"] == [1, 1]
+
+
+def test_a_model_card_has_a_trainings_hours_and_a_measurements_figures(tmp_path):
+    """What lies in no folder is not named."""
+    from model_card import HOUR, card
+
+    from hubert_llama.measure.manifest import Utterance
+    from hubert_llama.measure.report import Outcome, report
+
+    people, results = tmp_path / "people", tmp_path / "results"
+    for folder in (people, results / "librispeech"):
+        folder.mkdir(parents=True)
+    (people / "train-librispeech.pcm").touch()
+    os.truncate(people / "train-librispeech.pcm", 2 * HOUR)  # no disk is used
+    trained = {"steps": 900, "hours_of_sound": 7.0, "settings": {"longest_seconds": 17.5}}
+    files = {"config": {"num_hidden_layers": 6, "hidden_size": 512}, "training_args": trained, "calibration": {}}
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    said = Utterance("a.wav", "the sea was calm", "librispeech")
+    measured = report([Outcome(said, "the see was calm", "The sea was calm.")])
+    (results / "librispeech" / "report.json").write_text(json.dumps(measured.to_dict()), encoding="utf-8")
+    text = card(tmp_path, people, results, tmp_path)
+    assert "1,800 steps" in text and "14 hours of sound" in text and "| 2.0 | CC BY 4.0 |" in text
+    assert "| librispeech | 1 | 4 | 25.0 | **0.0** |" in text and "Kathleen" not in text.split("## Figures")[0]

@@ -1079,15 +1079,35 @@ def test_of_pairs_those_stay_that_say_most_and_all_words_after_one_still_sum_to_
     ]
     grams = count(sentences, {w for s in sentences for w in s.split()}, [1])
     found, left = smoothed(grams)
-    (words, kept), weights = pruned(found, left, 4)
+    (words, kept), weights = pruned(found, left, [4])
     assert len(kept) == 4 and ("dark", "horse") in kept and ("horse", "runs") not in kept
     for history in {h for h, _ in kept}:
         after = {w: kept.get((history, w), weights[(history,)] * p) for (w,), p in words.items() if w != "<s>"}
         assert sum(after.values()) == pytest.approx(1.0, abs=0.02)  # all but the half that <s> counts for
-    (tmp_path / "lm.arpa").write_text(arpa(grams, 4), encoding="utf-8")
+    (tmp_path / "lm.arpa").write_text(arpa(grams, [4]), encoding="utf-8")
     lm = LanguageModel.from_arpa(tmp_path / "lm.arpa")
     assert sum(" " in gram for gram in lm.logs) == 4 and lm.score(("dark",), "horse") == pytest.approx(
         float(np.log(kept["dark", "horse"])), abs=1e-3
+    )
+
+
+def test_triples_that_say_most_stay_after_pairs_that_stay(tmp_path):
+    """And all words after two still sum to one."""
+    from language_model import arpa, backed_off, count, pruned, smoothed
+
+    from hubert_llama.words.ngrams import LanguageModel
+
+    sentences = ["a dark horse runs", "the dark horse sleeps", "a dark day ends", "the dark day ends", "the new day"]
+    grams = count(sentences, {w for s in sentences for w in s.split()}, [1, 1])
+    kept, weights = pruned(*smoothed(grams), [5, 3])
+    assert [len(x) for x in kept[1:]] == [5, 3] and all(gram[:-1] in kept[1] for gram in kept[2])
+    for history in {gram[:-1] for gram in kept[2]}:
+        after = [backed_off(kept, weights, (*history, w)) for (w,) in kept[0] if w != "<s>"]
+        assert sum(after) == pytest.approx(1.0, abs=0.02)
+    (tmp_path / "lm.arpa").write_text(arpa(grams, [5, 3]), encoding="utf-8")
+    lm, (*history, word) = LanguageModel.from_arpa(tmp_path / "lm.arpa"), next(iter(kept[2]))
+    assert lm.order == 3 and lm.score(tuple(history), word) == pytest.approx(
+        float(np.log(kept[2][(*history, word)])), abs=1e-3
     )
 
 

@@ -357,6 +357,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--each", type=int, default=2, metavar="N", help="recordings of each person (default: 2)")
     parser.add_argument("--minutes", type=float, default=3.0, help="of each corpus of people (default: %(default)s)")
+    parser.add_argument(
+        "--people-snr",
+        type=float,
+        metavar="DB",
+        help="put noise so far below people's voices: who was learned from is understood better than who is new",
+    )
     parser.add_argument("--misheard", action="store_true", help="fit only the chance to be misheard")
     parser.add_argument(
         "--snr", type=float, metavar="DB", help="add noise so far below the manifest's voices, and only print"
@@ -386,6 +392,11 @@ class Recogniser:
         if llama is None:
             return cls(hubert, encoder, search, None, "")
         return cls(hubert, encoder, search, ChatLlama.from_pretrained(str(llama), exact), hub.fingerprint(llama))
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Where Llama's opinion ends: nowhere for one that knows English at large."""
+        return {"outside": float("inf")} if self.llama and self.llama.style.broad else {}
 
     def ask(self, heard: list[Heard], found: list[list[Hypothesis]]) -> list[list[float]]:
         """How likely each reading is to be said, by Llama; equally likely where there is none."""
@@ -422,7 +433,7 @@ def only_misheard(groups: list[Group], asked: list[list[list[float]]], r: Recogn
         raise SystemExit(f"{r.folder} has no confidence for its words yet: run this without --misheard first.")
     judged: list[Whole] = []
     for group, likely in zip(groups, asked, strict=True):
-        chosen = with_sense(group.lists, likely, choose(group.lists, likely))
+        chosen = with_sense(group.lists, likely, choose(group.lists, likely, **r.limits))
         with_lists = [(f, *c) for f, c in zip(group.lists, chosen, strict=True)]
         judged += wholes(group.heard, with_lists, r.encoder.labels, calibration, group.is_person)
     weights = fit_misheard(judged)
@@ -439,7 +450,7 @@ def main() -> None:
     print(f"greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %")
     groups = [Group(heard, read_all(heard, r.search))]
     if args.people:
-        people = list(hear(people_of(args.people, args.each, args.minutes), r.encoder))
+        people = list(hear(people_of(args.people, args.each, args.minutes), r.encoder, args.people_snr))
         groups.append(Group(people, read_all(people, r.search, "people: "), True))
     if args.misheard:
         groups.append(backwards(groups, r))
@@ -451,7 +462,7 @@ def main() -> None:
     asked = [r.ask(group.heard, group.lists) for group in groups]
     everyone = list(chain.from_iterable(group.heard for group in groups))
     lists, likely = (list(chain.from_iterable(of)) for of in ([group.lists for group in groups], asked))
-    chosen = choose(lists, likely)
+    chosen = choose(lists, likely, **r.limits)
     if args.snr is None:
         fitted = fit_confidence(everyone, lists, with_sense(lists, likely, chosen), r.encoder.labels, r.fingerprint)
         write(fitted, r.folder / "calibration.json")

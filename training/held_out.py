@@ -33,6 +33,7 @@ from hubert_llama.measure.noise import add_noise
 
 # answered turns of each kind
 QUESTIONS = {"passage": 80, "invented": 40, "definition": 80, "arithmetic": 60, "unknown": 60}
+PARTS = ("sentences", "questions", "no-speech")
 LIKE = ("definition",)  # kinds whose answers need most words of a sentence; the others' need a phrase
 
 Clip = tuple[np.ndarray, dict]  # int16 samples, and what the manifest says about them
@@ -114,14 +115,16 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--voices", choices=["held-out", "training"], default="held-out")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to make (default: all)")
     parser.add_argument("--snr", type=float, help="noise under the voices, so many decibels below them")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    clips = chain(
-        noisy(sentences(args.seed, args.voices), args.snr, args.seed),
-        noisy(questions(args.seed, args.voices), args.snr, args.seed),
-        no_speech(args.seed),
-    )
+    made = {
+        "sentences": noisy(sentences(args.seed, args.voices), args.snr, args.seed),
+        "questions": noisy(questions(args.seed, args.voices), args.snr, args.seed),
+        "no-speech": no_speech(args.seed),
+    }
+    clips = chain.from_iterable(made[part] for part in PARTS if part in args.parts)
     with open(args.out / "manifest.jsonl", "w", encoding="utf-8") as manifest:
         for i, (samples, row) in enumerate(clips):
             soundfile.write(args.out / f"{i:04}.wav", samples, SAMPLING_RATE)

@@ -61,24 +61,37 @@ def smoothed(grams: list[Counter]) -> tuple[list[dict], dict]:
     return found, left
 
 
-def pruned(found: list[dict], left: dict, most: int) -> tuple[list[dict], dict]:
-    """Of pairs, the `most` that say most beyond their words alone; no longer n-grams may be there.
+def backed_off(found: list[dict], left: dict, gram: tuple[str, ...]) -> float:
+    """The probability of an n-gram's last word after the others, by the longest n-gram that is there."""
+    if (p := found[len(gram) - 1].get(gram)) is not None:
+        return p
+    return left.get(gram[:-1], 1.0) * backed_off(found, left, gram[1:])
 
-    What a pair says is how often it comes up times how wrong backing off would be (A. Stolcke 1998).
+
+def pruned(found: list[dict], left: dict, most: Sequence[int]) -> tuple[list[dict], dict]:
+    """Of pairs, triples and so on the `most[n - 2]` that say most beyond shorter ones, after histories that stay.
+
+    What an n-gram says is how often it comes up times how wrong backing off would be (A. Stolcke 1998).
     """
-    words, pairs = found
-    gain = {(h, w): words[(h,)] * p * math.log(p / (left[(h,)] * words[(w,)])) for (h, w), p in pairs.items()}
-    kept = {gram: pairs[gram] for gram in sorted(gain, key=gain.__getitem__, reverse=True)[:most]}
-    # of each history: what its pairs have, and what their words would have by themselves
-    said, alone = Counter(), Counter()
-    for (h, w), p in kept.items():
-        said[(h,)] += p
-        alone[(h,)] += words[(w,)]
-    return [words, kept], {h: (1 - said[h]) / (1 - alone[h]) for h in said}
+    kept, weights = [found[0]], {}
+    often = found[0]  # how often histories come up
+    for longer, few in zip(found[1:], most, strict=True):
+        stays = {gram: often[gram[:-1]] * p for gram, p in longer.items() if gram[:-1] in kept[-1]}
+        alone = {gram: backed_off(kept, weights, gram[1:]) for gram in stays}
+        gain = {gram: n * math.log(longer[gram] / (left[gram[:-1]] * alone[gram])) for gram, n in stays.items()}
+        chosen = sorted(gain, key=gain.__getitem__, reverse=True)[:few]
+        # of each history: what its n-grams have, and what shorter ones would give their words
+        said, otherwise = Counter(), Counter()
+        for gram in chosen:
+            said[gram[:-1]] += longer[gram]
+            otherwise[gram[:-1]] += alone[gram]
+        weights |= {h: (1 - said[h]) / (1 - otherwise[h]) for h in said}
+        kept, often = [*kept, {gram: longer[gram] for gram in chosen}], stays
+    return kept, weights
 
 
-def arpa(grams: list[Counter], most: int = 0) -> str:
-    """All n-grams, or the `most` pairs, with their logarithms to base ten and back-off weights."""
+def arpa(grams: list[Counter], most: Sequence[int] = ()) -> str:
+    """All n-grams, or the `most` pairs, triples and so on, with their logarithms to base ten and back-off weights."""
     found, left = smoothed(grams)
     if most:
         found, left = pruned(found, left, most)
@@ -118,7 +131,14 @@ def parse_args() -> argparse.Namespace:
         help="how often pairs, triples and so on must come up to be kept; as many numbers as there are orders above "
         "one (default: 1, all pairs and no triples, which made no difference)",
     )
-    parser.add_argument("--most", type=int, default=0, metavar="N", help="keep only the N pairs that say most; 0: all")
+    parser.add_argument(
+        "--most",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="keep only so many pairs, triples and so on, those that say most (default: all)",
+    )
     parser.add_argument(
         "--prose",
         type=Path,
@@ -138,8 +158,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.least != sorted(args.least):
         parser.error("--least must not fall: an n-gram that is kept needs the shorter one that it ends with")
-    if args.most and len(args.least) > 1:
-        parser.error("--most is for pairs: leave triples out (--least 1)")
+    if args.most and len(args.most) != len(args.least):
+        parser.error("--most and --least take as many numbers: one for pairs, one for triples")
     return args
 
 

@@ -153,7 +153,7 @@ def errors(said: str, text: str) -> int:
 
 def picks(clips: list[Listed], nats: list[list[float]], most: int) -> dict[tuple[float, float, float], list[int]]:
     """Errors of each clip's pick for every weights: less of the search's model, Llama's share, a word."""
-    wrong = [[errors(clip.said, text) for text in clip.texts[:most]] for clip in clips]
+    wrong = [[errors(c.said, text) for text in c.texts[: min(most, len(n))]] for c, n in zip(clips, nats, strict=True)]
     found = {}
     for less, share, word in itertools.product((0, 0.3, 0.6, 0.8, 1.0), (0, 0.3, 0.6, 0.8, 1.0, 1.3, 1.6), range(5)):
         found[less, share, word] = [

@@ -7,7 +7,8 @@ lists of one search are weighed anew for every `lm_weight` and `word_score`; wit
 and tries what whole words that the letters spell shall gain (`spelt`). What has the fewest words wrong is written as
 language_model/search.json in the HuBERT's folder, where `BeamSearch.from_pretrained` finds it.
 
-What was learned from is understood better than what is new, so weights are moved only where that is worth `--least`.
+What was learned from is understood better than what is new: `--people-snr` puts noise under it, and weights are moved
+only where that is worth `--least`.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from hubert_llama.hubert import SpeechEncoder
 from hubert_llama.words.recogniser import ReadingConfig, weighed_again
 from hubert_llama.words.search import BeamConfig, BeamSearch, Hypothesis
 
-LM_WEIGHTS = (0.6, 0.8, 1.0, 1.2, 1.4, 1.7, 2.0)
+LM_WEIGHTS = (0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.4, 1.7, 2.0)
 WORD_SCORES = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 SPELT = (0.0, 2.5, 5.0, 8.0)
 Lists = list[list[Hypothesis]]
@@ -81,13 +82,14 @@ def main() -> None:
     parser.add_argument("manifest", type=Path, help="recordings of people; only those with split=train are read")
     parser.add_argument("--hubert", type=Path, required=True, help="folder of the HuBERT, with its language model")
     parser.add_argument("--minutes", type=float, default=3.0, help="of each corpus (default: %(default)s)")
+    parser.add_argument("--people-snr", type=float, metavar="DB", help="put noise so far below the voices")
     parser.add_argument("--least", type=float, default=0.3, help="percent of the words to save (default: %(default)s)")
     args = parser.parse_args()
     encoder = SpeechEncoder.from_pretrained(str(args.hubert))
     search = BeamSearch.from_pretrained(str(args.hubert), encoder.labels)
     if not isinstance(search, BeamSearch):
         raise SystemExit(f"{args.hubert} has no language model: make one with training/language_model.py.")
-    heard = list(hear(people_of(args.manifest, 1, args.minutes), encoder))
+    heard = list(hear(people_of(args.manifest, 1, args.minutes), encoder, args.people_snr))
     print(f"{len(heard)} recordings; greedy: {word_errors(heard, [h.greedy for h in heard]):.2f} %", flush=True)
     best = tune(heard, search, args.least)
     path = args.hubert / "language_model" / "search.json"

@@ -5,7 +5,7 @@
 # Each step is a function, and may be run alone: `... training/runs/mel_hubert_pair.sh word_times confidence`.
 set -eu
 cd "$(dirname "$0")/../.."
-export PYTHONPATH=. OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0
+export PYTHONPATH=".${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0
 python=${PYTHON:-python}
 OUT=${OUT:-build/pair/hubert} LLAMA=${LLAMA:-hubert_llama/mini/llama} RESULTS=${RESULTS:-build/results}
 LANGUAGE_MODEL=${LANGUAGE_MODEL:-hubert_llama/mini/hubert/language_model/2gram.arpa.gz}
@@ -25,17 +25,24 @@ word_times() {    # when words begin and end, on words cut together
 }
 
 search() {    # what the search's parts weigh
-    "$python" training/tune_search.py "$MANIFEST" --hubert "$OUT" --minutes "${SEARCH_MINUTES:-3}"
+    "$python" training/tune_search.py "$MANIFEST" --hubert "$OUT" --minutes "${SEARCH_MINUTES:-2}" \
+        --people-snr "${PEOPLE_SNR:-10}"
 }
 
-voices() {    # sentences in synthetic voices: some to fit on, others to measure on
-    [ -e build/tuning/manifest.jsonl ] || "$python" training/held_out.py --out build/tuning --voices training --seed 8
-    [ -e build/held-out/manifest.jsonl ] || "$python" training/held_out.py --out build/held-out
+voices() {    # sentences in synthetic voices: some to fit on (which needs ttspico), others to measure on
+    speak build/tuning --voices training --seed 8 --parts sentences
+    speak build/held-out --parts sentences no-speech
+}
+
+speak() {    # a folder and what else; it is there when it is whole
+    folder=$1
+    shift
+    [ -e "$folder" ] || { "$python" training/held_out.py --out "$folder.part" "$@" && mv "$folder.part" "$folder"; }
 }
 
 confidence() {    # of words, and whether a transcript was misheard
     "$python" training/calibrate.py build/tuning/manifest.jsonl --limit "${VOICES:-120}" --people "$MANIFEST" \
-        --minutes "${MINUTES:-3}" --hubert "$OUT" --llama "$LLAMA"
+        --minutes "${MINUTES:-3}" --people-snr "${PEOPLE_SNR:-10}" --hubert "$OUT" --llama "$LLAMA"
 }
 
 measure() {    # people who were not learned from; voices that were not; recordings in which nobody speaks
@@ -54,7 +61,12 @@ evaluate() {    # a manifest, a name and what else
     "$python" -m hubert_llama evaluate "$manifest" "$@" --hubert "$OUT" --llama "$LLAMA" --out "$RESULTS/$name"
 }
 
-[ $# -gt 0 ] || set -- weights word_times search voices confidence measure
+card() {    # README.md: what it learned from, its figures and limits; BEFORE is the folder that the training began with
+    "$python" training/model_card.py "$OUT" --people "${PEOPLE:-build/people}" --results "$RESULTS" \
+        ${BEFORE:+--before "$BEFORE"}
+}
+
+[ $# -gt 0 ] || set -- weights word_times search voices confidence measure card
 for step in "$@"; do
     echo "== $step"
     "$step"
