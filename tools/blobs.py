@@ -15,6 +15,7 @@ ALLOWED = (  # what a release needs
     "hubert_llama/mini/hubert/language_model/2gram.arpa.gz",
     "hubert_llama/mini/llama/model.safetensors",
     "training/checkpoints/mel-hubert-1/model.safetensors",  # to go on from: four such at most
+    "training/checkpoints/mel-hubert-2/model.safetensors",
 )
 
 
