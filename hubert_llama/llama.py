@@ -179,7 +179,8 @@ def loaded_bytes(
     on_disk = 4 if str(getattr(arch, "dtype", "")).endswith("float32") else 2
     weights = hub.weight_bytes(folder) // on_disk
     if not load_in_4bit:
-        return weights * itemsize + (int(weights * 1.03) if _is_for_bytes(arch) else 0)  # 8 bits, and 0.25 for the scales
+        as_bytes = int(weights * 1.03) if _is_for_bytes(arch) else 0  # 8 bits, and 0.25 for the scales
+        return weights * itemsize + as_bytes
     spared = arch.vocab_size * arch.hidden_size * (1 if arch.tie_word_embeddings else 2)
     in_4_bit = weights - spared + arch.vocab_size * arch.hidden_size  # also the output layer's sketch
     return spared * itemsize + int(in_4_bit * 0.52)  # 4 bits, and 0.13 for the scales: 4 bit spares the embeddings
