@@ -122,21 +122,18 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="ARPA file, compressed when it ends in .gz")
     parser.add_argument("--sentences", type=int, default=160_000, help="how many to draw")
+    counts = {"type": int, "nargs": "+", "metavar": "N"}  # one number for each order above one
     parser.add_argument(
         "--least",
-        type=int,
-        nargs="+",
+        **counts,
         default=[1],
-        metavar="N",
         help="how often pairs, triples and so on must come up to be kept; as many numbers as there are orders above "
         "one (default: 1, all pairs and no triples, which made no difference)",
     )
     parser.add_argument(
         "--most",
-        type=int,
-        nargs="+",
+        **counts,
         default=[],
-        metavar="N",
         help="keep only so many pairs, triples and so on, those that say most (default: all)",
     )
     parser.add_argument(
