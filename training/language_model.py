@@ -122,7 +122,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="ARPA file, compressed when it ends in .gz")
     parser.add_argument("--sentences", type=int, default=160_000, help="how many to draw")
-    counts = {"type": int, "nargs": "+", "metavar": "N"}  # one number for each order above one
+    counts = {"type": int, "nargs": "+", "metavar": "N"}
     parser.add_argument(
         "--least",
         **counts,
@@ -152,7 +152,11 @@ def parse_args() -> argparse.Namespace:
         help="how often a pair must come up in prose to be kept, and a word one time more (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=3)
-    args = parser.parse_args()
+    return checked(parser, parser.parse_args())
+
+
+def checked(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.Namespace:
+    """The options, if their numbers go together."""
     if args.least != sorted(args.least):
         parser.error("--least must not fall: an n-gram that is kept needs the shorter one that it ends with")
     if args.most and len(args.most) != len(args.least):
