@@ -59,6 +59,7 @@ def to_bytes(
     first,
     last,  # of M
 ):
+    "Rows as bytes, each block with its own step."
     bits, begins = np.empty(BLOCK, np.uint32), steps.view(np.int32)
     for m in range(first, last):
         for block in range(rows.shape[1] // BLOCK):

@@ -72,21 +72,24 @@ def _best() -> Profile:
 
     token, has_gpu = hub.has_token(), shutil.which("nvidia-smi") is not None  # a GPU brings memory of its own
     room = float("inf") if has_gpu else space.available_memory() / 1e9
-    refused = []
+    refused: dict[str, list[str]] = {}  # why not -> which
     for profile in map(PROFILES.__getitem__, BEST_FIRST):
         there = _is_cached(profile)
         if not there and not (profile.gated and token):
-            refused.append(f"{profile.name} is not in the cache{' and no hub token is set' if profile.gated else ''}")
+            missing = "not in the cache, and no hub token is set" if profile.gated else "not in the cache"
+            refused.setdefault(missing, []).append(profile.name)
         elif profile.memory > room:
-            refused.append(f"{profile.name} takes about {profile.memory:.0f} GB of memory and {room:.1f} are free")
+            needs = f"takes about {profile.memory:.0f} GB of memory, and {room:.1f} are free"
+            refused.setdefault(needs, []).append(profile.name)
         else:
             why = "it is in the cache" if there else "a hub token is set"
-            return _taken(profile, [f"{why} and memory has room", *refused])
-    return _taken(PROFILES["mini"], [*refused, "`hubert-llama fetch small` gets a pair without a token"])
+            return _taken(profile, f"{why} and memory has room", refused)
+    return _taken(PROFILES["mini"], "`hubert-llama fetch small` gets a larger pair without a token", refused)
 
-def _taken(profile: Profile, reasons: list[str]) -> Profile:
+def _taken(profile: Profile, why: str, refused: dict[str, list[str]]) -> Profile:
     "The profile with the reasons, which the log gets, too."
-    taken = replace(profile, why=f"Profile auto took {profile.name}: {'; '.join(reasons)}.")
+    reasons = "; ".join([why, *(f"{', '.join(names)}: {reason}" for reason, names in refused.items())])
+    taken = replace(profile, why=f"Profile auto took {profile.name}: {reasons}.")
     log.info("%s", taken.why)
     return taken
 

@@ -302,8 +302,7 @@ class _Sequences:
     "The word sequences that a search has met; 0 is the empty one."
 
     def __init__(self, scores: _Scores, config: BeamConfig, course: frozenset[str], bonus: float):
-        self.scores, self.config, self.bonus = scores, config, bonus
-        self.likelier = {i for i, word in enumerate(scores.words) if word in course} if course else frozenset()
+        self.scores, self.config, self.course, self.bonus = scores, config, course, bonus
         self.words: list[tuple[int, ...]] = [()]  # numbers of its words
         self.histories = [0]  # number of the history that it ends in
         self.lm, self.gains = [0.0], [0.0]  # the language model's part of its score; all that its words gain
@@ -314,7 +313,8 @@ class _Sequences:
         key = sequence, word
         if key not in self._following:
             score, history = self.scores(self.histories[sequence], word)
-            lm, bonus = self.config.lm_weight * score, self.bonus if word in self.likelier else 0.0
+            lm = self.config.lm_weight * score
+            bonus = self.bonus if self.scores.words[word] in self.course else 0.0
             self._following[key] = len(self.words)
             self.words.append((*self.words[sequence], word))
             self.histories.append(history)
@@ -540,7 +540,9 @@ class BeamSearch(Vocabulary):
     def leaning(self, emissions: np.ndarray, new_words: tuple[str, ...] = ()) -> np.ndarray:
         "The emissions, leaning towards the words that the letters spell."
         leaning, path = np.array(emissions, np.float32), emissions.argmax(1)
-        knows = lambda word: self.knows(word) or word in new_words  # noqa: E731
+        def knows(word: str) -> bool:
+            "Whether a word is in the vocabulary, or joins it."
+            return self.knows(word) or word in new_words
         for first, end in spelt_words(emissions, self.labels, knows, self.blank):
             leaning[np.arange(first, end), path[first:end]] += self.config.spelt / (end - first)
         return leaning
